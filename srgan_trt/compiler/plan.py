@@ -1,0 +1,129 @@
+"""The plan file: one ordinary .onnx with its NetworkSpec inside, sealed by a hash.
+
+A plan's bytes are the network (a serialised ModelProto) followed by its ``metadata_props``; appending
+serialised protobuf messages merges them (protobuf encoding guide, "Last One Wins"), so Netron,
+onnxruntime and trtexec open the file as it is, and the hash covers the network byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PlanError
+from ..spec import NetworkSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+FORMAT = "1"
+_PREFIX = "srgan_trt."
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan that was read and checked.
+
+    ``report`` is what the compiler found and proved (see ``compiler.build``), for people and ``info``.
+    """
+
+    path: Path
+    spec: NetworkSpec
+    report: dict[str, Any]
+    body_hash: str
+    """sha256 of the network's bytes: the key for anything cached for this plan."""
+
+
+def is_plan(path: Path) -> bool:
+    """True if ``path`` ends as a plan does: an ONNX file that carries our metadata."""
+    if path.suffix != ".onnx":
+        return False
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - (1 << 20)))
+        return (_PREFIX + "spec").encode() in file.read()
+
+
+def save_plan(model: onnx.ModelProto, spec: NetworkSpec, path: Path, *, report: dict[str, Any] | None = None) -> Plan:
+    """Writes ``path`` whole or not at all. Raises PlanError if it cannot be written."""
+    import onnx
+
+    network = onnx.ModelProto()
+    network.CopyFrom(model)
+    del network.metadata_props[:]
+    body = network.SerializeToString()
+    body_hash = hashlib.sha256(body).hexdigest()
+    seal = onnx.ModelProto()
+    entries = {
+        "format": FORMAT,
+        "spec": spec.to_json(),
+        "report": json.dumps(report or {}),
+        "body_bytes": str(len(body)),
+        "body_sha256": body_hash,
+    }
+    for key, value in entries.items():
+        seal.metadata_props.add(key=_PREFIX + key, value=value)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(body)
+                file.write(seal.SerializeToString())
+            os.chmod(partial, 0o644)
+            os.replace(partial, path)
+        except BaseException:
+            os.unlink(partial)
+            raise
+    except OSError as error:
+        raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
+    return Plan(path, spec, report or {}, body_hash)
+
+
+def load_plan(path: Path) -> Plan:
+    """Reads and checks a plan. Raises PlanError on a foreign, damaged or outdated file."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PlanError(f"cannot read the plan {path}: {error.strerror}") from error
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except DecodeError:
+        raise PlanError(f"{path} is not a whole ONNX file: build the plan again") from None
+    found = {p.key[len(_PREFIX) :]: p.value for p in model.metadata_props if p.key.startswith(_PREFIX)}
+    if not found:
+        raise PlanError(f"{path} is an ONNX file but no plan: run 'srgan-trt build {path}' first")
+    if found.get("format") != FORMAT:
+        raise PlanError(f"{path} was written by another version of srgan-trt: build it again")
+    try:
+        size, expected = int(found["body_bytes"]), found["body_sha256"]
+        spec, report = NetworkSpec.from_json(found["spec"]), json.loads(found["report"])
+    except (KeyError, ValueError) as error:
+        if isinstance(error, PlanError):
+            raise PlanError(f"{path}: {error}") from None
+        raise PlanError(f"{path} is a damaged plan ({error}): build it again") from None
+    if hashlib.sha256(data[:size]).hexdigest() != expected:
+        raise PlanError(f"{path} was changed or damaged after it was built: build it again")
+    _check_shapes(model, spec, path)
+    return Plan(path, spec, report, expected)
+
+
+def _check_shapes(model: onnx.ModelProto, spec: NetworkSpec, path: Path) -> None:
+    """The tail block and the layout that the spec promises must be what the graph says."""
+    graph = model.graph
+    if len(graph.input) != 1 or len(graph.output) != 1:
+        raise PlanError(f"{path} has {len(graph.input)} inputs and {len(graph.output)} outputs, not one of each")
+    channels = [value.type.tensor_type.shape.dim[1].dim_value for value in (graph.input[0], graph.output[0])]
+    if channels != [3, 3 * spec.shuffle**2]:
+        raise PlanError(
+            f"{path} has {channels[0]} channels in and {channels[1]} out, its spec says 3 and "
+            f"{3 * spec.shuffle**2}: build it again"
+        )

@@ -1,0 +1,36 @@
+"""The errors a user may see: one line, what happened, to which input, how to mend it."""
+
+from __future__ import annotations
+
+
+class SrganTrtError(Exception):
+    """Base of every error this package raises on purpose; its text is meant for the user."""
+
+
+class MissingPackageError(SrganTrtError, ImportError):
+    """An optional package is needed for this step; the message names the pip command."""
+
+
+class ModelError(SrganTrtError, ValueError):
+    """A model file is no super-resolver, cannot be read, or cannot be proven."""
+
+
+class PlanError(SrganTrtError, ValueError):
+    """A plan file is foreign, damaged or was written by another version."""
+
+
+class PictureError(SrganTrtError, ValueError):
+    """A picture cannot be decoded, is too large, or cannot be written."""
+
+
+class DeviceError(SrganTrtError, RuntimeError):
+    """The device asked for is not there, or failed while running."""
+
+
+def missing(package: str, extra: str, purpose: str) -> MissingPackageError:
+    """The error for an absent optional package.
+
+    >>> print(missing("tensorflow", "keras", "read a Keras file"))
+    tensorflow is needed to read a Keras file: pip install "srgan-trt[keras]"
+    """
+    return MissingPackageError(f'{package} is needed to {purpose}: pip install "srgan-trt[{extra}]"')
