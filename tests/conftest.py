@@ -1,0 +1,35 @@
+"""Fixtures every room's tests share: where the real models and pictures are, and a clean user cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_DEFAULT_SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _shared(folder: str) -> Path:
+    path = Path(os.environ.get("SRGAN_TRT_SHARED", _DEFAULT_SHARED)) / folder
+    if not path.is_dir():
+        pytest.skip(f"no shared {folder} here: set SRGAN_TRT_SHARED to the folder that holds them")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Real generators made by other people; never copied into the repository."""
+    return _shared("models")
+
+
+@pytest.fixture(scope="session")
+def shared_images() -> Path:
+    """Test and training pictures; never copied into the repository."""
+    return _shared("images")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests never read or fill the user's cache."""
+    os.environ["SRGAN_TRT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
