@@ -1,0 +1,26 @@
+// Which instructions a kernel may use. Wheels run on any CPU of their architecture, so every kernel is compiled for
+// the architecture's baseline, and on x86-64 once more for AVX2 + FMA (2013 and later); the choice is made per call.
+#pragma once
+
+#include <vector>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define SRGAN_X86 1
+#define SRGAN_AVX2 __attribute__((target("avx2,fma")))
+#else
+#define SRGAN_X86 0
+#endif
+
+// A function without a target of its own may be inlined into one with a target; then it is compiled for that one.
+#define SRGAN_INLINE inline __attribute__((always_inline))
+
+namespace srgan {
+
+enum class InstructionSet { baseline, avx2 };
+
+const char* name_of(InstructionSet set);
+
+// Those that this CPU runs, the fastest first.
+std::vector<InstructionSet> instruction_sets();
+
+}  // namespace srgan
