@@ -1,0 +1,237 @@
+"""From somebody's generator file to a plan: export, canonicalise, find, rewrite, prove, save."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ModelError
+from ..spec import NetworkSpec
+from . import graph, verify
+from .analysis import Field, macs_per_pixel, receptive_field
+from .batch_norm import fold_batch_norm
+from .canonicalise import canonicalise
+from .ends import Ends, Range, take_off_ends
+from .free_size import free_size
+from .halo import measure_halo
+from .oracle import Floats, Oracle
+from .plan import Plan, save_plan
+from .precision import PRECISIONS, to_fp16
+from .subpixel import rewrite_subpixel
+from .tail import detach_shuffle, sink_shuffles
+from .value_range import RangeFinding, find_ranges
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from ..models.source import SourceNetwork
+
+_EXPORT_SHAPE = (48, 64)
+_SECOND_SHAPE = (37, 53)
+_FIXED_TILE = (128, 128)
+
+
+def build(
+    path: str | Path,
+    *,
+    out: str | Path | None = None,
+    precision: str | None = None,
+    input_range: Range | None = None,
+    output_range: Range | None = None,
+    custom_objects: str | Path | None = None,
+    trust_model: bool = False,
+    arch: str | None = None,
+) -> Plan:
+    """Builds a plan from a generator file.
+
+    Args:
+        path: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5`` or super-resolution ``.onnx``.
+        out: Where the plan goes; None puts ``NAME.plan.onnx`` beside the file.
+        precision: "fp32" (None) or "fp16", of weights and activations in the plan.
+        input_range, output_range: Network values of level 0 and 255, as the file takes and gives them; None finds
+            them by consistency.
+        custom_objects: A Python file with the model's own layers; it is run.
+        trust_model: Run code that the model file carries.
+        arch: "paper" or "seed", for a file with weights only.
+
+    Raises:
+        ModelError: the file is no super-resolver or cannot be read, its ranges are not clear, or it computes
+            something else once converted.
+        MissingPackageError: TensorFlow is needed to read it and not installed.
+        PlanError: the plan cannot be written.
+    """
+    from ..models.source import open_network
+
+    source_path = Path(path)
+    precision = precision or "fp32"
+    if precision not in PRECISIONS:
+        raise ModelError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    target = Path(out) if out is not None else source_path.with_name(f"{source_path.stem}.plan.onnx")
+    if target.exists() and source_path.exists() and target.samefile(source_path):
+        raise ModelError(f"the plan would overwrite the model {source_path}: name another file with -o")
+    source = open_network(
+        source_path,
+        custom_objects=None if custom_objects is None else Path(custom_objects),
+        trust_model=trust_model,
+        arch=arch,
+    )
+    return compile_network(
+        source, out=target, precision=precision, input_range=input_range, output_range=output_range
+    )
+
+
+def compile_network(
+    source: SourceNetwork,
+    *,
+    out: Path,
+    precision: str = "fp32",
+    input_range: Range | None = None,
+    output_range: Range | None = None,
+) -> Plan:
+    """``build`` for a network that is already open."""
+    model, ends, shape, notes = _bare_network(source)
+    field = receptive_field(model)
+    scale = _whole_scale(field.scale, source.name)
+    exact = Oracle(graph.to_proto(model))
+    finding = find_ranges(
+        exact,
+        scale=scale,
+        ends=ends,
+        shape=shape,
+        multiple=field.multiple,
+        input_range=input_range or source.input_range,
+        output_range=output_range or source.output_range,
+        name=source.name,
+    )
+    bare_in = ends.bare_input_range(finding.input_range)
+    bare_out = ends.bare_output_range(finding.output_range)
+    macs_before = macs_per_pixel(model)
+    against_source = _difference_from_source(source, exact, ends, finding, shape, field)
+    if against_source > verify.TOLERANCE:
+        raise ModelError(
+            f"{source.name}: the converted network differs from the original by {against_source:.1e} of its range; "
+            "please report this file's architecture"
+        )
+    halo = _default_halo(exact, field, scale, bare_in, bare_out, shape)
+    del exact
+    prover = verify.Prover(model, input_range=bare_in, output_range=bare_out, shape=shape, multiple=field.multiple)
+    prover.rewrite("batch norms into convolutions", fold_batch_norm)
+    prover.rewrite("enlargements into sub-pixel convolutions", rewrite_subpixel)
+    prover.rewrite("tail before the last shuffle", sink_shuffles)
+    prover.rewrite("last shuffle into the unpack kernel", detach_shuffle, ends_in_shuffle=True)
+    macs_after = macs_per_pixel(prover.model)
+    if precision == "fp16":
+        to_fp16(prover.model)
+    spec = NetworkSpec(
+        name=source.name,
+        scale=scale,
+        input_range=bare_in,
+        output_range=bare_out,
+        shuffle=prover.shuffle,
+        halo=field.halo,
+        radius=field.radius,
+        default_halo=halo,
+        fixed_shape=shape,
+        multiple=field.multiple,
+        precision=precision,
+        macs=macs_after,
+        source_hash=source.source_hash,
+    )
+    report = {
+        "kind": source.kind,
+        "notes": notes,
+        "ranges": dataclasses.asdict(finding),
+        "rewrites": [dataclasses.asdict(proof) for proof in prover.proofs],
+        "macs_before": macs_before,
+        "macs_after": macs_after,
+        "difference": max([against_source, *(proof.difference for proof in prover.proofs if proof.kept)]),
+    }
+    proto = graph.to_proto(prover.model)
+    proto.graph.name = Path(source.name).stem
+    return save_plan(proto, spec, out, report=_finite(report))
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinities: they become None."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Ends, tuple[int, int] | None, list[str]]:
+    """The canonical graph without its ends, free in size where possible; its fixed shape if not; and notes."""
+    notes = list(source.notes)
+    model, ends = _canonical(source, source.fixed_shape or _EXPORT_SHAPE)
+    ties = free_size(model)
+    if not ties:
+        if source.fixed_shape:
+            height, width = source.fixed_shape
+            notes.append(f"the file insists on {width}x{height} pictures; the plan takes any size")
+        return model, ends, None, notes
+    shape = source.fixed_shape or _FIXED_TILE
+    if not source.fixed_shape:
+        model, ends = _canonical(source, shape)
+    notes.append(f"runs in fixed tiles of {shape[1]}x{shape[0]}: {ties[0]} ties the network to its size")
+    return model, ends, shape, notes
+
+
+def _canonical(source: SourceNetwork, shape: tuple[int, int]) -> tuple[ir.Model, Ends]:
+    model = graph.from_proto(source.export(*shape))
+    model.graph.inputs[0].name, model.graph.outputs[0].name = graph.INPUT, graph.OUTPUT
+    canonicalise(model)
+    ends = take_off_ends(model)
+    graph.infer_shapes(model)
+    return model, ends
+
+
+def _whole_scale(scale: Fraction, name: str) -> int:
+    if scale.denominator != 1 or scale < 1:
+        raise ModelError(f"{name} changes the size by {float(scale):g}: only whole enlargements can be planned")
+    return int(scale)
+
+
+def _difference_from_source(
+    source: SourceNetwork,
+    exact: Oracle,
+    ends: Ends,
+    finding: RangeFinding,
+    shape: tuple[int, int] | None,
+    field: Field,
+) -> float:
+    """How far the bare network with its ends put back is from the file's own framework, as a fraction of the range.
+
+    A free network is compared at a size it was not exported at; a fixed one at its own. Where the file has no
+    framework here (ONNX), the graph is compared with a second export.
+    """
+    own = source.fixed_shape or shape
+    size = own or tuple(-(-side // field.multiple) * field.multiple for side in _SECOND_SHAPE)
+    (probe,) = verify.probes(finding.input_range, shape=(size[0], size[1]), multiple=1)
+    reference = source.predict(np.ascontiguousarray(probe.transpose(0, 2, 3, 1)))
+    if reference is None:
+        expected = Oracle(source.export(size[0], size[1]))(probe)
+    else:
+        expected = np.ascontiguousarray(reference.transpose(0, 3, 1, 2))
+    bare: Floats = exact((probe * ends.input_gain + ends.input_shift).astype(np.float32))
+    result = np.clip(bare * ends.output_gain + ends.output_shift, ends.low, ends.high)
+    low, high = finding.output_range
+    # a file that rounds inside may differ by half a level: rounding was taken off with the ends
+    return verify.difference(result.astype(np.float32), expected.astype(np.float32), high - low)
+
+
+def _default_halo(
+    exact: Oracle, field: Field, scale: int, bare_in: Range, bare_out: Range, shape: tuple[int, int] | None
+) -> int:
+    if field.halo is None:
+        return 16
+    if shape is not None:
+        # a fixed window cannot be cut: a quarter of it is what still leaves a core
+        return min(field.halo, min(shape) // 4)
+    return measure_halo(
+        exact, full=field.halo, scale=scale, multiple=field.multiple, input_range=bare_in, output_range=bare_out
+    )

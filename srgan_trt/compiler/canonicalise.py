@@ -1,0 +1,291 @@
+"""One spelling for each thing: exporters write PReLU, padding, enlargement and shuffles in many ways."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnxscript.rewriter import rules
+from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleClassBase
+
+from . import graph
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_INVERSE = {"Relu", "LeakyRelu", "Neg", "Abs", "Tanh", "Sigmoid"}
+
+
+def canonicalise(model: ir.Model) -> int:
+    """Brings ``model`` (static shapes, opset 18 or later) to the spellings that the passes know.
+
+    PReLU is PRelu, enlargement by repetition is Resize nearest/asymmetric/floor with integer scales, padding is
+    explicit, shuffles are DepthToSpace in DCR mode. Returns the number of rewrites.
+    """
+    from onnxscript import optimizer
+
+    graph.tidy(model)
+    optimizer.optimize(model, num_iterations=2, onnx_shape_inference=True)
+    graph.tidy(model)
+    graph.infer_shapes(model)
+    common = rules.common
+    done = graph.apply(
+        model,
+        common.normalize_pad_format_conv_rule,
+        common.fuse_pad_into_conv_rule,
+        common.no_op_transpose_rule,
+        common.transpose_transpose_rule,
+        common.dropout_inference_rule,
+    )
+    done += graph.apply(model, *(TransposedBinary.rule(kind) for kind in ("Add", "Mul", "Sub")))
+    done += graph.apply(model, common.no_op_transpose_rule, common.transpose_transpose_rule)
+    done += graph.apply(model, PReluFromRelus.rule(), PReluFromDifference.rule(), PReluFromAbs.rule(), commute=True)
+    done += graph.apply(model, LeakyFromMax.rule(), commute=True)
+    done += graph.apply(model, RepeatAsResize.rule(), NearestSpelling.rule())
+    done += graph.apply(model, ShuffleByReshape.rule(), ColumnRowColumn.rule())
+    return done
+
+
+class TransposedBinary(RewriteRuleClassBase):
+    """Transpose, op with a constant, transpose back: the op with the constant transposed."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(name=f"Transposed{kind}")
+        self._kind = kind
+
+    @classmethod
+    def rule(cls, kind: str) -> RewriteRule:
+        instance = cls(kind)
+        return RewriteRule(instance.pattern, instance.rewrite, instance.check, name=instance.name)
+
+    def pattern(self, op: Any, x: Any, c: Any, forward: Any, back: Any) -> Any:
+        inner = getattr(op, self._kind)(op.Transpose(x, perm=forward), c)
+        return op.Transpose(inner, perm=back)
+
+    def check(self, context: Any, x: ir.Value, c: ir.Value, forward: ir.Attr, back: ir.Attr, **_: Any) -> bool:
+        array = graph.constant(c)
+        forth, again = forward.as_ints(), back.as_ints()
+        return array is not None and array.ndim <= len(forth) and [forth[i] for i in again] == sorted(forth)
+
+    def rewrite(self, op: Any, x: ir.Value, c: ir.Value, forward: ir.Attr, back: ir.Attr, **_: Any) -> ir.Value:
+        array = graph.constant(c)
+        assert array is not None
+        rank = len(back.as_ints())
+        full = array.reshape((1,) * (rank - array.ndim) + array.shape)
+        value: ir.Value = getattr(op, self._kind)(x, graph.emit_constant(op, full.transpose(back.as_ints())))
+        return value
+
+
+class _PRelu(RewriteRuleClassBase):
+    """Shared by the spellings of PReLU: the slope is a constant, per channel or per pixel."""
+
+    sign = 1.0
+
+    def check(self, context: Any, x: ir.Value, slope: ir.Value, **_: Any) -> bool:
+        array = graph.constant(slope)
+        return array is not None and (array.ndim < 4 or array.shape[0] == 1)
+
+    def rewrite(self, op: Any, x: ir.Value, slope: ir.Value, **_: Any) -> ir.Value:
+        array = graph.constant(slope)
+        assert array is not None
+        full = array.reshape((1,) * (4 - array.ndim) + array.shape)[0]
+        value: ir.Value = op.PRelu(x, graph.emit_constant(op, (self.sign * full).astype(np.float32)))
+        return value
+
+
+class PReluFromRelus(_PRelu):
+    """relu(x) + (-a) * relu(-x), as Keras writes PReLU."""
+
+    sign = -1.0
+
+    def pattern(self, op: Any, x: Any, slope: Any) -> Any:
+        return op.Add(op.Relu(x), op.Mul(op.Relu(op.Neg(x)), slope))
+
+
+class PReluFromDifference(_PRelu):
+    """relu(x) - a * relu(-x)."""
+
+    def pattern(self, op: Any, x: Any, slope: Any) -> Any:
+        return op.Sub(op.Relu(x), op.Mul(op.Relu(op.Neg(x)), slope))
+
+
+class PReluFromAbs(_PRelu):
+    """relu(x) + a * (x - |x|) * 0.5, as older code bases write it; tf2onnx leaves the half outside or inside."""
+
+    def pattern(self, op: Any, x: Any, slope: Any) -> Any:
+        return op.Add(op.Relu(x), op.Mul(op.Mul(slope, op.Sub(x, op.Abs(x))), 0.5))
+
+
+class LeakyFromMax(RewriteRuleClassBase):
+    """max(x, a*x) with 0 < a < 1."""
+
+    def pattern(self, op: Any, x: Any, slope: Any) -> Any:
+        return op.Max(x, op.Mul(x, slope))
+
+    def check(self, context: Any, x: ir.Value, slope: ir.Value, **_: Any) -> bool:
+        array = graph.constant(slope)
+        return array is not None and array.size == 1 and 0 < float(array.reshape(-1)[0]) < 1
+
+    def rewrite(self, op: Any, x: ir.Value, slope: ir.Value, **_: Any) -> ir.Value:
+        array = graph.constant(slope)
+        assert array is not None
+        value: ir.Value = op.LeakyRelu(x, alpha=float(array.reshape(-1)[0]))
+        return value
+
+
+def nearest(op: Any, x: ir.Value, r: int) -> ir.Value:
+    """The one spelling of enlargement by repetition."""
+    value: ir.Value = op.Resize(
+        x,
+        None,
+        graph.emit_constant(op, np.array([1, 1, r, r], np.float32)),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    return value
+
+
+class NearestSpelling(RewriteRuleClassBase):
+    """Every Resize that repeats each pixel r x r times, whatever its modes are called.
+
+    With integer r, asymmetric/floor and the three half-pixel conventions read the same source pixel.
+    """
+
+    _SAME = frozenset(
+        {
+            ("tf_half_pixel_for_nn", "floor"),
+            ("asymmetric", "floor"),
+            ("half_pixel", "round_prefer_floor"),
+            ("half_pixel", "round_prefer_ceil"),
+            ("pytorch_half_pixel", "round_prefer_floor"),
+            ("half_pixel_symmetric", "round_prefer_floor"),
+        }
+    )
+
+    def pattern(self, op: Any, x: Any) -> Any:
+        return op.Resize(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["y"])
+
+    def check(self, context: Any, x: ir.Value, y: ir.Value, **_: Any) -> bool:
+        node = y.producer()
+        assert node is not None
+        modes = (
+            node.attributes.get_string("coordinate_transformation_mode", "half_pixel"),
+            node.attributes.get_string("nearest_mode", "round_prefer_floor"),
+        )
+        done = modes == ("asymmetric", "floor") and "exclude_outside" not in node.attributes
+        return (
+            node.attributes.get_string("mode", "nearest") == "nearest"
+            and modes in self._SAME
+            and not (done and len(node.inputs) == 3)
+            and enlargement(node) is not None
+        )
+
+    def rewrite(self, op: Any, x: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
+        node = y.producer()
+        assert node is not None
+        factor = enlargement(node)
+        assert factor is not None
+        return nearest(op, x, factor)
+
+
+def enlargement(node: ir.Node) -> int | None:
+    """r of a Resize that enlarges (N, C, H, W) by the same whole r along both sides, else None."""
+    before, after = (graph.dims(value) for value in (node.inputs[0], node.outputs[0]))
+    scales = graph.constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scales is not None and scales.size == 4:
+        _, channel, vertical, horizontal = (float(s) for s in scales)
+        ratios = [channel, vertical, horizontal]
+    elif before and after and len(before) == len(after) == 4 and None not in before[1:] + after[1:]:
+        ratios = [a / b for a, b in zip(after[1:], before[1:], strict=True)]  # type: ignore[operator]
+    else:
+        return None
+    whole = round(ratios[1])
+    return whole if ratios == [1.0, whole, whole] and whole >= 1 else None
+
+
+class RepeatAsResize(RewriteRuleClassBase):
+    """Reshape, Tile or Expand along new axes, Reshape: repetition written with shapes (Keras 3, PyTorch).
+
+    Proven on the shapes and, since they do not tell repetition from tiling, on the position of the new axis.
+    """
+
+    def pattern(self, op: Any, x: Any, inner: Any, outer: Any) -> Any:
+        return op.Reshape(op.Tile(op.Unsqueeze(x, inner), outer), _allow_other_inputs=True, _outputs=["y"])
+
+    def check(self, context: Any, x: ir.Value, y: ir.Value, inner: ir.Value, outer: ir.Value, **_: Any) -> bool:
+        before, after = graph.dims(x), graph.dims(y)
+        axes, repeats = graph.constant(inner), graph.constant(outer)
+        if not before or not after or len(before) != 4 or len(after) != 4 or axes is None or repeats is None:
+            return False
+        factor = _factor(before, after)
+        # H repeated: (N, C, H, r, W); W repeated: (N, C, H, W, r); both: (N, C, H, r, W, r)
+        wanted = {(3, 5): (1, 1, 1, factor, 1, factor)}
+        return factor is not None and wanted.get(tuple(int(a) for a in axes.reshape(-1))) == tuple(repeats)
+
+    def rewrite(self, op: Any, x: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
+        factor = _factor(graph.dims(x), graph.dims(y))
+        assert factor is not None
+        return nearest(op, x, factor)
+
+
+def _factor(before: list[int | None] | None, after: list[int | None] | None) -> int | None:
+    """r where both sides grew by the same whole r and the channels stayed."""
+    if not before or not after or None in before or None in after or before[:2] != after[:2]:
+        return None
+    factor, rest = divmod(after[2], before[2])  # type: ignore[operator]
+    return factor if not rest and before[3] * factor == after[3] else None  # type: ignore[operator]
+
+
+class ShuffleByReshape(RewriteRuleClassBase):
+    """Reshape (N, C, r, r, H, W), transpose, reshape: a shuffle written with shapes, in CRD or DCR order."""
+
+    _ORDERS = {(0, 1, 4, 2, 5, 3): "CRD", (0, 3, 4, 1, 5, 2): "DCR"}
+
+    def pattern(self, op: Any, x: Any, perm: Any) -> Any:
+        split = op.Reshape(x, _allow_other_inputs=True, _outputs=["split"])
+        return op.Reshape(op.Transpose(split, perm=perm), _allow_other_inputs=True, _outputs=["y"])
+
+    def check(self, context: Any, x: ir.Value, y: ir.Value, split: ir.Value, perm: ir.Attr, **_: Any) -> bool:
+        before, after, six = graph.dims(x), graph.dims(y), graph.dims(split)
+        order = self._ORDERS.get(tuple(perm.as_ints()))
+        if order is None or not before or not after or not six or len(six) != 6 or None in before + after + six:
+            return False
+        r = six[2]
+        parts = [six[1], r, r] if order == "CRD" else [r, r, six[3]]
+        shape = [before[0], *parts, before[2], before[3]]
+        grown = [before[0], before[1] // (r * r), before[2] * r, before[3] * r]  # type: ignore[operator]
+        return six == shape and after == grown
+
+    def rewrite(self, op: Any, x: ir.Value, split: ir.Value, perm: ir.Attr, **_: Any) -> ir.Value:
+        six = graph.dims(split)
+        assert six is not None
+        value: ir.Value = op.DepthToSpace(x, blocksize=six[2], mode=self._ORDERS[tuple(perm.as_ints())])
+        return value
+
+
+class ColumnRowColumn(RewriteRuleClassBase):
+    """PyTorch's channel order of a shuffle (CRD) becomes TensorFlow's (DCR): the convolution before it moves."""
+
+    def pattern(self, op: Any, x: Any, r: Any) -> Any:
+        inner = op.Conv(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["inner"])
+        return op.DepthToSpace(inner, blocksize=r, mode="CRD")
+
+    def check(self, context: Any, inner: ir.Value, r: ir.Attr, **_: Any) -> bool:
+        node = inner.producer()
+        assert node is not None
+        facts = graph.convolution(node)
+        return facts is not None and facts.group == 1
+
+    def rewrite(self, op: Any, x: ir.Value, inner: ir.Value, r: ir.Attr, **_: Any) -> ir.Value:
+        node = inner.producer()
+        assert node is not None
+        facts = graph.convolution(node)
+        assert facts is not None
+        block = r.as_int()
+        order = np.arange(facts.weight.shape[0]).reshape(-1, block * block).T.reshape(-1)
+        weight = graph.emit_constant(op, facts.weight[order])
+        extra = [] if facts.bias is None else [graph.emit_constant(op, facts.bias[order])]
+        moved = op.Conv(x, weight, *extra, **dict(node.attributes.items()))
+        value: ir.Value = op.DepthToSpace(moved, blocksize=block, mode="DCR")
+        return value

@@ -1,0 +1,168 @@
+"""The graph as the passes see it: onnx-ir models, constants, convolution facts, rules to a fixed point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+    from onnxscript.rewriter.pattern import RewriteRule
+
+INPUT, OUTPUT = "input", "output"
+Floats = NDArray[np.float32]
+
+
+def from_proto(model: onnx.ModelProto) -> ir.Model:
+    import onnx_ir as ir
+
+    return ir.from_proto(model)
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    import onnx_ir as ir
+
+    proto: onnx.ModelProto = ir.to_proto(model)
+    return proto
+
+
+def constant(value: ir.Value | None) -> NDArray[Any] | None:
+    """The array behind ``value`` if the graph fixes it, else None."""
+    from onnx_ir.convenience import get_const_tensor
+
+    if value is None:
+        return None
+    tensor = get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def dims(value: ir.Value) -> list[int | None] | None:
+    """The shape with None for free sides; None where even the rank is unknown."""
+    if value.shape is None:
+        return None
+    return [side if isinstance(side, int) else None for side in value.shape]
+
+
+def per_channel(array: NDArray[Any] | None) -> Floats | None:
+    """A scalar or per-channel NCHW constant as a vector of 1 or C values; None for anything else."""
+    if array is None:
+        return None
+    if array.size == 1:
+        return array.reshape(1).astype(np.float32)
+    shape = array.shape
+    if len(shape) >= 3 and shape[-1] == shape[-2] == 1 and array.size == shape[-3]:
+        return array.reshape(-1).astype(np.float32)
+    return None
+
+
+def column(vector: NDArray[Any]) -> Floats:
+    """A vector of 1 or C values in the shape that broadcasts over (N, C, H, W)."""
+    return vector.astype(np.float32).reshape(-1, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """What a Conv or ConvTranspose node does, with ONNX's defaults filled in."""
+
+    weight: Floats
+    bias: Floats | None
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    """top, left, bottom, right"""
+    dilations: tuple[int, int]
+    group: int
+
+    @property
+    def keeps_size(self) -> bool:
+        """Stride 1, dense, and the output as large as the input."""
+        height, width = self.weight.shape[2:]
+        top, left, bottom, right = self.pads
+        return (
+            self.strides == (1, 1)
+            and self.dilations == (1, 1)
+            and self.group == 1
+            and top + bottom == height - 1
+            and left + right == width - 1
+        )
+
+
+def convolution(node: ir.Node) -> Convolution | None:
+    """The facts of ``node``, or None where its weights are no constants or its padding is not explicit."""
+    weight = constant(node.inputs[1])
+    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if weight is None or weight.ndim != 4 or (len(node.inputs) > 2 and node.inputs[2] is not None and bias is None):
+        return None
+    attributes = node.attributes
+    if "auto_pad" in attributes and attributes["auto_pad"].as_string() not in ("NOTSET", "VALID"):
+        return None
+    if "output_shape" in attributes or any(attributes.get_ints("output_padding", (0, 0))):
+        return None
+    strides = tuple(attributes.get_ints("strides", (1, 1)))
+    pads = tuple(attributes.get_ints("pads", (0, 0, 0, 0)))
+    dilations = tuple(attributes.get_ints("dilations", (1, 1)))
+    group = attributes.get_int("group", 1)
+    return Convolution(
+        weight.astype(np.float32),
+        None if bias is None else bias.astype(np.float32),
+        (strides[0], strides[1]),
+        (pads[0], pads[1], pads[2], pads[3]),
+        (dilations[0], dilations[1]),
+        group,
+    )
+
+
+def emit_conv(
+    op: Any, x: ir.Value, weight: NDArray[Any], bias: NDArray[Any] | None, pads: tuple[int, ...]
+) -> ir.Value:
+    """A stride-1 convolution with constant weights, inside a rewrite."""
+    import onnx_ir as ir
+
+    inputs = [x, op.Constant(value=ir.tensor(np.ascontiguousarray(weight, np.float32)))]
+    if bias is not None:
+        inputs.append(op.Constant(value=ir.tensor(np.ascontiguousarray(bias, np.float32))))
+    value: ir.Value = op.Conv(*inputs, kernel_shape=list(weight.shape[2:]), pads=list(pads), strides=[1, 1])
+    return value
+
+
+def emit_constant(op: Any, array: NDArray[Any]) -> ir.Value:
+    import onnx_ir as ir
+
+    value: ir.Value = op.Constant(value=ir.tensor(np.ascontiguousarray(array)))
+    return value
+
+
+def tidy(model: ir.Model) -> None:
+    """Constants become initialisers, identities and whatever nobody reads go."""
+    from onnx_ir.passes import Sequential
+    from onnx_ir.passes import common as passes
+
+    Sequential(
+        passes.IdentityEliminationPass(),
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        passes.RemoveUnusedNodesPass(),
+        passes.TopologicalSortPass(),
+    )(model)
+
+
+def infer_shapes(model: ir.Model) -> None:
+    from onnx_ir.passes.common import ShapeInferencePass
+
+    ShapeInferencePass()(model)
+
+
+def apply(model: ir.Model, *rules: RewriteRule, commute: bool = False, limit: int = 200) -> int:
+    """Applies ``rules`` until none matches; returns how many rewrites were done."""
+    from onnxscript.rewriter.pattern import RewriteRuleSet
+
+    total = 0
+    for _ in range(limit):
+        done = RewriteRuleSet(list(rules), commute=commute).apply_to_model(model)
+        tidy(model)
+        total += done
+        if not done:
+            return total
+    raise AssertionError(f"{[rule.name for rule in rules]} did not settle after {limit} rounds")

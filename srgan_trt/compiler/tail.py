@@ -1,0 +1,185 @@
+"""Rewrites 3 and 4: the last shuffle sinks through the tail of the network and out of the graph.
+
+Activations and per-channel constants commute with a shuffle; a k x k convolution after a shuffle by r is a smaller
+one before it (``phases.after_shuffle``): the 9x9, 64 -> 3 that ends an SRGAN becomes 5x5, 256 -> 12 at half the
+resolution. The network then *ends* in a shuffle, which the unpack kernel does for nothing while it stores pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleClassBase
+
+from . import graph, phases
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_UNARY = ("Relu", "LeakyRelu", "Elu", "Selu", "Tanh", "Sigmoid", "HardSigmoid", "HardSwish", "Softplus", "Gelu")
+_BINARY = ("PRelu", "Mul", "Add", "Sub", "Div")
+_LANES = 16
+"""Output channels that matrix units compute at a time: a convolution to 3 channels costs as much as one to 16."""
+
+
+def sink_shuffles(model: ir.Model) -> int:
+    """Moves shuffles towards the output through elementwise nodes, and through convolutions where that pays."""
+    return graph.apply(
+        model,
+        *(ShuffleThenUnary.rule(kind) for kind in _UNARY),
+        *(ShuffleThenConstant.rule(kind) for kind in _BINARY),
+        ShuffleThenConv.rule(),
+        TransposedTail.rule(),
+    )
+
+
+def detach_shuffle(model: ir.Model) -> int:
+    """Takes the shuffle that ends the graph off it; returns its r, 1 if the graph ends otherwise."""
+    output = model.graph.outputs[0]
+    node = output.producer()
+    if node is None or node.op_type != "DepthToSpace" or output.uses() or not _is_shuffle(node):
+        return 1
+    source = node.inputs[0]
+    if source is None or len(source.uses()) != 1 or source.producer() is None:
+        return 1
+    factor = node.attributes["blocksize"].as_int()
+    import onnx_ir as ir
+
+    dtype = output.dtype
+    model.graph.outputs[0] = source
+    model.graph.remove(node, safe=True)
+    source.name = output.name
+    source.dtype = dtype
+    source.shape = ir.Shape(["batch", 3 * factor * factor, "out_height", "out_width"])
+    graph.tidy(model)
+    return factor
+
+
+def _is_shuffle(node: ir.Node) -> bool:
+    return node.attributes.get_string("mode", "DCR") == "DCR"
+
+
+class _AfterShuffle(RewriteRuleClassBase):
+    """Shared: the pattern is a shuffle by ``r`` (DCR) and one node that alone reads it."""
+
+    @staticmethod
+    def factor(shuffled: ir.Value) -> int | None:
+        node = shuffled.producer()
+        assert node is not None
+        return node.attributes["blocksize"].as_int() if _is_shuffle(node) else None
+
+
+class ShuffleThenUnary(_AfterShuffle):
+    """op(shuffle(x)) = shuffle(op(x))."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(name=f"ShuffleThen{kind}")
+        self._kind = kind
+
+    @classmethod
+    def rule(cls, kind: str) -> RewriteRule:
+        instance = cls(kind)
+        return RewriteRule(instance.pattern, instance.rewrite, instance.check, name=instance.name)
+
+    def pattern(self, op: Any, x: Any) -> Any:
+        shuffled = op.DepthToSpace(x, _allow_other_attributes=True, _outputs=["shuffled"])
+        return getattr(op, self._kind)(shuffled, _allow_other_attributes=True, _outputs=["y"])
+
+    def check(self, context: Any, shuffled: ir.Value, **_: Any) -> bool:
+        return self.factor(shuffled) is not None
+
+    def rewrite(self, op: Any, x: ir.Value, shuffled: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
+        node = y.producer()
+        assert node is not None
+        moved = getattr(op, self._kind)(x, **dict(node.attributes.items()))
+        value: ir.Value = op.DepthToSpace(moved, blocksize=self.factor(shuffled), mode="DCR")
+        return value
+
+
+class ShuffleThenConstant(ShuffleThenUnary):
+    """op(shuffle(x), c) = shuffle(op(x, c repeated for each phase)), c a scalar or one value per channel."""
+
+    def pattern(self, op: Any, x: Any, c: Any) -> Any:
+        shuffled = op.DepthToSpace(x, _allow_other_attributes=True, _outputs=["shuffled"])
+        return getattr(op, self._kind)(shuffled, c)
+
+    def check(self, context: Any, shuffled: ir.Value, c: ir.Value, **_: Any) -> bool:
+        return self.factor(shuffled) is not None and graph.per_channel(graph.constant(c)) is not None
+
+    def rewrite(self, op: Any, x: ir.Value, shuffled: ir.Value, c: ir.Value, **_: Any) -> ir.Value:
+        vector, factor = graph.per_channel(graph.constant(c)), self.factor(shuffled)
+        assert vector is not None
+        assert factor is not None
+        if vector.size > 1:
+            vector = np.tile(vector, factor * factor)
+        moved = getattr(op, self._kind)(x, graph.emit_constant(op, graph.column(vector)))
+        value: ir.Value = op.DepthToSpace(moved, blocksize=factor, mode="DCR")
+        return value
+
+
+def _cost(weight: Sequence[int]) -> float:
+    """Multiply-accumulates per pixel of a convolution (O, C, k, l), its outputs rounded up to whole lanes."""
+    out, channels, height, width = weight
+    return -(-out // _LANES) * _LANES * channels * height * width
+
+
+class ShuffleThenConv(_AfterShuffle):
+    """conv(shuffle(x)) = shuffle(conv'(x)), where the lanes that conv' fills outweigh its zeros."""
+
+    def pattern(self, op: Any, x: Any) -> Any:
+        shuffled = op.DepthToSpace(x, _allow_other_attributes=True, _outputs=["shuffled"])
+        return op.Conv(shuffled, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["y"])
+
+    def check(self, context: Any, shuffled: ir.Value, y: ir.Value, **_: Any) -> bool:
+        node, factor = y.producer(), self.factor(shuffled)
+        assert node is not None
+        facts = graph.convolution(node)
+        if facts is None or factor is None or not facts.keeps_size:
+            return False
+        kernel, _ = phases.after_shuffle(facts.weight, factor, facts.pads)
+        return _cost(kernel.shape) <= factor * factor * _cost(facts.weight.shape)
+
+    def rewrite(self, op: Any, x: ir.Value, shuffled: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
+        node, factor = y.producer(), self.factor(shuffled)
+        assert node is not None
+        assert factor is not None
+        facts = graph.convolution(node)
+        assert facts is not None
+        kernel, pads = phases.after_shuffle(facts.weight, factor, facts.pads)
+        bias = None if facts.bias is None else np.tile(facts.bias, factor * factor)
+        value: ir.Value = op.DepthToSpace(graph.emit_conv(op, x, kernel, bias, pads), blocksize=factor, mode="DCR")
+        return value
+
+
+class TransposedTail(RewriteRuleClassBase):
+    """A transposed convolution to few channels is a convolution to its phases and a shuffle."""
+
+    def pattern(self, op: Any, x: Any) -> Any:
+        return op.ConvTranspose(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["y"])
+
+    def check(self, context: Any, y: ir.Value, **_: Any) -> bool:
+        node = y.producer()
+        assert node is not None
+        facts = graph.convolution(node)
+        if facts is None or facts.group != 1 or facts.dilations != (1, 1) or facts.strides[0] != facts.strides[1]:
+            return False
+        stride, (channels, out, height, width) = facts.strides[0], facts.weight.shape
+        top, left, bottom, right = facts.pads
+        if stride == 1 or height - top - bottom != stride or width - left - right != stride:
+            return False
+        kernel, pads = phases.of_transposed(facts.weight, stride, facts.pads)
+        # spread over the output pixels, a transposed convolution costs its taps divided by stride squared
+        return min(pads) >= 0 and _cost(kernel.shape) <= _cost((out, channels, height, width))
+
+    def rewrite(self, op: Any, x: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
+        node = y.producer()
+        assert node is not None
+        facts = graph.convolution(node)
+        assert facts is not None
+        stride = facts.strides[0]
+        kernel, pads = phases.of_transposed(facts.weight, stride, facts.pads)
+        bias = None if facts.bias is None else np.tile(facts.bias, stride * stride)
+        value: ir.Value = op.DepthToSpace(graph.emit_conv(op, x, kernel, bias, pads), blocksize=stride, mode="DCR")
+        return value

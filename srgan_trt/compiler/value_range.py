@@ -1,0 +1,138 @@
+"""Rewrite 5: value ranges found by consistency, since a wrong one fails silently (10 dB instead of 25).
+
+A super-resolver must satisfy downscale(SR(x)) ~ x. The usual ranges are tried on a small picture (photographs by
+day, black, greys, pure colours) and the pair of input and output range that satisfies it best is kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+
+from ..errors import ModelError
+from .ends import Ends, Range
+from .oracle import Floats
+
+USUAL: tuple[Range, ...] = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
+"""Fewest assumptions first: levels as they are, then scaled, then scaled and shifted."""
+THRESHOLD = 16.0
+"""dB of consistency below which a network is not believed to be a super-resolver. The worst real generator seen
+reaches 17, the best wrong pair of ranges of a good one 13."""
+ALIKE = 0.3
+"""dB within which two ranges are alike: the network is homogeneous enough to work in either."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeFinding:
+    """Which ranges the network works in, as seen from the source file, and how surely."""
+
+    input_range: Range
+    output_range: Range
+    consistency: float
+    """dB between the input and the output scaled back down; nan where both ranges were given."""
+    runner_up: float
+    """dB of the best pair that is not alike; -inf where no other was tried."""
+    alike: tuple[tuple[Range, Range], ...]
+    """Other pairs within ALIKE of the best."""
+    given: tuple[bool, bool]
+    """Whether the caller named the input and the output range."""
+
+
+def find_ranges(
+    network: Callable[[Floats], Floats],
+    *,
+    scale: int,
+    ends: Ends,
+    shape: tuple[int, int] | None = None,
+    multiple: int = 1,
+    input_range: Range | None = None,
+    output_range: Range | None = None,
+    name: str = "the network",
+) -> RangeFinding:
+    """Finds the ranges that were not given.
+
+    ``network`` is the bare network: float32 NCHW in, (N, 3, H*scale, W*scale) out; ``ends`` maps its ranges to the
+    file's. ``shape`` is the only input shape it takes, if there is one. Raises ModelError below THRESHOLD.
+    """
+    tiles = [_window(tile, shape, multiple) for tile in _test_tiles(shape)]
+    inputs = (input_range,) if input_range else USUAL
+    outputs = (output_range,) if output_range else USUAL
+    scores: list[tuple[float, Range, Range]] = []
+    for outer_in in inputs:
+        low, high = ends.bare_input_range(outer_in)
+        results = [network((tile * (high - low) + low).astype(np.float32)) for tile in tiles]
+        for outer_out in outputs:
+            if not ends.allows(outer_out) and output_range is None:
+                continue
+            bottom, top = ends.bare_output_range(outer_out)
+            levels = [np.clip((result - bottom) / (top - bottom), 0, 1) for result in results]
+            scores.append((_consistency(tiles, levels, scale), outer_in, outer_out))
+    if not scores:
+        raise ModelError(f"{name}: the clip at its end allows none of the usual ranges; name --output-range A,B")
+    best = max(score for score, _, _ in scores)
+    given = (input_range is not None, output_range is not None)
+    if best < THRESHOLD and not all(given):
+        raise ModelError(
+            f"{name}: its output, scaled down again, is not its input (at best {best:.1f} dB; a super-resolver reaches "
+            f"{THRESHOLD:.0f}): either it is none, or name its ranges with --input-range A,B --output-range A,B"
+        )
+    # among those alike, the order of USUAL decides: ``scores`` is in that order
+    alike = [(score, a, b) for score, a, b in scores if score >= best - ALIKE]
+    chosen = alike[0]
+    others = [score for score, _, _ in scores if score < best - ALIKE]
+    return RangeFinding(
+        chosen[1],
+        chosen[2],
+        chosen[0],
+        max(others, default=-np.inf),
+        tuple((a, b) for _, a, b in alike[1:]),
+        given,
+    )
+
+
+def test_picture() -> Floats:
+    """The picture that ranges are found on: (1, 3, 128, 128), 0..1.
+
+    Halves of two photographs from scikit-image's samples, both CC0 (coffee by Rachel Michetti, chelsea by Stefan
+    van der Walt), and a strip of black, greys and pure colours that shows a wrong bias.
+    """
+    from PIL import Image
+
+    with files(__package__).joinpath("data/photo.png").open("rb") as file:
+        photo = np.asarray(Image.open(file).convert("RGB"), np.float32) / 255
+    levels = [(0, 0, 0), (0.25, 0.25, 0.25), (0.5, 0.5, 0.5), (1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0.05,) * 3]
+    strip = np.repeat(np.array(levels, np.float32)[None], 16, axis=1).repeat(32, axis=0)
+    return np.concatenate([photo[:96], strip]).transpose(2, 0, 1)[None]
+
+
+test_picture.__test__ = False  # type: ignore[attr-defined]
+
+
+def _test_tiles(shape: tuple[int, int] | None) -> list[Floats]:
+    """The test picture whole, or as windows of the only shape a network takes."""
+    picture = test_picture()
+    if shape is None:
+        return [picture]
+    steps = itertools.product(*(range(0, 128, max(side, 32)) for side in shape))
+    return [np.roll(picture, (-y, -x), axis=(2, 3)) for y, x in steps]
+
+
+def _window(picture: Floats, shape: tuple[int, int] | None, multiple: int) -> Floats:
+    """The top left of ``picture``, repeated where it is smaller than ``shape``."""
+    height, width = shape or (128 // multiple * multiple or multiple, 128 // multiple * multiple or multiple)
+    repeats = (1, 1, -(-height // 128), -(-width // 128))
+    return np.ascontiguousarray(np.tile(picture, repeats)[:, :, :height, :width])
+
+
+def _consistency(tiles: list[Floats], levels: list[Floats], scale: int) -> float:
+    """PSNR in dB between the tiles and the levels averaged over scale x scale pixels, borders left out."""
+    errors = []
+    for tile, level in zip(tiles, levels, strict=True):
+        _, _, height, width = tile.shape
+        down = level.reshape(3, height, scale, width, scale).mean(axis=(2, 4))
+        errors.append(np.square(down - tile[0])[:, 4:-4, 4:-4].reshape(-1))
+    return float(-10 * np.log10(max(np.concatenate(errors).mean(), 1e-12)))

@@ -1,0 +1,92 @@
+"""The proof of a rewrite: both graphs are run, borders included, and a rewrite that shows is refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import graph
+from .ends import Range
+from .oracle import Floats, Oracle, shuffle
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+TOLERANCE = 1e-4
+"""Largest difference a rewrite may make anywhere, as a fraction of the output range."""
+ODD_SIZES = ((17, 23), (5, 31), (1, 9))
+"""Sizes that no power of two divides, and one row."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a rewrite did and how far it moved the output (fraction of the output range)."""
+
+    rewrite: str
+    count: int
+    difference: float
+    kept: bool
+
+
+class Prover:
+    """Holds a graph, applies rewrites to it one at a time and keeps those that change nothing."""
+
+    def __init__(
+        self, model: ir.Model, *, input_range: Range, output_range: Range, shape: tuple[int, int] | None, multiple: int
+    ) -> None:
+        self.model = model
+        self.proofs: list[Proof] = []
+        self.shuffle = 1
+        self._span = output_range[1] - output_range[0]
+        self._probes = probes(input_range, shape=shape, multiple=multiple)
+        self._reference = self._run()
+
+    def rewrite(self, name: str, change: Callable[[ir.Model], int], *, ends_in_shuffle: bool = False) -> None:
+        """Applies ``change``, which returns how often it applied; undoes it if it moves the output too far.
+
+        With ``ends_in_shuffle`` it returns the factor of the shuffle it took off the graph's end.
+        """
+        before, shuffle_before = graph.to_proto(self.model), self.shuffle
+        count = change(self.model)
+        if ends_in_shuffle:
+            self.shuffle, count = count, int(count > 1)
+        if not count:
+            self.proofs.append(Proof(name, 0, 0.0, True))
+            return
+        difference = self._difference(self._run())
+        kept = difference <= TOLERANCE
+        if not kept:
+            log.warning("the rewrite '%s' moves the output by %.1e of its range: left out", name, difference)
+            self.model, self.shuffle = graph.from_proto(before), shuffle_before
+        self.proofs.append(Proof(name, count, difference, kept))
+
+    def _run(self) -> list[Floats]:
+        oracle = Oracle(graph.to_proto(self.model))
+        return [shuffle(oracle(probe), self.shuffle) for probe in self._probes]
+
+    def _difference(self, results: list[Floats]) -> float:
+        return max(
+            difference(result, reference, self._span)
+            for result, reference in zip(results, self._reference, strict=True)
+        )
+
+
+def difference(result: Floats, reference: Floats, span: float) -> float:
+    """Largest absolute difference as a fraction of ``span``; infinite where shapes or finiteness differ."""
+    if result.shape != reference.shape or not np.array_equal(np.isfinite(result), np.isfinite(reference)):
+        return float("inf")
+    return float(np.abs(np.nan_to_num(result) - np.nan_to_num(reference)).max()) / span
+
+
+def probes(input_range: Range, *, shape: tuple[int, int] | None, multiple: int) -> list[Floats]:
+    """Random pictures (1, 3, h, w) over ``input_range``: odd sizes, or the only one the network takes."""
+    random = np.random.default_rng(20170721)
+    sizes = [shape] if shape else [tuple(-(-side // multiple) * multiple for side in size) for size in ODD_SIZES]
+    low, high = input_range
+    return [(random.random((1, 3, *size), np.float32) * np.float32(high - low) + np.float32(low)) for size in sizes]
