@@ -1,0 +1,57 @@
+"""Keras SRGAN generators as fast, seamless upscalers.
+
+>>> import srgan_trt
+>>> srgan_trt.upscale("photo.jpg", output="photo_x4.png")  # doctest: +SKIP
+
+Each name is imported when it is first used: the package itself loads in milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .errors import SrganTrtError
+
+if TYPE_CHECKING:
+    from .classic import SRGAN_predict, show_image
+    from .compiler.build import build
+    from .compiler.plan import load_plan
+    from .spec import NetworkSpec
+    from .upscaler import Upscaler, upscale
+
+__all__ = [
+    "NetworkSpec",
+    "SRGAN_predict",
+    "SrganTrtError",
+    "Upscaler",
+    "__version__",
+    "build",
+    "load_plan",
+    "show_image",
+    "upscale",
+]
+
+_HOMES = {
+    "NetworkSpec": "spec",
+    "SRGAN_predict": "classic",
+    "Upscaler": "upscaler",
+    "build": "compiler.build",
+    "load_plan": "compiler.plan",
+    "show_image": "classic",
+    "upscale": "upscaler",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

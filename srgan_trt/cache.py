@@ -1,0 +1,154 @@
+"""The user's cache folder: plans built from model files, and whatever a runtime compiles for this machine.
+
+Everything in it can be made again: it may be deleted at any time, by anyone, while the program runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .errors import ModelError, PlanError
+
+if TYPE_CHECKING:
+    from .compiler.plan import Plan
+
+_log = logging.getLogger(__name__)
+_SEAL_BYTES = hashlib.sha256().digest_size
+
+
+def cache_folder() -> Path:
+    """Where the cache is: ``$SRGAN_TRT_CACHE``, or the user's cache folder of the system. It may not exist yet."""
+    if chosen := os.environ.get("SRGAN_TRT_CACHE"):
+        return Path(chosen)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("srgan-trt", appauthor=False))
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """What `write_sealed` wrote to `path`; None if it is not there, or (logged) was damaged since."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _log.warning("cannot read the cache file %s (%s): going on without it", path, error.strerror)
+        return None
+    seal, data = content[:_SEAL_BYTES], content[_SEAL_BYTES:]
+    if hashlib.sha256(data).digest() != seal:
+        _log.warning("the cache file %s is damaged: making it again", path)
+        return None
+    return data
+
+
+def write_sealed(path: Path, data: bytes) -> None:
+    """Writes `data` and its hash, whole or not at all. A cache that cannot be written is logged, not raised."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(data).digest())
+                file.write(data)
+            os.replace(partial, path)
+        except BaseException:
+            os.unlink(partial)
+            raise
+    except OSError as error:
+        _warn_unwritable(path.parent, error.strerror or str(error))
+
+
+def cached_plan(path: Path, **settings: Any) -> Plan:
+    """The plan of the model file (or SavedModel folder) `path`, built when it is first asked for.
+
+    settings: those of `srgan_trt.build`, but for `out`. The key is the content of the file, the settings, the
+    version of this package and that of the plan format. Processes that want the same plan at the same time
+    build it once. A damaged cached plan is built again; without a writable cache folder the plan is built for
+    this process only. Both are logged.
+
+    Raises ModelError if there is no such file, and what `build` raises.
+    """
+    from .compiler.plan import load_plan
+
+    name = f"{_key(path, settings)}.onnx"
+    folder = cache_folder() / "plans"
+    if (folder / name).is_file():
+        try:
+            return load_plan(folder / name)
+        except PlanError as error:
+            _log.warning("the cached plan of %s is damaged (%s): building it again", path, error)
+            return _build_locked(path, folder / name, settings, again=True)
+    return _build_locked(path, folder / name, settings, again=False)
+
+
+def _build_locked(path: Path, out: Path, settings: dict[str, Any], *, again: bool) -> Plan:
+    from filelock import FileLock
+
+    from .compiler.build import build
+    from .compiler.plan import load_plan
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()
+        lock = FileLock(out.with_suffix(".lock"))
+        lock.acquire()
+    except OSError as error:
+        _warn_unwritable(out.parent, error.strerror or str(error))
+        return build(path, out=_process_folder() / out.name, **settings)
+    with lock:
+        # Another process may have built it while this one waited.
+        if out.is_file() and not again:
+            return load_plan(out)
+        return build(path, out=out, **settings)
+
+
+def _key(path: Path, settings: dict[str, Any]) -> str:
+    from .compiler.plan import FORMAT
+
+    facts = {name: value for name, value in settings.items() if value is not None}
+    if "custom_objects" in facts:
+        facts["custom_objects"] = _content_hash(Path(facts["custom_objects"]))
+    facts |= {"content": _content_hash(path), "version": __version__, "format": FORMAT}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _content_hash(path: Path) -> str:
+    """sha256 of a file; of a folder: of its files' names and contents, in the order of the names."""
+    try:
+        if not path.is_dir():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        whole = hashlib.sha256()
+        for part in sorted(p for p in path.rglob("*") if p.is_file()):
+            whole.update(f"{part.relative_to(path).as_posix()}\0{_content_hash(part)}\0".encode())
+        return whole.hexdigest()
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+
+
+@functools.cache
+def _process_folder() -> Path:
+    """A folder that lives as long as this process."""
+    folder = Path(tempfile.mkdtemp(prefix="srgan-trt-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def _warn_unwritable(folder: Path, reason: str) -> None:
+    _log.warning(
+        "cannot write to the cache folder %s (%s): nothing is kept for the next start; "
+        "set SRGAN_TRT_CACHE to a folder you may write to",
+        folder,
+        reason,
+    )

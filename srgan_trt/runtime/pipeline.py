@@ -1,0 +1,48 @@
+"""The seam between pictures and devices: what every device's engine can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..imaging.tiles import TilePlan
+from ..spec import NetworkSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike, NDArray
+
+    Image = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+class Pipeline(Protocol):
+    """A plan on a device. Every method may be called from several threads; `close` frees the device's memory."""
+
+    @property
+    def spec(self) -> NetworkSpec: ...
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """device, engine, precision, streams, notes: facts for people, in words and numbers."""
+
+    def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
+        """(height, width) of the tile that is fastest here and keeps memory flat.
+
+        halo: input pixels of context between tiles; None where the network needs the whole picture.
+        dtype: of the picture, uint8 or uint16.
+        """
+
+    def run(self, image: Image, out: Image, tiles: TilePlan, *, progress: Callable[[int], None] | None = None) -> int:
+        """Fills `out` with the network's picture of `image`.
+
+        image: (H, W, C) uint8 or uint16, C = 3 (RGB) or 1 (gray), C-contiguous.
+        out: same dtype and C, (H*scale, W*scale, C), C-contiguous.
+        tiles: of a picture of H x W.
+        progress: called with the number of tiles done so far, from any thread, one call at a time.
+
+        Returns how many of the network's values were not finite (they became 0). Raises DeviceError if the
+        device fails or the pipeline was closed, TypeError or ValueError if an array is not as above.
+        """
+
+    def close(self) -> None:
+        """Frees what the pipeline holds; calling it again does nothing."""
