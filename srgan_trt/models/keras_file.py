@@ -1,0 +1,146 @@
+"""A Keras file as data: its config, its versions and the shapes of its weights. Nothing in it is run."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import ModelError
+from .source import ZIP_SIGNATURE, hash_files
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KerasFile:
+    """What an HDF5 model or a ``.keras`` archive says of itself."""
+
+    path: Path
+    container: Literal[".h5", ".keras"]
+    keras_version: str | None
+    """As recorded by the library that wrote the file, "2.3.1" or "3.8.0"; None if it did not say."""
+    config: Config | None
+    """The model's config, JSON read; None for a file that holds weights only."""
+    source_hash: str
+    weights: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shapes of the HDF5 weights by their path in the file ("conv2d/conv2d/kernel:0")."""
+
+    @property
+    def generation(self) -> int:
+        """2 or 3: the Keras whose format this is."""
+        return 3 if (self.keras_version or "2").startswith("3") else 2
+
+    @property
+    def kind(self) -> str:
+        return f"Keras {self.generation} {self.container}"
+
+
+def read_keras_file(path: Path) -> KerasFile:
+    """Reads ``path``, an HDF5 file or a zip archive. Raises ModelError if it is damaged or no Keras model."""
+    with path.open("rb") as file:
+        archive = file.read(4) == ZIP_SIGNATURE
+    return _read_archive(path) if archive else _read_hdf5(path)
+
+
+def with_config(file: KerasFile, config: Config, folder: Path) -> Path:
+    """Writes a copy of ``file`` with another config into ``folder`` and returns its path."""
+    import shutil
+
+    copy = folder / f"model{file.container}"
+    if file.container == ".keras":
+        with zipfile.ZipFile(file.path) as source, zipfile.ZipFile(copy, "w") as target:
+            for member in source.namelist():
+                data = json.dumps(config).encode() if member == "config.json" else source.read(member)
+                target.writestr(member, data)
+        return copy
+    import h5py
+
+    shutil.copyfile(file.path, copy)
+    with h5py.File(copy, "r+") as hdf5:
+        del hdf5.attrs["model_config"]
+        hdf5.attrs["model_config"] = json.dumps(config)
+    return copy
+
+
+def _read_hdf5(path: Path) -> KerasFile:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            config = _json_attribute(path, file.attrs.get("model_config"))
+            version = _text(file.attrs.get("keras_version"))
+            weights: dict[str, tuple[int, ...]] = {}
+            root = file.get("model_weights", file)
+            if isinstance(root, h5py.Group):
+                root.visititems(
+                    lambda name, item: weights.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None
+                )
+            if config is None and "layer_names" not in root.attrs and not _is_weights_file(file):
+                raise ModelError(
+                    f"{path} is an HDF5 file but no Keras model: it has neither a model config nor layer weights"
+                )
+            version = version or _text(root.attrs.get("keras_version"))
+    except (OSError, RuntimeError, KeyError) as error:
+        raise ModelError(
+            f"{path} is a truncated or damaged HDF5 file ({_short(error)}): download or save it again"
+        ) from None
+    return KerasFile(path, ".h5", version, config, hash_files([path]), weights)
+
+
+def _is_weights_file(file: Any) -> bool:
+    """Keras 3's ``.weights.h5``: a group per layer, its variables numbered in "vars"."""
+    return any(name in file for name in ("layers", "_layer_checkpoint_dependencies"))
+
+
+def _read_archive(path: Path) -> KerasFile:
+    import h5py
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = set(archive.namelist())
+            if "config.json" not in members:
+                if any(name.endswith("data.pkl") for name in members):
+                    raise ModelError(f"{path} is a PyTorch file: export it to ONNX and name the .onnx")
+                raise ModelError(f"{path} is a zip archive but no .keras file: it has no config.json")
+            config = _json_attribute(path, archive.read("config.json"))
+            metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in members else {}
+            if "model.weights.h5" not in members:
+                raise ModelError(f"{path} is a .keras file without weights (no model.weights.h5): save it again")
+            with h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r"):
+                pass
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(
+            f"{path} is a truncated or damaged .keras archive ({_short(error)}): download or save it again"
+        ) from None
+    version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+    return KerasFile(path, ".keras", _text(version), config, hash_files([path]))
+
+
+def _json_attribute(path: Path, value: Any) -> Config | None:
+    if value is None:
+        return None
+    try:
+        config = json.loads(_text(value) or "")
+    except ValueError as error:
+        raise ModelError(f"{path}: its model config is not JSON ({_short(error)}): save the model again") from None
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise ModelError(f"{path}: its model config names no model class: save the model again")
+    return config
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return None if value is None else str(value)
+
+
+def _short(error: BaseException) -> str:
+    """The first line of an error's text, of 120 characters at most."""
+    text = (str(error) or type(error).__name__).strip().splitlines()[0]
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,217 @@
+"""Keras models: opened by the Keras that can, exported and run through TensorFlow."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import re
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError, missing
+from .config_safety import check_config
+from .custom_layers import custom_layers
+from .keras_file import Config, KerasFile, with_config
+from .lambdas import resolve_lambdas
+from .source import check_input, check_output, check_scale
+from .tensorflow_export import export_function, import_tensorflow
+
+if TYPE_CHECKING:
+    import onnx
+
+_UNKNOWN_CLASS = re.compile(r"(?:Unknown|Could not locate) (?:layer|class|object|function):? '([^']+)'", re.IGNORECASE)
+_UNKNOWN_FUNCTION = re.compile(
+    r"(?:Unknown|Could not (?:locate|interpret)) [\w ]*function[\w ]*:? '([^']+)'", re.IGNORECASE
+)
+
+
+class KerasNetwork:
+    """A ``SourceNetwork`` around a Keras model, of Keras 3 or tf_keras."""
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        name: str,
+        kind: str,
+        source_hash: str,
+        notes: list[str],
+        input_range: tuple[float, float] | None = None,
+        output_range: tuple[float, float] | None = None,
+    ) -> None:
+        """Raises ModelError unless ``model`` has one RGB picture in and one out."""
+        self.name, self.kind, self.source_hash, self.notes = name, kind, source_hash, notes
+        self.input_range, self.output_range = input_range, output_range
+        self._model = model
+        inputs, outputs = (_shapes(name, model, what) for what in ("inputs", "outputs"))
+        if len(inputs) != 1:
+            raise ModelError(f"{name} has {len(inputs)} inputs: a generator takes one picture")
+        if len(outputs) != 1:
+            raise ModelError(f"{name} has {len(outputs)} outputs: a generator gives one picture")
+        check_output(name, outputs[0])
+        check_input(name, inputs[0])
+        height, width = inputs[0][1:3]
+        self.fixed_shape = None if height is None and width is None else (height or 64, width or 64)
+        if self.fixed_shape is not None and None not in outputs[0][1:3]:
+            check_scale(name, self.fixed_shape, (int(outputs[0][1] or 0), int(outputs[0][2] or 0)))
+
+    def export(self, height: int, width: int) -> onnx.ModelProto:
+        height, width = self.fixed_shape or (height, width)
+        return export_function(self._call, height, width, name=self.name)
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(self._call(batch), dtype=np.float32)
+
+    def _call(self, batch: Any) -> Any:
+        with warnings.catch_warnings():  # Keras 3 warns if a model saved with [input] is called with input
+            warnings.filterwarnings("ignore", message="The structure of `inputs`")
+            result = self._model(batch, training=False)
+        while isinstance(result, (list, tuple, dict)):
+            result = next(iter(result.values() if isinstance(result, dict) else result))
+        return result
+
+
+def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_model: bool = False) -> KerasNetwork:
+    """Opens a Keras model with the Keras that wrote it, or with the other one if that fails.
+
+    Raises ModelError (unsafe, unknown classes, no generator, neither Keras can read it) or
+    MissingPackageError.
+    """
+    name = file.path.name
+    import_tensorflow()
+    objects = _run_objects_file(custom_objects) if custom_objects is not None else {}
+    given = frozenset(objects)
+    config, notes = resolve_lambdas(file, given=given, trust=trust_model)
+    config = _without_training(config)
+    check_config(name, config, given=given, trust=trust_model)
+    changed = config != file.config
+    order = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
+    reasons: list[str] = []
+    unknown: str | None = None
+    with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
+        path = file.path
+        if changed:
+            path = with_config(file, config, Path(folder))
+        elif path.suffix.lower() not in {".h5", ".hdf5", ".keras"} or path.suffix.lower() != path.suffix:
+            path = with_config(file, config, Path(folder))  # Keras goes by the suffix
+        for library in order:
+            try:
+                keras = _import_keras(library)
+                model = _load(keras, path, {**_registered(config, custom_layers(keras, import_tensorflow()), objects)})
+            except ImportError as error:
+                reasons.append(str(error))
+            except ModelError as error:
+                reasons.append(str(error))
+            # Keras raises whatever the file makes it stumble on; each reason is reported below.
+            except Exception as error:
+                unknown = unknown or _unknown_name(error)
+                reasons.append(f"{'Keras 3' if library == 'keras' else 'Keras 2 (tf_keras)'}: {_one_line(error)}")
+            else:
+                return KerasNetwork(model, name=name, kind=file.kind, source_hash=file.source_hash, notes=notes)
+    if unknown is not None:
+        raise ModelError(
+            f"{name} uses {unknown!r}, which is no part of Keras and is not in the file: give its code with "
+            f"--custom-objects FILE.py"
+        )
+    raise ModelError(f"no Keras can open {name}: {'; '.join(reasons)}")
+
+
+def _without_training(value: Any) -> Any:
+    """A config without optimizers, losses and metrics: nothing here trains, and they may be anything."""
+    if isinstance(value, dict):
+        return {key: _without_training(item) for key, item in value.items() if key != "compile_config"}
+    return [_without_training(item) for item in value] if isinstance(value, list) else value
+
+
+def _import_keras(library: str) -> Any:
+    """``keras`` (3) on TensorFlow, or ``tf_keras``."""
+    if library == "tf_keras":
+        try:
+            import tf_keras
+        except ModuleNotFoundError as error:
+            if error.name != "tf_keras":
+                raise
+            raise missing("tf-keras", "keras", "read a file of Keras 2") from None
+        return tf_keras
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    try:
+        import keras
+    except ModuleNotFoundError as error:
+        if error.name != "keras":
+            raise
+        raise missing("keras", "keras", "read a file of Keras 3") from None
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise ModelError(f"Keras 3 runs on {backend} here: set KERAS_BACKEND=tensorflow and start again")
+    return keras
+
+
+def _load(keras: Any, path: Path, objects: dict[str, Any]) -> Any:
+    logger = logging.getLogger("absl")  # both libraries warn there of optimizers and metrics that are not wanted
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        model = keras.models.load_model(str(path), custom_objects=objects, compile=False, safe_mode=True)
+    finally:
+        logger.setLevel(level)
+    if model.inputs is None:  # a Sequential saved before it knew its input
+        model(np.zeros((1, 64, 64, 3), np.float32))
+    return model
+
+
+def _registered(config: Config, ours: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The custom objects under their plain names and under those the config registered them by."""
+    objects = {**ours, **given}
+    stack: list[Any] = [config]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, dict):
+            name, registered = part.get("class_name"), part.get("registered_name")
+            if isinstance(name, str) and isinstance(registered, str) and name in objects:
+                objects.setdefault(registered, objects[name])
+            stack.extend(part.values())
+        elif isinstance(part, list):
+            stack.extend(part)
+    return objects
+
+
+def _run_objects_file(path: Path) -> dict[str, Any]:
+    """The top-level classes and functions of the user's Python file."""
+    spec = importlib.util.spec_from_file_location(f"srgan_trt_custom_{path.stem}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise ModelError(f"--custom-objects {path}: no such Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    # It is the user's own code: whatever it raises is said, not hidden.
+    except Exception as error:
+        raise ModelError(f"--custom-objects {path} fails: {_one_line(error)}") from error
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and callable(value) and getattr(value, "__module__", None) == module.__name__
+    }
+
+
+def _shapes(name: str, model: Any, what: str) -> list[tuple[int | None, ...]]:
+    tensors = getattr(model, what, None)
+    if tensors is None:
+        raise ModelError(f"{name} does not say what its {what} are: save it as a Functional or Sequential model")
+    return [tuple(tensor.shape) for tensor in tensors]
+
+
+def _unknown_name(error: Exception) -> str | None:
+    for pattern in (_UNKNOWN_CLASS, _UNKNOWN_FUNCTION):
+        if found := pattern.search(str(error)):
+            return found.group(1).rpartition(">")[2]
+    return None
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

@@ -1,0 +1,153 @@
+"""SourceNetwork: a generator opened from somebody's file, whatever wrote it (seam 1 of docs/design.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+ZIP_SIGNATURE = b"PK\x03\x04"
+
+
+class SourceNetwork(Protocol):
+    """A generator, opened and checked: 3 channels in, 3 channels out, nothing else."""
+
+    name: str
+    """The file's name, without its folder."""
+    kind: str
+    """What the file is, for people: "Keras 2 .h5", "Keras 3 .keras", "SavedModel", "ONNX", ..."""
+    source_hash: str
+    """sha256 of the file; of all files in order for a SavedModel."""
+    fixed_shape: tuple[int, int] | None
+    """(height, width) that the file insists on, None if free."""
+    notes: list[str]
+    """What was assumed or replaced, in words for the user."""
+    input_range: tuple[float, float] | None
+    """Network values of level 0 and of the highest level where the file's kind tells them, else None."""
+    output_range: tuple[float, float] | None
+    """The same for the output."""
+
+    def export(self, height: int, width: int) -> onnx.ModelProto:
+        """The network as a static graph, opset 18.
+
+        Input "input" float32 (1, 3, height, width), output "output" float32 (1, 3, H, W). ``fixed_shape``
+        stands in for ``height, width`` where the file insists on its own size.
+
+        Raises:
+            ModelError: something in the network has no ONNX counterpart, or its output is no picture.
+        """
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """float32 NHWC in, NHWC out, computed by the framework that wrote the file; None where there is none."""
+
+
+def open_network(
+    path: Path, *, custom_objects: Path | None = None, trust_model: bool = False, arch: str | None = None
+) -> SourceNetwork:
+    """Opens a generator: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, or ``.onnx``.
+
+    What the file is shows in its first bytes, not in its name.
+
+    Args:
+        path: The file, or the folder of a SavedModel.
+        custom_objects: A Python file whose top-level classes and functions the model may use; it is run.
+        trust_model: Run Python bytecode and unlisted TensorFlow functions that the model file carries.
+        arch: "paper" or "seed": the architecture of a file that holds weights only.
+
+    Raises:
+        ModelError: the file is no model, no super-resolver, or cannot be proven safe to open.
+        MissingPackageError: TensorFlow or Keras is needed and not installed.
+    """
+    if not path.exists():
+        raise ModelError(f"{path} does not exist")
+    if path.is_dir():
+        if not (path / "saved_model.pb").is_file():
+            raise ModelError(f"{path} is a folder without a saved_model.pb: not a SavedModel; name a model file")
+        from .saved_model import open_saved_model
+
+        return open_saved_model(path, trust_model=trust_model)
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    if not head:
+        raise ModelError(f"{path} is empty (0 bytes): download or save the model again")
+    if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
+        from .keras_file import read_keras_file
+
+        file_ = read_keras_file(path)
+        if file_.config is None:
+            from .weights_only import open_weights
+
+            return open_weights(path, arch=arch)
+        if arch is not None:
+            raise ModelError(f"{path} holds its own architecture: leave --arch out")
+        from .keras_source import open_keras
+
+        return open_keras(file_, custom_objects=custom_objects, trust_model=trust_model)
+    if path.suffix.lower() in {".h5", ".hdf5", ".keras"}:
+        raise ModelError(f"{path} is not a Keras file: it is neither HDF5 nor a .keras archive inside")
+    if path.name == "saved_model.pb":
+        raise ModelError(f"{path} is one part of a SavedModel: name its folder, {path.parent}")
+    from .onnx_source import open_onnx
+
+    return open_onnx(path)
+
+
+def hash_files(paths: list[Path], root: Path | None = None) -> str:
+    """sha256 over the bytes of ``paths`` in order; with ``root``, over their names relative to it as well."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if root is not None:
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def check_input(name: str, shape: tuple[int | None, ...]) -> None:
+    """Raises ModelError unless ``shape`` (NHWC, None = free) is a batch of RGB pictures."""
+    if len(shape) != 4:
+        raise ModelError(
+            f"{name} takes a tensor of rank {len(shape)}, not a batch of pictures: it is no super-resolver"
+        )
+    if shape[3] == 1:
+        raise ModelError(
+            f"{name} takes one channel (gray or luma only): only RGB generators, 3 channels, are supported"
+        )
+    if shape[3] != 3:
+        raise ModelError(f"{name} takes {shape[3] or 'any number of'} channels, not the 3 of an RGB picture")
+
+
+def check_output(name: str, shape: tuple[int | None, ...]) -> None:
+    """Raises ModelError unless ``shape`` (NHWC, None = free) is a batch of RGB pictures."""
+    if len(shape) == 2:
+        raise ModelError(
+            f"{name} gives {shape[1]} numbers a picture: it is a classifier (or a discriminator), not a generator"
+        )
+    if len(shape) != 4:
+        raise ModelError(f"{name} gives a tensor of rank {len(shape)}, not a picture: it is no super-resolver")
+    if shape[3] not in (3, None):
+        raise ModelError(f"{name} gives {shape[3]} channels, not the 3 of an RGB picture")
+
+
+def check_scale(name: str, size: tuple[int, int], output: tuple[int, int]) -> int:
+    """The scale between two (height, width). Raises ModelError unless it is one whole number of 1 or more."""
+    (height, width), (out_height, out_width) = size, output
+    shown = f"{width}x{height} to {out_width}x{out_height}"
+    if out_height < height or out_width < width:
+        raise ModelError(f"{name} makes pictures smaller ({shown}): it is no super-resolver")
+    if out_height % height or out_width % width or out_height // height != out_width // width:
+        raise ModelError(f"{name} takes {shown}: that is no whole scale (x1, x2, x3, x4, ...)")
+    return out_height // height

@@ -1,0 +1,148 @@
+"""From a TensorFlow function to a static ONNX graph, without TensorFlow's chatter."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelError, missing
+from .source import check_output, check_scale
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 18
+_importing = threading.Lock()
+
+
+def import_tensorflow() -> Any:
+    """TensorFlow, imported without the messages that its C++ part writes while it loads.
+
+    Raises MissingPackageError if it is not installed.
+    """
+    with _importing:
+        if "tensorflow" not in sys.modules:
+            with _quiet_stderr(), _default_environment("TF_CPP_MIN_LOG_LEVEL", "3"):
+                try:
+                    import tensorflow
+                except ModuleNotFoundError as error:
+                    if error.name != "tensorflow":
+                        raise
+                    raise missing("tensorflow", "keras", "read a Keras file or a SavedModel") from None
+            tensorflow.get_logger().setLevel(logging.ERROR)
+        import tensorflow
+
+        return tensorflow
+
+
+def export_function(function: Callable[[Any], Any], height: int, width: int, *, name: str) -> onnx.ModelProto:
+    """Converts ``function``, float32 (1, height, width, 3) to (1, H, W, 3), to ONNX (seam 1's ``export``).
+
+    Raises ModelError, naming the model ``name``, if tf2onnx cannot, or if the result is no picture.
+    """
+    tf = import_tensorflow()
+    with _quiet_logger("tf2onnx"):
+        try:
+            import tf2onnx
+        except ModuleNotFoundError as error:
+            if error.name != "tf2onnx":
+                raise
+            raise missing("tf2onnx", "keras", "convert a Keras file") from None
+
+        @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+        def network(batch: Any) -> Any:
+            return tf.identity(tf.cast(function(batch), tf.float32), name="picture")
+
+        spec = tf.TensorSpec([1, height, width, 3], tf.float32, name="input")
+        output = network.get_concrete_function(spec).outputs[0]
+        check_output(name, tuple(output.shape))
+        check_scale(name, (height, width), tuple(output.shape)[1:3])
+        model, _ = tf2onnx.convert.from_function(
+            network,
+            input_signature=[spec],
+            opset=OPSET,
+            inputs_as_nchw=["input:0"],
+            outputs_as_nchw=["Identity:0"],
+        )
+    unknown = sorted({node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx")})
+    if unknown:
+        raise ModelError(f"{name} uses {', '.join(unknown)}, which ONNX has no operator for")
+    rename_ends(model)
+    return model
+
+
+def rename_ends(model: onnx.ModelProto) -> None:
+    """Calls the graph's only input "input" and its only output "output", in place."""
+    graph = model.graph
+    for value, name in ((graph.input[0], "input"), (graph.output[0], "output")):
+        old = value.name
+        if old == name:
+            continue
+        taken = {tensor for node in graph.node for tensor in (*node.input, *node.output)}
+        taken |= {initializer.name for initializer in graph.initializer}
+        if name in taken:
+            _rename(graph, name, f"{name}_inner")
+        _rename(graph, old, name)
+        value.name = name
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            for index, tensor in enumerate(tensors):
+                if tensor == old:
+                    tensors[index] = new
+    for value in (*graph.initializer, *graph.value_info):
+        if value.name == old:
+            value.name = new
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Holds back file descriptor 2, which TensorFlow's C++ part writes to; shows it if the body fails."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # started without a standard error: nothing to hold back
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+@contextlib.contextmanager
+def _default_environment(key: str, value: str) -> Iterator[None]:
+    """Sets an environment variable for a while, unless the user did."""
+    if key in os.environ:
+        yield
+        return
+    os.environ[key] = value
+    try:
+        yield
+    finally:
+        del os.environ[key]
+
+
+@contextlib.contextmanager
+def _quiet_logger(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
