@@ -1,0 +1,253 @@
+"""ONNX files: any super-resolver of one RGB picture, made static at the size that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from .source import check_scale, hash_files
+from .tensorflow_export import OPSET, rename_ends
+
+if TYPE_CHECKING:
+    import onnx
+
+NEWEST_OPSET = 21
+Layout = Literal["NCHW", "NHWC"]
+
+
+class OnnxNetwork:
+    """A ``SourceNetwork`` around an ONNX graph, NCHW or NHWC."""
+
+    kind = "ONNX"
+    input_range: tuple[float, float] | None = None
+    output_range: tuple[float, float] | None = None
+
+    def __init__(self, model: onnx.ModelProto, *, name: str, source_hash: str) -> None:
+        """Raises ModelError unless the graph takes one float RGB picture and gives one."""
+        self.name, self.source_hash = name, source_hash
+        self.notes: list[str] = []
+        self._model = model
+        value, result = _only_input(model, name), _only_output(model, name)
+        shape = _dimensions(value)
+        self._in_layout = _layout(name, shape, "takes")
+        _check_float(value, name)
+        given = _dimensions(result)
+        if len(given) == 2:
+            raise ModelError(
+                f"{name} gives {given[1] or 'some'} numbers a picture: it is a classifier (or a discriminator), "
+                "not a generator"
+            )
+        self._out_layout = self._in_layout if not given or 3 not in given else _layout(name, given, "gives")
+        if given and 3 not in given and None not in given:
+            raise ModelError(f"{name} gives a tensor of shape {_shown(given)}, not an RGB picture")
+        height, width = shape[2:] if self._in_layout == "NCHW" else shape[1:3]
+        self.fixed_shape = None if height is None and width is None else (height or 64, width or 64)
+        if shape[0] not in (None, 1):
+            self.notes.append(f"its batch of {shape[0]} is made a batch of 1")
+
+    def export(self, height: int, width: int) -> onnx.ModelProto:
+        import onnx
+        from onnx import shape_inference
+
+        height, width = self.fixed_shape or (height, width)
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        size = [1, 3, height, width] if self._in_layout == "NCHW" else [1, height, width, 3]
+        value = _only_input(model, self.name)
+        _set_dimensions(value, size)
+        for other in [other for other in model.graph.input if other.name != value.name]:
+            model.graph.input.remove(other)  # ONNX before IR 4 lists its initializers as inputs too
+        model.ir_version = max(model.ir_version, 8)
+        for value in (*model.graph.value_info, *model.graph.output):
+            value.type.tensor_type.ClearField("shape")  # they may still tell of the free or former size
+        del model.graph.value_info[:]
+        model = self._at_opset(model)
+        try:
+            model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        except shape_inference.InferenceError as error:
+            text = " ".join(str(error).split())[:160]
+            raise ModelError(f"{self.name} does not take {width}x{height} pictures ({text})") from None
+        rename_ends(model)
+        if self._in_layout == "NHWC":
+            _wrap_input(model, height, width)
+        if self._out_layout == "NHWC":
+            _wrap_output(model)
+        result = _output_size(model, self.name)
+        check_scale(self.name, (height, width), result)
+        _set_dimensions(model.graph.output[0], [1, 3, *result])
+        onnx.checker.check_model(model)
+        return model
+
+    def predict(self, batch: NDArray[np.float32]) -> None:
+        return None
+
+    def _at_opset(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """``model`` at opset 18; newer ones stay at theirs, up to ``NEWEST_OPSET``."""
+        from onnx import version_converter
+
+        found = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+        if OPSET <= found <= NEWEST_OPSET:
+            return model
+        target = OPSET if found < OPSET else NEWEST_OPSET
+        try:
+            return version_converter.convert_version(model, target)
+        except (version_converter.ConvertError, RuntimeError) as error:
+            text = " ".join(str(error).split())[:160]
+            raise ModelError(
+                f"{self.name} has ONNX opset {found}, which cannot be converted to {target} ({text}): export it again "
+                f"with opset {OPSET}"
+            ) from None
+
+
+def open_onnx(path: Path) -> OnnxNetwork:
+    """Opens an ONNX file. Raises ModelError if it is damaged, or no super-resolver of one RGB picture."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    name = path.name
+    try:
+        model = onnx.load(path, load_external_data=False)
+        parts = _external_files(model, path)
+        onnx.load_external_data_for_model(model, str(path.parent))
+        if not model.graph.node:
+            raise ModelError(f"{path} is no model file: neither HDF5, .keras, SavedModel nor ONNX")
+        onnx.checker.check_model(model)
+    except DecodeError:
+        what = "is a truncated or damaged ONNX file" if path.suffix == ".onnx" else "is no model file"
+        raise ModelError(f"{path} {what}: a Keras .h5 or .keras, a SavedModel folder or an .onnx is needed") from None
+    except onnx.checker.ValidationError as error:
+        text = " ".join(str(error).split())[:160]
+        raise ModelError(f"{path} is an ONNX file that breaks ONNX's own rules ({text}): export it again") from None
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    return OnnxNetwork(model, name=name, source_hash=hash_files([path, *parts]))
+
+
+def _external_files(model: onnx.ModelProto, path: Path) -> list[Path]:
+    """The files beside ``path`` that hold its larger tensors, each once, in order."""
+    locations = {
+        entry.value: None
+        for tensor in model.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return [path.parent / location for location in locations]
+
+
+def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
+    constants = {initializer.name for initializer in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise ModelError(f"{name} has {len(inputs)} inputs: a generator takes one picture")
+    return inputs[0]
+
+
+def _only_output(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
+    if len(model.graph.output) != 1:
+        raise ModelError(f"{name} has {len(model.graph.output)} outputs: a generator gives one picture")
+    return model.graph.output[0]
+
+
+def _check_float(value: onnx.ValueInfoProto, name: str) -> None:
+    from onnx import TensorProto
+
+    kind = value.type.tensor_type.elem_type
+    if kind != TensorProto.FLOAT:
+        shown = TensorProto.DataType.Name(kind).lower() if kind else "no tensor"
+        raise ModelError(f"{name} takes {shown} pixels: only networks that take float32 are supported")
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    """The shape as recorded, None for a free dimension, () for no shape."""
+    return tuple(
+        dimension.dim_value if dimension.HasField("dim_value") and dimension.dim_value > 0 else None
+        for dimension in value.type.tensor_type.shape.dim
+    )
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    return "x".join("?" if size is None else str(size) for size in shape)
+
+
+def _layout(name: str, shape: tuple[int | None, ...], verb: str) -> Layout:
+    if len(shape) != 4:
+        raise ModelError(
+            f"{name} {verb} a tensor of rank {len(shape)}, not a batch of pictures: it is no super-resolver"
+        )
+    if shape[1] == 3:
+        return "NCHW"
+    if shape[3] == 3:
+        return "NHWC"
+    if 1 in (shape[1], shape[3]):
+        raise ModelError(
+            f"{name} {verb} one channel (gray or luma only): only RGB generators, 3 channels, are supported"
+        )
+    if shape[1] is None:
+        raise ModelError(f"{name} does not say how many channels it {verb}: export it with 3 of them fixed")
+    raise ModelError(f"{name} {verb} a tensor of shape {_shown(shape)}, not RGB pictures of 3 channels")
+
+
+def _set_dimensions(value: onnx.ValueInfoProto, size: list[int]) -> None:
+    shape = value.type.tensor_type.shape
+    del shape.dim[:]
+    for length in size:
+        shape.dim.add(dim_value=length)
+
+
+def _output_size(model: onnx.ModelProto, name: str) -> tuple[int, int]:
+    """(height, width) that shape inference found for the NCHW output; run to see where it found none."""
+    shape = _dimensions(model.graph.output[0])
+    if not shape or None in shape:
+        shape = _run_once(model, name)
+    if len(shape) != 4 or shape[:2] != (1, 3):
+        raise ModelError(f"{name} gives a tensor of shape {_shown(shape)}, not an RGB picture")
+    return int(shape[2] or 0), int(shape[3] or 0)
+
+
+def _run_once(model: onnx.ModelProto, name: str) -> tuple[int | None, ...]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    size = [dimension or 1 for dimension in _dimensions(model.graph.input[0])]
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        (result,) = session.run(None, {"input": np.zeros(size, np.float32)})
+    # onnxruntime's own exception classes are not public; all derive from Exception only.
+    except Exception as error:
+        text = " ".join(str(error).split())[:160]
+        raise ModelError(f"{name} cannot be run at {size[3]}x{size[2]} ({text})") from None
+    return tuple(np.shape(result))
+
+
+def _wrap_input(model: onnx.ModelProto, height: int, width: int) -> None:
+    from onnx import helper
+
+    graph = model.graph
+    for node in graph.node:
+        for index, tensor in enumerate(node.input):
+            if tensor == "input":
+                node.input[index] = "input_nhwc"
+    graph.node.insert(0, helper.make_node("Transpose", ["input"], ["input_nhwc"], perm=[0, 2, 3, 1]))
+    value = next(value for value in graph.input if value.name == "input")
+    _set_dimensions(value, [1, 3, height, width])
+
+
+def _wrap_output(model: onnx.ModelProto) -> None:
+    from onnx import helper
+
+    graph = model.graph
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            for index, tensor in enumerate(tensors):
+                if tensor == "output":
+                    tensors[index] = "output_nhwc"
+    graph.node.append(helper.make_node("Transpose", ["output_nhwc"], ["output"], perm=[0, 3, 1, 2]))
+    shape = _dimensions(graph.output[0])
+    if shape and None not in shape:
+        batch, out_height, out_width, channels = (int(size or 0) for size in shape)
+        _set_dimensions(graph.output[0], [batch, channels, out_height, out_width])

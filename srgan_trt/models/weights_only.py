@@ -1,0 +1,132 @@
+"""Files with weights and no architecture: the paper's generator by its shapes, others as ``--arch`` says."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from .generator import ARCHITECTURES, paper_generator, seed_generator
+from .keras_source import KerasNetwork
+from .paper_onnx import PaperWeights, paper_onnx, recognise_paper
+from .source import SourceNetwork, hash_files
+from .weights_file import LayerKind, WeightLayer, read_weights
+
+if TYPE_CHECKING:
+    import onnx
+
+_KINDS: tuple[LayerKind, ...] = ("conv", "batch_norm", "prelu")
+
+
+class PaperNetwork:
+    """A ``SourceNetwork`` of the paper's generator: exported without TensorFlow, run with it if it is there."""
+
+    kind = "weights of the paper's generator"
+    fixed_shape: tuple[int, int] | None = None
+    input_range: tuple[float, float] | None = (0.0, 1.0)
+    output_range: tuple[float, float] | None = (-1.0, 1.0)
+
+    def __init__(self, weights: PaperWeights, *, name: str, source_hash: str) -> None:
+        self.name, self.source_hash = name, source_hash
+        self.notes = [
+            f"weights only: by its shapes the SRGAN paper's generator, x{weights.scale}, {weights.blocks} blocks of "
+            f"{weights.filters} channels, 0..1 in, -1..1 out"
+        ]
+        self._weights = weights
+        self._model: Any = None
+
+    def export(self, height: int, width: int) -> onnx.ModelProto:
+        return paper_onnx(self._weights, height, width)
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Computed by Keras; None if it is not installed."""
+        if any(importlib.util.find_spec(package) is None for package in ("tensorflow", "keras")):
+            return None
+        if self._model is None:
+            weights = self._weights
+            layers = [*weights.convs, *weights.norms, *weights.prelus]
+            self._model = _built("paper", layers, self.name)
+        return np.asarray(self._model(batch, training=False), np.float32)
+
+
+def open_weights(path: Path, *, arch: str | None = None) -> SourceNetwork:
+    """Opens a weights-only HDF5 file.
+
+    Raises ModelError if the architecture is neither recognised nor given, or does not fit the weights.
+    """
+    if arch is not None and arch not in ARCHITECTURES:
+        raise ModelError(f"there is no architecture {arch!r}: --arch takes {' or '.join(ARCHITECTURES)}")
+    layers, name, source_hash = read_weights(path), path.name, hash_files([path])
+    if not layers:
+        raise ModelError(f"{path} is an HDF5 file of Keras without any weights in it")
+    paper = recognise_paper(layers) if arch != "seed" else None
+    if paper is not None:
+        return PaperNetwork(paper, name=name, source_hash=source_hash)
+    if any(array.ndim == 2 for array in layers[-1].arrays):
+        raise ModelError(f"{path} holds the weights of a classifier or discriminator (it ends in a dense layer)")
+    if arch is None:
+        convs = sum(layer.kind == "conv" for layer in layers)
+        raise ModelError(
+            f"{path} holds the weights of {len(layers)} layers ({convs} convolutions) but not how they are connected, "
+            "and they are not the SRGAN paper's generator: save the whole model (model.save), or pass --arch paper or "
+            "--arch seed if it is one of these"
+        )
+    ranges = {"paper": (0.0, 1.0), "seed": (-1.0, 1.0)}
+    return KerasNetwork(
+        _built(arch, layers, name),
+        name=name,
+        kind=f"weights, architecture {arch}",
+        source_hash=source_hash,
+        notes=[f"weights only: built as the architecture {arch}, as --arch says"],
+        input_range=ranges[arch],
+        output_range=(-1.0, 1.0),
+    )
+
+
+def _built(arch: str, layers: Sequence[WeightLayer], name: str) -> Any:
+    """A Keras 3 model of ``arch`` with the weights of ``layers``, sized by them."""
+    counts = {kind: [layer for layer in layers if layer.kind == kind] for kind in _KINDS}
+    convs, norms = counts["conv"], counts["batch_norm"]
+    others = [layer for layer in layers if layer.kind == "other"]
+    if others:
+        raise _mismatch(name, arch, f"its layer {others[0].name} ({others[0].shapes}) has no place in it")
+    if len(convs) < 4:
+        raise _mismatch(name, arch, f"it has {len(convs)} convolutions")
+    filters = convs[0].arrays[0].shape[3]
+    grown = [conv for conv in convs[1:-1] if conv.arrays[0].shape[3] != filters]
+    doublings = len(grown)
+    blocks, odd = divmod(len(convs) - 3 - doublings, 2)
+    if odd or blocks < 0:
+        raise _mismatch(name, arch, f"{len(convs)} convolutions with {doublings} for upsampling leave half a block")
+    sizes: dict[str, Any] = {"blocks": blocks, "filters": filters, "batch_norm": bool(norms), "scale": 1 << doublings}
+    if arch == "seed":
+        if grown:
+            sizes["upsampling_filters"] = grown[0].arrays[0].shape[3]
+        model = seed_generator(**sizes)
+    else:
+        model = paper_generator(**sizes)
+    targets: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
+    for layer in model.layers:
+        kind = {"Conv2D": "conv", "BatchNormalization": "batch_norm", "PReLU": "prelu"}.get(type(layer).__name__)
+        if kind is not None:
+            targets[kind].append(layer)
+    for kind in _KINDS:
+        given, wanted = counts[kind], targets[kind]
+        if len(given) != len(wanted):
+            raise _mismatch(name, arch, f"it has {len(given)} layers of kind {kind}, the architecture {len(wanted)}")
+        for layer, target in zip(given, wanted, strict=True):
+            shapes = [tuple(variable.shape) for variable in target.weights]
+            if [array.shape for array in layer.arrays] != shapes:
+                shown = " ".join(str(shape).replace(" ", "") for shape in shapes)
+                raise _mismatch(name, arch, f"its layer {layer.name} is {layer.shapes}, the architecture's {shown}")
+            target.set_weights(list(layer.arrays))
+    return model
+
+
+def _mismatch(name: str, arch: str, reason: str) -> ModelError:
+    return ModelError(f"{name} does not fit --arch {arch}: {reason}")
