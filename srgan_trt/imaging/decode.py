@@ -1,0 +1,204 @@
+"""File or bytes -> Picture: the format by its first bytes, the size by its header, and only then the pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from ..errors import PictureError
+from . import png, tiff
+from .metadata import Metadata, orientation, upright
+from .picture import Picture, Samples, from_pil, quiet_pillow
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
+
+MAX_PIXELS = 200_000_000
+"""Pixels of an input that are taken without being asked for more; about 20,000 x 10,000."""
+
+READABLE = "JPEG, PNG, WebP, TIFF, BMP and GIF"
+SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"])
+"""Of files that folders and patterns are searched for, in lower case."""
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (png.SIGNATURE, "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+)
+
+
+def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Reads a picture of any of the ``READABLE`` formats, upright, in the bits it has.
+
+    ``name`` is what errors call it (default: the path). Raises PictureError if it cannot be read, is no picture, is
+    damaged or cut off, or has more than ``max_pixels`` pixels; that is found in the header, before memory is taken.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "the picture")
+    try:
+        with _opened(source) as stream:
+            head = stream.read(32)
+            format_ = _format(head, name)
+            stream.seek(0)
+            return dataclasses.replace(_decoded(stream, format_, head, name, max_pixels), format=format_)
+    except PictureError as error:
+        if str(error).startswith(name):
+            raise
+        raise PictureError(f"{name}: {error}") from error
+    except MemoryError:
+        raise PictureError(f"{name} needs more memory than there is: give a smaller picture, or parts of it") from None
+    except OSError as error:
+        if error.errno is not None and error.strerror:
+            raise PictureError(f"{name} cannot be read: {error.strerror}") from error
+        raise _damaged(name, error) from error
+    except Exception as error:
+        # The decoders of three libraries meet bytes from anywhere: what they raise on them has no common base.
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> PictureError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return PictureError(f"{name} is damaged or cut off ({reason}): get the file again, or repair it")
+
+
+@contextlib.contextmanager
+def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+    elif source.is_file() or not source.exists():
+        with source.open("rb") as file:
+            yield file
+    else:
+        # A pipe cannot be searched; a folder says here that it is one.
+        yield io.BytesIO(source.read_bytes())
+
+
+def _format(head: bytes, name: str) -> str:
+    if not head:
+        raise PictureError(f"{name} is empty (0 bytes): get the file again")
+    for signature, format_ in _SIGNATURES:
+        if head.startswith(signature):
+            return format_
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
+        looks = "a web page or XML"
+    elif head[4:8] == b"ftyp":
+        looks = "a HEIC, AVIF or video file"
+    elif all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        looks = "a text file"
+    else:
+        looks = "of a kind unknown here"
+    raise PictureError(f"{name} is no picture that can be read (it is {looks}): give {READABLE}")
+
+
+def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels: int) -> Picture:
+    def check(width: int, height: int) -> None:
+        if width * height > max_pixels:
+            raise PictureError(
+                f"{name} has {width:,} x {height:,} = {width * height / 1e6:,.1f} million pixels, more than the limit "
+                f"of {max_pixels / 1e6:,.1f} million: raise it with --max-pixels (max_pixels=) if you trust the file"
+            )
+
+    if format_ == "PNG":
+        width, height, depth = png.header(head)
+        check(width, height)
+        if depth == 16:
+            return _upright(png.read_16_bit(stream.read()))
+    elif format_ == "WEBP":
+        check(*_webp_size(head))
+    elif format_ == "TIFF":
+        layout = tiff.read_layout(stream)
+        check(layout.width, layout.height)
+        if layout.bits == 16:
+            return _upright(tiff.read_16_bit(stream, layout))
+        stream.seek(0)
+    return _upright(_with_pillow(stream, format_, check))
+
+
+def _with_pillow(stream: BinaryIO, format_: str, check: Callable[[int, int], None]) -> Picture:
+    # The plugins are opened directly: Image.open tries every format there is, and has a limit of its own.
+    with quiet_pillow():
+        image = _plugin(format_)(stream)
+    check(*image.size)
+    picture = from_pil(image)
+    if (frames := _frames(image)) != "1":
+        what = "page" if format_ == "TIFF" else "frame"
+        picture = dataclasses.replace(picture, notes=(*picture.notes, f"the first of {frames} {what}s was taken"))
+    return picture
+
+
+def _plugin(format_: str) -> type[ImageFile.ImageFile]:
+    from importlib import import_module
+
+    module, name = {
+        "JPEG": ("JpegImagePlugin", "JpegImageFile"),
+        "PNG": ("PngImagePlugin", "PngImageFile"),
+        "WEBP": ("WebPImagePlugin", "WebPImageFile"),
+        "TIFF": ("TiffImagePlugin", "TiffImageFile"),
+        "BMP": ("BmpImagePlugin", "BmpImageFile"),
+        "GIF": ("GifImagePlugin", "GifImageFile"),
+    }[format_]
+    plugin: type[ImageFile.ImageFile] = getattr(import_module(f"PIL.{module}"), name)
+    return plugin
+
+
+def _frames(image: ImageFile.ImageFile) -> str:
+    """How many frames, or 'several' where the frames after the first, which nobody asked for, are damaged."""
+    from PIL import Image
+
+    try:
+        with quiet_pillow():
+            return str(getattr(image, "n_frames", 1))
+    except (OSError, EOFError, SyntaxError, ValueError, IndexError, struct.error, Image.DecompressionBombError):
+        return "several"
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """(width, height) by the header (RFC 9649), which Pillow reads only after taking memory for the canvas."""
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+    raise ValueError("its first chunk is no image")
+
+
+def _upright(picture: Picture) -> Picture:
+    turn = orientation(picture.metadata.exif)
+    if turn == 1:
+        return picture
+    dpi = picture.metadata.dpi
+    metadata = Metadata(
+        exif=upright(picture.metadata.exif),
+        icc=picture.metadata.icc,
+        dpi=(dpi[1], dpi[0]) if dpi and turn >= 5 else dpi,
+    )
+    alpha = None if picture.alpha is None else _turned(picture.alpha, turn)
+    return dataclasses.replace(picture, pixels=_turned(picture.pixels, turn), alpha=alpha, metadata=metadata)
+
+
+def _turned(samples: Samples, turn: int) -> Samples:
+    """``samples`` as EXIF orientation ``turn`` (2 to 8) wants them shown (CIPA DC-008, tag 0x0112)."""
+    if turn >= 5:
+        samples = np.swapaxes(samples, 0, 1)
+    if turn in (3, 4, 7, 8):
+        samples = samples[::-1]
+    if turn in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    return np.ascontiguousarray(samples)

@@ -1,0 +1,182 @@
+"""Picture -> file, whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import PictureError
+from . import lossy, png, tiff
+from .metadata import resized
+from .picture import Picture, Samples, bands, reduced
+
+FORMATS = ("png", "jpg", "webp", "tiff")
+"""What can be written."""
+
+DEFAULT_QUALITY = {"jpg": 95, "webp": 90}
+
+_SUFFIXES = {
+    ".png": "png",
+    ".jpg": "jpg",
+    ".jpeg": "jpg",
+    ".jpe": "jpg",
+    ".jfif": "jpg",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+_LARGEST_SIDE = {"png": 2**31 - 1, "jpg": 65_500, "webp": 16_383, "tiff": 2**32 - 1}
+
+
+def format_of(path: Path) -> str:
+    """One of ``FORMATS`` by the suffix of ``path``. Raises PictureError for any other suffix."""
+    try:
+        return _SUFFIXES[path.suffix.lower()]
+    except KeyError:
+        raise PictureError(
+            f"{path} does not end in a format that can be written: end it in .png, .jpg, .webp or .tiff, or in a "
+            "slash if it is a folder"
+        ) from None
+
+
+def encode(
+    picture: Picture, path: Path, *, format: str | None = None, overwrite: bool = False, quality: int | None = None
+) -> tuple[str, ...]:
+    """Writes ``picture`` to ``path``, making its folder if need be; on any error or Ctrl-C nothing is left behind.
+
+    ``format``: one of ``FORMATS`` (default: by the suffix). ``quality``: 1 to 100, for jpg (default 95) and webp (90).
+    Returns what the format made necessary, for the user: "16 bits were reduced to 8". Raises PictureError if ``path``
+    exists and is not to be overwritten, cannot be written, or the format cannot hold a picture of this size.
+    """
+    format = format or format_of(path)
+    prepared, notes = _prepared(picture, format, str(path))
+    with atomic_file(path, overwrite=overwrite) as file:
+        return notes + _write(file, prepared, format, quality)
+
+
+def encode_to(
+    picture: Picture, stream: BinaryIO, *, format: str, name: str = "standard output", quality: int | None = None
+) -> tuple[str, ...]:
+    """Writes ``picture`` to a stream that need not be seekable, as ``encode`` does; ``name`` is for errors."""
+    prepared, notes = _prepared(picture, format, name)
+    try:
+        if format != "tiff":
+            notes += _write(stream, prepared, format, quality)
+        else:
+            # A TIFF is finished by writing into its beginning.
+            with tempfile.TemporaryFile() as file:
+                notes += _write(file, prepared, format, quality)
+                file.seek(0)
+                shutil.copyfileobj(file, stream, 1 << 20)
+        stream.flush()
+    except OSError as error:
+        raise PictureError(f"cannot write to {name}: {error.strerror or error}") from error
+    return notes
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raises PictureError if ``path`` cannot become a result: it exists, is a folder, or its name is impossible."""
+    try:
+        if path.is_dir():
+            raise PictureError(f"{path} is a folder: end the name in a slash to write into it")
+        if not overwrite and os.path.lexists(path) and not _is_special(path):
+            raise PictureError(f"{path} exists: give --overwrite (overwrite=True) to replace it, or another name")
+        os.stat(path) if os.path.lexists(path) else None
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A binary file that becomes ``path`` when the block ends well; else nothing of it stays.
+
+    Raises PictureError as ``check_target`` does and for errors while writing. A pipe or a device is written as it is.
+    """
+    check_target(path, overwrite=overwrite)
+    try:
+        if _is_special(path):
+            with path.open("wb") as device:
+                yield device
+            return
+        # A link stays a link: what it points to is replaced.
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".srgan-trt-{secrets.token_hex(6)}.part")
+        try:
+            with partial.open("xb") as file:
+                yield file
+            check_target(path, overwrite=overwrite)
+            os.replace(partial, target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _cannot_write(path: Path, error: OSError) -> PictureError:
+    folder = path.parent
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return PictureError(f"cannot write {path}: the disk of {folder} is full: make room, or name another folder")
+    if error.errno == errno.EFBIG:
+        return PictureError(f"cannot write {path}: {folder} takes no file so large: name another folder")
+    mend = "name another folder" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "name another file"
+    return PictureError(f"cannot write {path}: {error.strerror or error}: {mend}")
+
+
+def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[str, ...]]:
+    """``picture`` as ``format`` can hold it, and what that changed."""
+    if format not in FORMATS:
+        raise PictureError(f"{format!r} cannot be written: give one of {', '.join(FORMATS)}")
+    if max(picture.width, picture.height) > _LARGEST_SIDE[format]:
+        raise PictureError(
+            f"{name}: a {format} file holds at most {_LARGEST_SIDE[format]:,} pixels a side, not "
+            f"{picture.width:,} x {picture.height:,}: write png or tiff"
+        )
+    notes: tuple[str, ...] = ()
+    if format in ("jpg", "webp") and picture.bits == 16:
+        picture = reduced(picture)
+        notes += (f"16 bits were reduced to 8 ({format} holds no more; png and tiff do)",)
+    if format == "jpg" and picture.alpha is not None:
+        picture = dataclasses.replace(picture, pixels=_on_white(picture.pixels, picture.alpha), alpha=None)
+        notes += ("transparency was laid on white (jpg holds none; png, webp and tiff do)",)
+    exif = resized(picture.metadata.exif, width=picture.width, height=picture.height)
+    return dataclasses.replace(picture, metadata=dataclasses.replace(picture.metadata, exif=exif)), notes
+
+
+def _on_white(pixels: Samples, alpha: Samples) -> Samples:
+    """uint8 ``pixels`` laid on white, rounded to the nearest level."""
+    result = np.empty_like(pixels)
+    for top, bottom in bands(pixels.shape[0], pixels[0].nbytes * 4):
+        opacity = alpha[top:bottom, :, None].astype(np.uint32)
+        result[top:bottom] = (pixels[top:bottom] * opacity + 255 * (255 - opacity) + 127) // 255
+    return result
+
+
+def _write(stream: BinaryIO, picture: Picture, format: str, quality: int | None) -> tuple[str, ...]:
+    if format == "png":
+        png.write(stream, picture)
+    elif format == "tiff":
+        tiff.write(stream, picture)
+    else:
+        quality = DEFAULT_QUALITY[format] if quality is None else quality
+        if not 1 <= quality <= 100:
+            raise PictureError(f"quality is from 1 to 100, not {quality}")
+        if format == "jpg":
+            return lossy.write_jpeg(stream, picture, quality=quality)
+        lossy.write_webp(stream, picture, quality=quality)
+    return ()

@@ -1,0 +1,199 @@
+"""What travels with the pixels from the input file to the output file: EXIF, colour profile, resolution."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EXIF_IFD = 0x8769
+GPS_IFD = 0x8825
+_INTEROP_IFD = 0xA005
+_ORIENTATION = 0x0112
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+_PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
+
+# Tags of a TIFF directory that say how its pixels are stored (TIFF 6.0, section 8, and its supplements), or that
+# repeat what is carried apart: not about the photo, and wrong for the result.
+_STRUCTURAL = frozenset(
+    [
+        *range(254, 267),
+        *range(273, 282),
+        284,
+        *range(288, 294),
+        297,
+        301,
+        *range(317, 348),
+        *range(512, 533),
+        559,
+        # IPTC, ICC profile, Photoshop's and ImageJ's own
+        33723,
+        34377,
+        34675,
+        37724,
+        50838,
+        50839,
+        _INTEROP_IFD,
+    ]
+)
+# Bytes of a value of each TIFF type, 1 to 12 (TIFF 6.0, section 2).
+_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+
+BAD_EXIF = (struct.error, TypeError, ValueError, KeyError, IndexError, OverflowError, SyntaxError, OSError)
+"""What Pillow raises on EXIF whose offsets lead nowhere or whose values do not fit their types."""
+
+EXIF_LEFT_OUT = "its EXIF is damaged and was left out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """``exif``: a little-endian TIFF block without the ``Exif\\0\\0`` before it; ``icc``: a colour profile; ``dpi``:
+    (x, y) dots an inch."""
+
+    exif: bytes | None = None
+    icc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+
+def exif_block(exif: Image.Exif) -> bytes | None:
+    """The describing tags of ``exif`` without thumbnail and storage tags; None if there are none.
+
+    Raises one of ``BAD_EXIF`` if it is damaged.
+    """
+    from PIL import Image
+
+    kept = Image.Exif()
+    kept.endian = "<"
+    for tag, value in exif.items():
+        if tag not in _STRUCTURAL and tag not in (EXIF_IFD, GPS_IFD):
+            kept[tag] = _exact(value)
+    for tag in _nested(exif):
+        directory = {key: _exact(value) for key, value in exif.get_ifd(tag).items() if key != _INTEROP_IFD}
+        if directory:
+            kept.get_ifd(tag).update(directory)
+    return _block(kept)
+
+
+def orientation(exif: bytes | None) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none or it makes no sense."""
+    value = _parsed(exif).get(_ORIENTATION, 1) if exif else 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright(exif: bytes | None) -> bytes | None:
+    """``exif`` with its orientation set to 'as stored'."""
+    if exif is None:
+        return None
+    parsed = _parsed(exif)
+    if _ORIENTATION in parsed:
+        parsed[_ORIENTATION] = 1
+    return _block(parsed)
+
+
+def resized(exif: bytes | None, *, width: int, height: int) -> bytes | None:
+    """``exif`` with the pixel size it states, if it states one, set to the picture's."""
+    if exif is None:
+        return None
+    parsed = _parsed(exif)
+    directory = parsed.get_ifd(EXIF_IFD) if EXIF_IFD in parsed else {}
+    if not {_PIXEL_WIDTH, _PIXEL_HEIGHT} & directory.keys():
+        return exif
+    directory[_PIXEL_WIDTH], directory[_PIXEL_HEIGHT] = width, height
+    return _block(parsed)
+
+
+def with_dpi(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
+    """``exif`` that states ``dpi``, for files that have no other place for it (WebP)."""
+    parsed = _parsed(exif)
+    parsed[_X_RESOLUTION], parsed[_Y_RESOLUTION], parsed[_RESOLUTION_UNIT] = dpi[0], dpi[1], 2
+    block = _block(parsed)
+    assert block is not None
+    return block
+
+
+def main_entries(exif: bytes | None) -> dict[int, tuple[int, int, bytes]]:
+    """The main directory of ``exif`` as it is stored, little-endian: tag -> (type, count, value)."""
+    if exif is None:
+        return {}
+    entries = {}
+    start = struct.unpack_from("<L", exif, 4)[0] + 2
+    for number in range(struct.unpack_from("<H", exif, start - 2)[0]):
+        at = start + 12 * number
+        tag, kind, count = struct.unpack_from("<HHL", exif, at)
+        size = _TYPE_SIZES[kind] * count
+        value_at = at + 8 if size <= 4 else struct.unpack_from("<L", exif, at + 8)[0]
+        if tag not in (EXIF_IFD, GPS_IFD):
+            entries[tag] = kind, count, exif[value_at : value_at + size]
+    return entries
+
+
+def nested_directories(exif: bytes | None) -> dict[int, dict[int, Any]]:
+    """The EXIF and GPS directories of ``exif``, those that are there, as Pillow reads them."""
+    parsed = _parsed(exif)
+    return {tag: parsed.get_ifd(tag) for tag in _nested(parsed)}
+
+
+def dpi_of(info: dict[Any, Any], exif: bytes | None) -> tuple[float, float] | None:
+    """Dots an inch as the file's own header says (Pillow's ``info``), else as its EXIF says, else None."""
+    candidates = [info.get("dpi")]
+    if exif:
+        parsed = _parsed(exif)
+        factor = {2: 1.0, 3: 2.54}.get(parsed.get(_RESOLUTION_UNIT, 2), 0.0)
+        candidates.append([_number(parsed.get(tag)) * factor for tag in (_X_RESOLUTION, _Y_RESOLUTION)])
+    for candidate in candidates:
+        if isinstance(candidate, (tuple, list)) and len(candidate) == 2:
+            x, y = (_number(value) for value in candidate)
+            # JPEG and BMP headers state 1 x 1 or 0 x 0 where nobody knew.
+            if all(math.isfinite(value) and 1 < value < 65536 for value in (x, y)):
+                return x, y
+    return None
+
+
+def fitting_icc(icc: bytes | None, *, channels: int) -> bytes | None:
+    """``icc`` if it is a profile of gray (1 channel) or RGB (3) pixels, else None."""
+    if not icc or len(icc) < 132 or icc[36:40] != b"acsp":
+        return None
+    return icc if icc[16:20] == {1: b"GRAY", 3: b"RGB "}[channels] else None
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return math.nan
+
+
+def _nested(exif: Image.Exif) -> list[int]:
+    # Pillow writes an empty directory for one that was asked for and is not there.
+    return [tag for tag in (EXIF_IFD, GPS_IFD) if tag in exif]
+
+
+def _parsed(exif: bytes | None) -> Image.Exif:
+    from PIL import Image
+
+    parsed = Image.Exif()
+    parsed.endian = "<"
+    if exif:
+        parsed.load(exif)
+        # The directories are read now: as long as they are only offsets, a change to one would be lost.
+        for tag, value in list(parsed.items()):
+            parsed[tag] = _exact(value)
+        for tag in _nested(parsed):
+            directory = parsed.get_ifd(tag)
+            directory.update({key: _exact(value) for key, value in directory.items()})
+    return parsed
+
+
+def _exact(value: Any) -> Any:
+    # Pillow reads text as Latin-1 and writes it as ASCII with question marks; bytes it writes as they are.
+    return value if not isinstance(value, str) or value.isascii() else value.encode("latin-1", "replace")
+
+
+def _block(exif: Image.Exif) -> bytes | None:
+    # __len__ does not count directories that were added, the serialised block does: 8 bytes of header, 6 of no tags.
+    block = exif.tobytes().removeprefix(b"Exif\0\0")
+    return block if len(block) > 14 else None

@@ -1,0 +1,148 @@
+"""PNG: 16-bit files read with their metadata, and any picture written in bands by all cores.
+
+Written here rather than by a library because a x4 result can be several GB: nothing but a few bands is held besides
+the picture itself, transparency is joined band by band, and the cores share the compression, which libpng's encoder
+leaves to one. (PNG specification, third edition, W3C 2025.)
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc
+from .picture import Picture, bands, from_array, quiet_pillow
+from .workers import in_order
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PAETH = 4
+_COLOUR_TYPES = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
+
+
+def header(head: bytes) -> tuple[int, int, int]:
+    """(width, height, bits of a sample) from the first 26 bytes. Raises ValueError if they are not a PNG's."""
+    if len(head) < 26 or head[12:16] != b"IHDR":
+        raise ValueError("its first chunk is no IHDR")
+    width, height, depth = struct.unpack(">IIB", head[16:25])
+    if not width or not height:
+        raise ValueError("it has no pixels")
+    return width, height, depth
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(type, data) of each whole chunk of a PNG file, in order."""
+    at = len(SIGNATURE)
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def read_16_bit(data: bytes) -> Picture:
+    """A PNG of 16-bit samples, which Pillow would reduce to 8. Raises what imagecodecs raises on damaged files."""
+    import imagecodecs
+    from PIL import Image, PngImagePlugin
+
+    picture = from_array(imagecodecs.png_decode(data))
+    with quiet_pillow():
+        info = PngImagePlugin.PngImageFile(io.BytesIO(data)).info
+        exif = Image.Exif()
+        block, notes = None, list[str]()
+        try:
+            for content in (content for kind, content in chunks(data) if kind == b"eXIf"):
+                exif.load(content)
+            block = exif_block(exif)
+        except BAD_EXIF:
+            notes.append(EXIF_LEFT_OUT)
+    icc = fitting_icc(info.get("icc_profile"), channels=picture.channels)
+    return Picture(
+        pixels=picture.pixels,
+        alpha=picture.alpha,
+        metadata=Metadata(exif=block, icc=icc, dpi=dpi_of(info, block)),
+        notes=tuple(notes),
+    )
+
+
+def write(stream: BinaryIO, picture: Picture) -> None:
+    """Writes ``picture`` with its metadata; ``stream`` need not be seekable."""
+    stream.write(SIGNATURE)
+    colour_type = _COLOUR_TYPES[picture.channels, picture.alpha is not None]
+    _chunk(stream, b"IHDR", struct.pack(">IIBB3x", picture.width, picture.height, picture.bits, colour_type))
+    for kind, content in _metadata_chunks(picture.metadata):
+        _chunk(stream, kind, content)
+    samples = picture.channels + (picture.alpha is not None)
+    pixel_bytes = samples * picture.bits // 8
+    parts = bands(picture.height, picture.width * pixel_bytes)
+
+    def compressed(part: tuple[int, int]) -> tuple[bytes, int, int]:
+        rows = _filtered(_band(picture, max(0, part[0] - 1), part[1]), first=part[0] == 0, pixel_bytes=pixel_bytes)
+        # RLE on top of the Paeth filter: in a tenth of the time as small as zlib's default on upscaled photos.
+        deflate = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
+        data = deflate.compress(rows.data)
+        data += deflate.flush(zlib.Z_FINISH if part[1] == picture.height else zlib.Z_SYNC_FLUSH)
+        return data, zlib.adler32(rows.data), rows.size
+
+    checksum = 1
+    for (top, bottom), (data, band_checksum, size) in zip(parts, in_order(compressed, parts), strict=True):
+        checksum = _adler32_joined(checksum, band_checksum, size)
+        begin = b"\x78\x01" if top == 0 else b""
+        end = struct.pack(">I", checksum) if bottom == picture.height else b""
+        _chunk(stream, b"IDAT", begin + data + end)
+    _chunk(stream, b"IEND", b"")
+
+
+def _chunk(stream: BinaryIO, kind: bytes, content: bytes) -> None:
+    stream.write(struct.pack(">I", len(content)) + kind)
+    stream.write(content)
+    stream.write(struct.pack(">I", zlib.crc32(content, zlib.crc32(kind))))
+
+
+def _metadata_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
+    if metadata.icc:
+        yield b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)
+    if metadata.dpi:
+        yield b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in metadata.dpi), 1)
+    if metadata.exif:
+        yield b"eXIf", metadata.exif
+
+
+def _band(picture: Picture, top: int, bottom: int) -> NDArray[np.uint8]:
+    """Rows top to bottom as the file has them: (rows, bytes), samples interleaved, big-endian."""
+    band = picture.pixels[top:bottom]
+    if picture.alpha is not None:
+        band = np.concatenate([band, picture.alpha[top:bottom, :, None]], axis=2)
+    big_endian = band.astype(band.dtype.newbyteorder(">"), copy=False)
+    return big_endian.reshape(bottom - top, -1).view(np.uint8)
+
+
+def _filtered(rows: NDArray[np.uint8], *, first: bool, pixel_bytes: int) -> NDArray[np.uint8]:
+    """``rows``, which begin with the one above the band unless it is the ``first``, by the Paeth filter (9.4)."""
+    if first:
+        rows = np.concatenate([np.zeros_like(rows[:1]), rows])
+    result = np.empty((rows.shape[0] - 1, 1 + rows.shape[1]), np.uint8)
+    result[:, 0] = _PAETH
+    # Left of the first pixel all is zero, where the Paeth predictor is the pixel above.
+    np.subtract(rows[1:, :pixel_bytes], rows[:-1, :pixel_bytes], out=result[:, 1 : 1 + pixel_bytes])
+    wide = rows.astype(np.int16)
+    left, above, corner = wide[1:, :-pixel_bytes], wide[:-1, pixel_bytes:], wide[:-1, :-pixel_bytes]
+    to_left, to_above = above - corner, left - corner
+    to_corner = np.abs(to_left + to_above)
+    to_left, to_above = np.abs(to_left, out=to_left), np.abs(to_above, out=to_above)
+    nearest = np.where(to_above <= to_corner, above, corner)
+    nearest = np.where((to_left <= to_above) & (to_left <= to_corner), left, nearest)
+    result[:, 1 + pixel_bytes :] = wide[1:, pixel_bytes:] - nearest
+    return result
+
+
+def _adler32_joined(first: int, second: int, second_size: int) -> int:
+    """The Adler-32 of two byte strings in a row by those of each (RFC 1950, section 8)."""
+    modulus = 65521
+    low = (first & 0xFFFF) + (second & 0xFFFF) - 1
+    high = (first >> 16) + (second >> 16) + second_size * ((first & 0xFFFF) - 1)
+    return high % modulus << 16 | low % modulus

@@ -1,0 +1,237 @@
+"""What a user named -> the pictures to read, and where each result goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import re
+import sys
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from ..errors import PictureError
+from .decode import READABLE, SUFFIXES
+from .download import MAX_BYTES, download, without_secrets
+from .encode import FORMATS, check_target, format_of
+
+STDIO = "-"
+_SUFFIX_OF = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One input picture, not read yet; or, with an ``error``, one thing named that cannot be read."""
+
+    name: str
+    """What it is called in messages."""
+    kind: Literal["file", "url", "stdin"] = "file"
+    location: str = ""
+    """The path or the address."""
+    relative: Path = Path()
+    """Its path below the folder, or below the fixed part of the pattern, that it was found by; else its name."""
+    found: bool = False
+    """Whether it was found in a folder or by a pattern rather than named itself."""
+    error: str | None = None
+
+    def read(self, *, max_bytes: int = MAX_BYTES) -> Path | bytes:
+        """What ``decode`` takes. Raises PictureError for ``error``, and if a download fails or exceeds the limit."""
+        if self.error is not None:
+            raise PictureError(self.error)
+        if self.kind == "url":
+            return download(self.location, max_bytes=max_bytes)
+        if self.kind == "stdin":
+            return sys.stdin.buffer.read()
+        return Path(self.location)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A source and where its result goes: a path, or ``"-"`` for standard output; with ``error``, nowhere."""
+
+    source: Source
+    target: Path | Literal["-"] | None = None
+    format: str = "png"
+    error: str | None = None
+
+
+def expand(inputs: Sequence[str | os.PathLike[str]]) -> list[Source]:
+    """The pictures that ``inputs`` name: files, folders, patterns (``**`` too), http(s) addresses, ``-``.
+
+    Folders are searched to the bottom, for files with a picture's suffix, hidden ones left out, in sorted order; so
+    are patterns. What names nothing becomes a Source with an ``error``. A file named twice is one source.
+    """
+    sources: list[Source] = []
+    seen: set[str] = set()
+    for text in inputs:
+        for source in _expanded(os.fspath(text)):
+            key = os.path.realpath(source.location) if source.kind == "file" and not source.error else None
+            if key is None or key not in seen:
+                sources.append(source)
+            if key is not None:
+                seen.add(key)
+    return sources
+
+
+def plan_outputs(
+    sources: Sequence[Source], *, output: str | None, format: str | None, scale: int, overwrite: bool = False
+) -> list[Job]:
+    """Where each result goes; ``output`` is what the user gave with -o, ``format`` one of ``FORMATS`` or None.
+
+    - None: ``photo_x4.png`` beside ``photo.jpg``; in the current folder for addresses and standard input.
+    - ``-``: standard output, for one input.
+    - a folder that exists, or ends in a slash, or any name where the inputs are several: ``photo_x4.png`` in it, below
+      it the tree that the inputs were found in.
+    - else a file.
+
+    The format is ``format``, else that of the output file's suffix, else png. Jobs get an ``error`` if their source has
+    one, their target exists and not ``overwrite``, or an earlier job has the same target. Pictures in searched folders
+    that are results of others there (an earlier run's) are left out. Raises PictureError if ``output`` cannot serve.
+    """
+    if format is not None and format not in FORMATS:
+        raise PictureError(f"{format!r} cannot be written: give one of {', '.join(FORMATS)}")
+    good = [source for source in sources if source.error is None]
+    if output == STDIO:
+        if len(sources) > 1:
+            raise PictureError(f"standard output takes one picture, not {len(sources)}: name a folder with -o")
+        return [Job(source=s, target=None if s.error else "-", format=format or "png", error=s.error) for s in sources]
+    folder = None if output is None else _as_folder(output, sources)
+    if output is not None and folder is None:
+        format = _checked_format(Path(output), format)
+    chosen = format or "png"
+    targets = {
+        id(source): _target(source, output=output, folder=folder, ending=f"_x{scale}{_SUFFIX_OF[chosen]}")
+        for source in good
+    }
+    # A file that is its own target is none of these: it was asked for.
+    results = {
+        os.path.realpath(target)
+        for source in good
+        if os.path.realpath(target := targets[id(source)]) != os.path.realpath(source.location)
+    }
+    jobs: list[Job] = []
+    taken: dict[str, str] = {}
+    for source in sources:
+        if source.error is not None:
+            jobs.append(Job(source=source, format=chosen, error=source.error))
+            continue
+        if source.found and os.path.realpath(source.location) in results:
+            continue
+        target = targets[id(source)]
+        key = os.path.realpath(target)
+        job = Job(source=source, target=target, format=chosen)
+        if key in taken:
+            error = f"{source.name} would become {target}, as {taken[key]} does: give them apart, or rename one"
+            job = dataclasses.replace(job, target=None, error=error)
+        else:
+            taken[key] = source.name
+            try:
+                check_target(target, overwrite=overwrite)
+            except PictureError as problem:
+                job = dataclasses.replace(job, target=None, error=str(problem))
+        jobs.append(job)
+    return jobs
+
+
+def _expanded(text: str) -> Iterator[Source]:
+    if text == STDIO:
+        yield Source(name="standard input", kind="stdin", location=STDIO, relative=Path("stdin"))
+    elif re.match(r"https?://", text, re.IGNORECASE):
+        yield Source(name=without_secrets(text), kind="url", location=text, relative=Path(_name_in(text)))
+    elif os.path.isdir(text):
+        yield from _in_folder(text)
+    elif os.path.lexists(text):
+        yield Source(name=text, location=text, relative=Path(Path(text).name))
+    elif re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
+        yield Source(name=text, error=f"{without_secrets(text)} is no http or https address: only these can be fetched")
+    elif glob.has_magic(text):
+        yield from _by_pattern(text)
+    elif not text:
+        yield Source(name="''", error="an input has an empty name: give a file, a folder, a pattern or an address")
+    else:
+        yield Source(name=text, error=f"{text} does not exist: check the name")
+
+
+def _in_folder(folder: str) -> Iterator[Source]:
+    failed: list[OSError] = []
+    empty = True
+    for parent, folders, files in os.walk(folder, onerror=failed.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if _is_picture_name(name):
+                path = os.path.join(parent, name)
+                yield Source(name=path, location=path, relative=Path(os.path.relpath(path, folder)), found=True)
+                empty = False
+    for error in failed:
+        path = str(error.filename or folder)
+        yield Source(name=path, error=f"the folder {path} cannot be read: {error.strerror}: change its permissions")
+    if empty and not failed:
+        yield Source(name=folder, error=f"the folder {folder} holds no pictures ({READABLE}): name another")
+
+
+def _by_pattern(pattern: str) -> Iterator[Source]:
+    fixed = Path(*_before_magic(pattern))
+    paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+    pictures = [path for path in paths if _is_picture_name(os.path.basename(path))]
+    for path in pictures:
+        yield Source(name=path, location=path, relative=Path(os.path.relpath(path, fixed)), found=True)
+    if not pictures:
+        matched = f"matches {len(paths)} files, none of them a picture ({READABLE})" if paths else "matches no file"
+        yield Source(name=pattern, error=f"the pattern {pattern} {matched}: check it, or name the files")
+
+
+def _before_magic(pattern: str) -> Iterator[str]:
+    for part in Path(pattern).parts[:-1]:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def _is_picture_name(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _name_in(url: str) -> str:
+    """A safe file name from the last part of an address."""
+    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
+    name = re.sub(r"[^\w.,()+@ -]", "_", PurePosixPath(path).name).strip(" .")
+    return name[:150] or "download"
+
+
+def _as_folder(output: str, sources: Sequence[Source]) -> Path | None:
+    """``output`` as a folder, or None if it names a file."""
+    path = Path(output)
+    if path.is_dir() or output.endswith(("/", os.sep)):
+        return path
+    one = len(sources) == 1 and (not sources[0].found or path.suffix.lower() in SUFFIXES)
+    if one:
+        return None
+    if os.path.lexists(path):
+        raise PictureError(f"{output} is a file, and there are {len(sources)} inputs: name a folder with -o")
+    if path.suffix.lower() in SUFFIXES:
+        raise PictureError(
+            f"{output} names one picture, and there are {len(sources)} inputs: name a folder with -o (end it in /)"
+        )
+    return path
+
+
+def _checked_format(path: Path, format: str | None) -> str:
+    if format is None:
+        return format_of(path)
+    if path.suffix.lower() in SUFFIXES and format_of(path) != format:
+        raise PictureError(f"{path} does not end as a {format} file does: give one or the other")
+    return format
+
+
+def _target(source: Source, *, output: str | None, folder: Path | None, ending: str) -> Path:
+    if output is not None and folder is None:
+        return Path(output)
+    relative = source.relative
+    stem = relative.stem if relative.suffix.lower() in SUFFIXES else relative.name
+    result = relative.with_name(stem + ending)
+    if folder is not None:
+        return folder / result
+    return Path(source.location).with_name(result.name) if source.kind == "file" else Path(result.name)
