@@ -1,6 +1,7 @@
 #include "arguments.h"
 
 #include <cmath>
+#include <limits>
 #include <string>
 
 namespace srgan {
@@ -17,13 +18,13 @@ std::string text_of(py::handle object) {
 // The element type, or a TypeError: exact types in the machine's byte order only.
 ElementType element_type(const py::array& array, const char* name, bool is_image) {
     const py::dtype dtype = array.dtype();
-    if (is_image && dtype.is(py::dtype::of<uint8_t>())) {
+    if (is_image && dtype.equal(py::dtype::of<uint8_t>())) {
         return ElementType::uint8;
     }
-    if (is_image && dtype.is(py::dtype::of<uint16_t>())) {
+    if (is_image && dtype.equal(py::dtype::of<uint16_t>())) {
         return ElementType::uint16;
     }
-    if (!is_image && dtype.is(py::dtype::of<float>())) {
+    if (!is_image && dtype.equal(py::dtype::of<float>())) {
         return ElementType::float32;
     }
     throw py::type_error(std::string(name) + " must be of dtype " + (is_image ? "uint8 or uint16" : "float32") +

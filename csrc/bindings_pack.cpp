@@ -8,11 +8,18 @@ namespace {
 template <class Level>
 void run(const CheckedArray& image, CheckedArray& tensor, int64_t y, int64_t x, float scale, float bias,
          InstructionSet set) {
-    const PackJob<Level, float> job{
-        image.data<Level>(), image.shape[0], image.shape[1], image.shape[2], tensor.mutable_data<float>(),
-        tensor.shape[1],     tensor.shape[2], y,              x,              scale,
-        bias,
-    };
+    PackJob<Level, float> job{};
+    job.image = image.data<Level>();
+    job.image_height = image.shape[0];
+    job.image_width = image.shape[1];
+    job.channels = image.shape[2];
+    job.tensor = tensor.mutable_data<float>();
+    job.height = tensor.shape[1];
+    job.width = tensor.shape[2];
+    job.y = y;
+    job.x = x;
+    job.scale = scale;
+    job.bias = bias;
     const py::gil_scoped_release released;
     pack(job, set);
 }

@@ -20,6 +20,24 @@ void check_region(const char* start_name, int64_t start, const char* length_name
     }
 }
 
+template <class Level>
+int64_t run(const CheckedArray& tensor, CheckedArray& image, int shuffle, const UnpackRegion& region, float scale,
+            float bias, InstructionSet set) {
+    UnpackJob<float, Level> job{};
+    job.tensor = tensor.data<float>();
+    job.tensor_height = tensor.shape[1];
+    job.tensor_width = tensor.shape[2];
+    job.shuffle = shuffle;
+    job.image = image.mutable_data<Level>();
+    job.image_width = image.shape[1];
+    job.channels = image.shape[2];
+    job.region = region;
+    job.scale = scale;
+    job.bias = bias;
+    const py::gil_scoped_release released;
+    return unpack(job, set);
+}
+
 int64_t unpack_binding(py::handle tensor_object, py::handle image_object, py::handle shuffle_object, py::handle top,
                        py::handle left, py::handle y, py::handle x, py::handle height, py::handle width,
                        py::handle scale, py::handle bias, py::handle instruction_set) {
@@ -31,7 +49,7 @@ int64_t unpack_binding(py::handle tensor_object, py::handle image_object, py::ha
     const CheckedArray tensor =
         tensor_argument(tensor_object, false, 3 * shuffle * shuffle, " (3 * shuffle * shuffle)");
     CheckedArray image = image_argument(image_object, true);
-    UnpackJob<float, uint8_t> region{};
+    UnpackRegion region{};
     region.top = integer_argument(top, "top", 0);
     region.left = integer_argument(left, "left", 0);
     region.y = integer_argument(y, "y", 0);
@@ -45,17 +63,8 @@ int64_t unpack_binding(py::handle tensor_object, py::handle image_object, py::ha
     const float factor = finite_argument(scale, "scale");
     const float offset = finite_argument(bias, "bias");
     const InstructionSet set = instruction_set_argument(instruction_set);
-    const auto run = [&](auto* levels) {
-        using Level = std::remove_pointer_t<decltype(levels)>;
-        const UnpackJob<float, Level> job{
-            tensor.data<float>(), tensor.shape[1], tensor.shape[2], shuffle,  levels,        image.shape[1],
-            image.shape[2],       region.top,      region.left,     region.y, region.x,      region.height,
-            region.width,         factor,          offset,
-        };
-        const py::gil_scoped_release released;
-        return unpack(job, set);
-    };
-    return image.type == ElementType::uint8 ? run(image.mutable_data<uint8_t>()) : run(image.mutable_data<uint16_t>());
+    const auto kernel = image.type == ElementType::uint8 ? &run<uint8_t> : &run<uint16_t>;
+    return kernel(tensor, image, static_cast<int>(shuffle), region, factor, offset, set);
 }
 
 }  // namespace

@@ -1,5 +1,9 @@
 // Which instructions a kernel may use. Wheels run on any CPU of their architecture, so every kernel is compiled for
 // the architecture's baseline, and on x86-64 once more for AVX2 + FMA (2013 and later); the choice is made per call.
+//
+// AVX-512 was measured and left out: it takes unpack of a 384x384 tile from 0.095 to 0.062 ms (whole 1920x1280 picture,
+// bound by memory: 2.7 to 2.4 ms), while the network takes 10 ms for the tile. Threads inside a kernel were left out for
+// the same reason: starting one costs as much as a tile, and tiles already run on several threads.
 #pragma once
 
 #include <vector>

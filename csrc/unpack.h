@@ -10,17 +10,27 @@
 
 namespace srgan {
 
+// All in output pixels: origin in the shuffled tensor, origin in the image, size.
+struct UnpackRegion {
+    int64_t top, left;
+    int64_t y, x;
+    int64_t height, width;
+};
+
 // Everything is checked by the caller: the region lies inside both the shuffled tensor and the image and is not empty;
 // `channels` is 3 or 1.
 template <class Element, class Level>
 struct UnpackJob {
     const Element* tensor;  // (3 * shuffle * shuffle, tensor_height, tensor_width)
-    int64_t tensor_height, tensor_width, shuffle;
+    int64_t tensor_height, tensor_width;
+    int shuffle;
     Level* image;  // (any, image_width, channels)
     int64_t image_width, channels;
-    // All in output pixels: the region's origin in the shuffled tensor, its origin in the image, its size.
-    int64_t top, left, y, x, height, width;
+    UnpackRegion region;
     float scale, bias;
+
+    // Elements from one channel to the next.
+    int64_t plane() const { return tensor_height * tensor_width; }
 };
 
 // Returns how many of the region's values were not finite.
