@@ -10,8 +10,8 @@ from ..imaging.tiles import window_count, window_size
 
 _SHARING = 0.1
 """Cost of each further core on the same tile, as a part of one core's work (benchmarks/cpu_tiles.py)."""
-_SMALLEST = 48
-"""Below this side a window's fixed costs and halo outweigh its pixels."""
+_KEPT = 32
+"""Pixels between the halos of a window, at least: with fewer its halo costs more than any memory is worth."""
 
 
 def _seconds(count: int, area: int, streams: int, cores: int) -> float:
@@ -37,7 +37,7 @@ def best_tile(height: int, width: int, *, halo: int, multiple: int, cores: int, 
     window with its halo is over the limit, the smallest window is given.
     """
     rows, columns, context = (-(-n // multiple) for n in (height, width, halo))
-    smallest = max(2 * context + 1, -(-_SMALLEST // multiple))
+    smallest = 2 * context - (-_KEPT // multiple)
     best, best_seconds = (min(rows, smallest), min(columns, smallest)), float("inf")
     for streams in _stream_counts(cores):
         area = limit // streams // multiple**2

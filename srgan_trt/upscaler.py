@@ -1,0 +1,340 @@
+"""Upscaler: one image or many in, the same kind out. The only place that knows both sides of the runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from .compiler.plan import Plan, is_plan, load_plan
+from .errors import ModelError, PictureError, SrganTrtError
+from .imaging.alpha import fill_transparent, upscale_alpha
+from .imaging.decode import MAX_PIXELS, decode
+from .imaging.download import download, without_secrets
+from .imaging.encode import check_target, encode, format_of
+from .imaging.picture import Picture, from_array, from_pil
+from .imaging.tiles import plan_tiles
+from .runtime.devices import open_pipeline
+from .spec import NetworkSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "srgan-x4"
+"""The packaged generator (see models/packaged.py) that runs where none is named."""
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (tiles done, tiles in all) of the current picture, from any thread, one call at a time."""
+
+
+def open_plan(model: str | os.PathLike[str] | Plan | None = None) -> Plan:
+    """The plan that `model` names: a plan, a generator file (built once, then cached), a packaged name, or None.
+
+    Raises ModelError if there is no such file or it is no generator, PlanError for a damaged plan, and
+    MissingPackageError if a package is needed to read it.
+    """
+    from .cache import cached_plan
+    from .models.packaged import PACKAGED, packaged
+
+    if isinstance(model, Plan):
+        return model
+    path = Path(DEFAULT_MODEL if model is None else model)
+    if model is None or (str(model) in PACKAGED and not path.exists()):
+        return cached_plan(packaged(str(path)))
+    if not path.exists():
+        raise ModelError(
+            f"there is no model {path}: name a plan, a Keras or ONNX file, or one of {', '.join(PACKAGED)}"
+        )
+    if path.is_file() and is_plan(path):
+        return load_plan(path)
+    return cached_plan(path)
+
+
+class Upscaler:
+    """A generator, ready to upscale images; use it in a `with`, or call `close()`. Thread-safe.
+
+    >>> with Upscaler("plan.onnx") as up:  # doctest: +SKIP
+    ...     large = up(image)
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Plan | None = None,
+        *,
+        device: str = "auto",
+        precision: str | None = None,
+        tile: int | None = None,
+        halo: int | None = None,
+        exact: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """
+        Args:
+            model: A plan, a Keras or ONNX file (built once, then cached), or the name of a packaged generator;
+                None is "srgan-x4" of `pip install "srgan-trt[weights]"`.
+            device: "auto" or "cpu".
+            precision: "fp32", "bf16", or None for the device's fastest that keeps the picture's levels.
+            tile: Side, in input pixels, of the largest window the network sees at once, halo included; None is the
+                device's choice.
+            halo: Input pixels of context around each tile; None is the plan's default, which keeps the result
+                within a level of 255 of the untiled one.
+            exact: Full receptive field as halo, in fp32: tiled is then equal to whole.
+            max_pixels: Pixels of a picture file that are taken.
+
+        Raises ModelError, PlanError or MissingPackageError (see `open_plan`), DeviceError if the device or the
+        precision is not to be had, SrganTrtError for options that contradict one another or the network.
+        """
+        if exact and (halo is not None or precision not in (None, "fp32")):
+            raise SrganTrtError("exact sets the halo and fp32 itself: leave halo and precision out")
+        self.plan = open_plan(model)
+        self._tile = tile
+        self._halo, notes = _chosen_halo(self.spec, tile, halo, exact)
+        self._max_pixels = max_pixels
+        self._pipeline = open_pipeline(self.plan, device=device, precision="fp32" if exact else precision)
+        self._lock = threading.Lock()
+        self._last: dict[str, Any] = {}
+        self._notes = [*self._pipeline.info["notes"], *notes]
+        self._warned = False
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The facts about the network."""
+        return self.plan.spec
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What runs, and how: model, scale, device, name, engine, precision, streams, halo (None: no tiles), notes;
+        and of the last picture tile (height, width) and tiles (how many)."""
+        facts = {"model": self.spec.name, "scale": self.spec.scale, **self._pipeline.info, "halo": self._halo}
+        with self._lock:
+            return facts | self._last | {"notes": list(self._notes)}
+
+    def __call__(
+        self,
+        image: Any,
+        *,
+        output: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> Any:
+        """Upscales `image` and gives back its kind.
+
+        Args:
+            image: A path or http(s) address (a Pillow image comes back), a Pillow image, a NumPy array uint8 or
+                uint16 of (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB or (H, W, 4) RGBA, a batch
+                (N, H, W, C) of such, or a list of any of these (a list comes back). Levels are 0..255 or 0..65535.
+            output: Where to save instead: the path comes back. For a list, as many paths.
+            overwrite: Whether `output` may exist.
+            progress: Called with (tiles done, tiles in all) of each picture.
+
+        Raises PictureError if an image cannot be read or written, or is of no kind above; DeviceError if the
+        device fails or this Upscaler was closed.
+        """
+        if isinstance(image, list | tuple):
+            outputs = _outputs_for(image, output)
+            return [
+                self(each, output=where, overwrite=overwrite, progress=progress)
+                for each, where in zip(image, outputs, strict=True)
+            ]
+        if output is not None and not isinstance(output, str | os.PathLike):
+            raise PictureError("one image has one output: give a path, not a list")
+        if isinstance(image, np.ndarray) and image.ndim == 4:
+            if output is not None:
+                raise PictureError("a batch has no single output file: give a list of images and a list of outputs")
+            return self._batch(image, progress)
+        target = None if output is None else Path(output)
+        if target is not None:
+            # Before the work: a name that cannot be written should not cost minutes.
+            format_of(target)
+            check_target(target, overwrite=overwrite)
+        picture = self.enlarge(self._picture(image), progress=progress)
+        if target is not None:
+            for note in encode(picture, target, overwrite=overwrite):
+                _log.warning("%s: %s", target, note)
+            return target
+        return picture.to_array() if isinstance(image, np.ndarray) else picture.to_pil()
+
+    def enlarge(self, picture: Picture, *, progress: Progress | None = None) -> Picture:
+        """A decoded picture, `spec.scale` times larger: colours by the network, transparency bicubic.
+
+        The metadata is the same. Raises DeviceError if the device fails or this Upscaler was closed, PictureError
+        if the result does not fit into memory.
+        """
+        scale = self.spec.scale
+        alpha = picture.alpha
+        image = picture.pixels if alpha is None else fill_transparent(picture.pixels, alpha)
+        height, width, channels = image.shape
+        try:
+            out: NDArray[Any] = np.empty((height * scale, width * scale, channels), image.dtype)
+        except MemoryError:
+            gigabytes = image.nbytes * scale**2 / 1e9
+            raise PictureError(
+                f"the result of {width * scale} x {height * scale} pixels needs {gigabytes:.0f} GB of memory: "
+                "cut the picture into parts"
+            ) from None
+        notes = self._run(image, out, progress)
+        return dataclasses.replace(
+            picture,
+            pixels=out,
+            alpha=None if alpha is None else upscale_alpha(alpha, scale),
+            notes=picture.notes + notes,
+        )
+
+    def close(self) -> None:
+        """Frees the device's memory; calling it again does nothing."""
+        self._pipeline.close()
+
+    def __enter__(self) -> Upscaler:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, image: NDArray[Any], out: NDArray[Any], progress: Progress | None) -> tuple[str, ...]:
+        """Fills `out`; returns what is to be said about the result."""
+        height, width, _ = image.shape
+        if self._tile is not None and self.spec.fixed_shape is None:
+            tile = (self._tile, self._tile)
+        else:
+            tile = self._pipeline.preferred_tile(height, width, halo=self._halo, dtype=image.dtype)
+        tiles = plan_tiles(
+            height,
+            width,
+            tile=tile,
+            halo=self._halo or 0,
+            fixed=self.spec.fixed_shape is not None,
+            multiple=self.spec.multiple,
+        )
+        total = len(tiles.tiles)
+        not_finite = self._pipeline.run(
+            image, out, tiles, progress=None if progress is None else lambda done: progress(done, total)
+        )
+        with self._lock:
+            self._last = {"tile": (tiles.tile_height, tiles.tile_width), "tiles": total}
+            warned, self._warned = self._warned, self._warned or not_finite > 0
+        if not not_finite:
+            return ()
+        note = f"{not_finite} values of the network were not finite and became black: try precision fp32"
+        if not warned:
+            _log.warning("%s: %s", self.spec.name, note)
+        return (note,)
+
+    def _picture(self, image: Any) -> Picture:
+        if isinstance(image, np.ndarray):
+            if image.dtype.kind in "fb":
+                raise PictureError(
+                    f"arrays of {image.dtype} are not taken: make levels of them, "
+                    "for values of 0..1 by (image * 255).round().astype(numpy.uint8)"
+                )
+            return from_array(image)
+        if isinstance(image, str | os.PathLike):
+            text = os.fspath(image)
+            if text.startswith(("http://", "https://")):
+                return decode(download(text), name=without_secrets(text), max_pixels=self._max_pixels)
+            return decode(Path(text), max_pixels=self._max_pixels)
+        from PIL import Image
+
+        if isinstance(image, Image.Image):
+            return from_pil(image)
+        raise PictureError(
+            f"an image is a path, a Pillow image, a NumPy array or a list of these, not {type(image).__name__}"
+        )
+
+    def _batch(self, images: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
+        count, height, width, channels = images.shape
+        scale = self.spec.scale
+        probe = self._picture(images[0] if count else np.empty((1, 1, channels), images.dtype))
+        result: NDArray[Any] = np.empty((count, height * scale, width * scale, channels), probe.pixels.dtype)
+        for image, large in zip(images, result, strict=True):
+            large[...] = self.enlarge(self._picture(image), progress=progress).to_array()
+        return result
+
+
+def upscale(
+    image: Any,
+    *,
+    model: str | os.PathLike[str] | Plan | None = None,
+    output: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str | None = None,
+    tile: int | None = None,
+    halo: int | None = None,
+    exact: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+) -> Any:
+    """Upscales one image or a list of images; for the arguments see `Upscaler` and `Upscaler.__call__`.
+
+    Each call opens the model anew (about a third of a second): for many calls keep an `Upscaler`.
+    """
+    with Upscaler(
+        model, device=device, precision=precision, tile=tile, halo=halo, exact=exact, max_pixels=max_pixels
+    ) as up:
+        return up(image, output=output, overwrite=overwrite, progress=progress)
+
+
+def _chosen_halo(spec: NetworkSpec, tile: int | None, halo: int | None, exact: bool) -> tuple[int | None, list[str]]:
+    """Halo (None: the whole picture at once) and what to say about it; SrganTrtError where tile and halo do not fit."""
+    if (tile is not None and tile < 1) or (halo is not None and halo < 0):
+        raise SrganTrtError(f"tile {tile} and halo {halo}: a tile is at least 1 pixel, a halo at least 0")
+    if spec.fixed_shape is not None:
+        return _fixed_halo(spec, tile, halo, exact)
+    if spec.halo is None:
+        if tile is None and halo is None:
+            return None, []
+        if exact:
+            raise SrganTrtError(f"{spec.name} sees the whole picture in every pixel: exact allows no tile")
+        chosen = spec.default_halo if halo is None else halo
+        notes = [f"{spec.name} sees the whole picture in every pixel: in tiles its result is another one"]
+        _log.warning(notes[0])
+    else:
+        chosen = min(spec.halo, spec.halo if exact else spec.default_halo if halo is None else halo)
+        notes = []
+    if tile is not None and -(-tile // spec.multiple) <= 2 * -(-chosen // spec.multiple):
+        context = -(-chosen // spec.multiple) * spec.multiple
+        raise SrganTrtError(
+            f"a tile of {tile} pixels keeps nothing between two halos of {context}: use a tile above {2 * context}, "
+            "or a smaller halo"
+        )
+    return chosen, notes
+
+
+def _fixed_halo(spec: NetworkSpec, tile: int | None, halo: int | None, exact: bool) -> tuple[int, list[str]]:
+    assert spec.fixed_shape is not None
+    height, width = spec.fixed_shape
+    size = f"{width} x {height}"
+    if tile is not None and spec.fixed_shape != (tile, tile):
+        raise SrganTrtError(f"{spec.name} runs in tiles of {size} only: leave tile out")
+    most = (min(height, width) // spec.multiple - 1) // 2 * spec.multiple
+    full = spec.halo is not None and spec.halo <= most
+    if exact:
+        if not full:
+            raise SrganTrtError(
+                f"{spec.name} runs in tiles of {size} only, which do not hold its receptive field: exact is impossible"
+            )
+        assert spec.halo is not None
+        return spec.halo, []
+    chosen = spec.default_halo if halo is None else halo
+    if halo is not None and halo > most:
+        raise SrganTrtError(f"{spec.name} runs in tiles of {size} only: use a halo of at most {most}")
+    return min(chosen, most), [f"{spec.name} runs in tiles of {size} only"]
+
+
+def _outputs_for(images: Sequence[Any], output: Any) -> Sequence[Any]:
+    if output is None:
+        return [None] * len(images)
+    if isinstance(output, str | os.PathLike) or len(output) != len(images):
+        raise PictureError(f"{len(images)} images need a list of {len(images)} outputs")
+    return list(output)
