@@ -9,11 +9,10 @@ from onnxscript.rewriter import rules
 from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleClassBase
 
 from . import graph
+from .movement import name_movements
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-_INVERSE = {"Relu", "LeakyRelu", "Neg", "Abs", "Tanh", "Sigmoid"}
 
 
 def canonicalise(model: ir.Model) -> int:
@@ -41,8 +40,8 @@ def canonicalise(model: ir.Model) -> int:
     done += graph.apply(model, common.no_op_transpose_rule, common.transpose_transpose_rule)
     done += graph.apply(model, PReluFromRelus.rule(), PReluFromDifference.rule(), PReluFromAbs.rule(), commute=True)
     done += graph.apply(model, LeakyFromMax.rule(), commute=True)
-    done += graph.apply(model, RepeatAsResize.rule(), NearestSpelling.rule())
-    done += graph.apply(model, ShuffleByReshape.rule(), ColumnRowColumn.rule())
+    done += name_movements(model)
+    done += graph.apply(model, NearestSpelling.rule(), ColumnRowColumn.rule())
     return done
 
 
@@ -135,14 +134,8 @@ class LeakyFromMax(RewriteRuleClassBase):
 
 def nearest(op: Any, x: ir.Value, r: int) -> ir.Value:
     """The one spelling of enlargement by repetition."""
-    value: ir.Value = op.Resize(
-        x,
-        None,
-        graph.emit_constant(op, np.array([1, 1, r, r], np.float32)),
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
+    scales = graph.emit_constant(op, np.array([1, 1, r, r], np.float32))
+    value: ir.Value = op.Resize(x, None, scales, **graph.NEAREST)
     return value
 
 
@@ -202,66 +195,6 @@ def enlargement(node: ir.Node) -> int | None:
         return None
     whole = round(ratios[1])
     return whole if ratios == [1.0, whole, whole] and whole >= 1 else None
-
-
-class RepeatAsResize(RewriteRuleClassBase):
-    """Reshape, Tile or Expand along new axes, Reshape: repetition written with shapes (Keras 3, PyTorch).
-
-    Proven on the shapes and, since they do not tell repetition from tiling, on the position of the new axis.
-    """
-
-    def pattern(self, op: Any, x: Any, inner: Any, outer: Any) -> Any:
-        return op.Reshape(op.Tile(op.Unsqueeze(x, inner), outer), _allow_other_inputs=True, _outputs=["y"])
-
-    def check(self, context: Any, x: ir.Value, y: ir.Value, inner: ir.Value, outer: ir.Value, **_: Any) -> bool:
-        before, after = graph.dims(x), graph.dims(y)
-        axes, repeats = graph.constant(inner), graph.constant(outer)
-        if not before or not after or len(before) != 4 or len(after) != 4 or axes is None or repeats is None:
-            return False
-        factor = _factor(before, after)
-        # H repeated: (N, C, H, r, W); W repeated: (N, C, H, W, r); both: (N, C, H, r, W, r)
-        wanted = {(3, 5): (1, 1, 1, factor, 1, factor)}
-        return factor is not None and wanted.get(tuple(int(a) for a in axes.reshape(-1))) == tuple(repeats)
-
-    def rewrite(self, op: Any, x: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
-        factor = _factor(graph.dims(x), graph.dims(y))
-        assert factor is not None
-        return nearest(op, x, factor)
-
-
-def _factor(before: list[int | None] | None, after: list[int | None] | None) -> int | None:
-    """r where both sides grew by the same whole r and the channels stayed."""
-    if not before or not after or None in before or None in after or before[:2] != after[:2]:
-        return None
-    factor, rest = divmod(after[2], before[2])  # type: ignore[operator]
-    return factor if not rest and before[3] * factor == after[3] else None  # type: ignore[operator]
-
-
-class ShuffleByReshape(RewriteRuleClassBase):
-    """Reshape (N, C, r, r, H, W), transpose, reshape: a shuffle written with shapes, in CRD or DCR order."""
-
-    _ORDERS = {(0, 1, 4, 2, 5, 3): "CRD", (0, 3, 4, 1, 5, 2): "DCR"}
-
-    def pattern(self, op: Any, x: Any, perm: Any) -> Any:
-        split = op.Reshape(x, _allow_other_inputs=True, _outputs=["split"])
-        return op.Reshape(op.Transpose(split, perm=perm), _allow_other_inputs=True, _outputs=["y"])
-
-    def check(self, context: Any, x: ir.Value, y: ir.Value, split: ir.Value, perm: ir.Attr, **_: Any) -> bool:
-        before, after, six = graph.dims(x), graph.dims(y), graph.dims(split)
-        order = self._ORDERS.get(tuple(perm.as_ints()))
-        if order is None or not before or not after or not six or len(six) != 6 or None in before + after + six:
-            return False
-        r = six[2]
-        parts = [six[1], r, r] if order == "CRD" else [r, r, six[3]]
-        shape = [before[0], *parts, before[2], before[3]]
-        grown = [before[0], before[1] // (r * r), before[2] * r, before[3] * r]  # type: ignore[operator]
-        return six == shape and after == grown
-
-    def rewrite(self, op: Any, x: ir.Value, split: ir.Value, perm: ir.Attr, **_: Any) -> ir.Value:
-        six = graph.dims(split)
-        assert six is not None
-        value: ir.Value = op.DepthToSpace(x, blocksize=six[2], mode=self._ORDERS[tuple(perm.as_ints())])
-        return value
 
 
 class ColumnRowColumn(RewriteRuleClassBase):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "input", "output"
 Floats = NDArray[np.float32]
+NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+"""The one spelling of enlargement by repetition, as attributes of Resize."""
 
 
 def from_proto(model: onnx.ModelProto) -> ir.Model:

@@ -1,0 +1,148 @@
+"""Enlargements and shuffles that exporters spell with shapes, recognised by what they do to the data.
+
+Keras 3 writes repetition as Unsqueeze, Tile, Transpose, Reshape; PyTorch and many a SubpixelConv2D write a shuffle as
+Reshape, Transpose, Reshape. There are too many spellings to match: a chain of nodes that only move data is run on
+the numbers 0, 1, 2, ... and compared with what a repetition or a shuffle would make of them. That is a proof.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import graph
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_MOVES = frozenset("Transpose Reshape Unsqueeze Squeeze Tile Expand Gather Flatten Identity".split())
+_MOST = 1 << 26
+"""Elements beyond which a chain is left alone: the proof would need too much memory."""
+Index = NDArray[np.int32]
+
+
+def name_movements(model: ir.Model) -> int:
+    """Replaces chains that enlarge or shuffle by Resize and DepthToSpace; returns how many.
+
+    Needs static shapes (``graph.infer_shapes``).
+    """
+    done = 0
+    for node in list(model.graph):
+        end = node.outputs[0]
+        if node.op_type not in _MOVES or any(use.node.op_type in _MOVES for use in end.uses()):
+            continue
+        done += _name_chain(model, end)
+    if done:
+        graph.tidy(model)
+        graph.infer_shapes(model)
+    return done
+
+
+def _name_chain(model: ir.Model, end: ir.Value) -> bool:
+    """Names the longest chain of moves that ends in ``end``, if it is one of the known movements."""
+    chain: list[ir.Node] = []
+    value: ir.Value | None = end
+    starts: list[ir.Value] = []
+    while value is not None and (node := value.producer()) is not None and node.op_type in _MOVES:
+        chain.insert(0, node)
+        value = node.inputs[0]
+        if value is not None:
+            starts.insert(0, value)
+    for position, start in enumerate(starts):
+        replacement = _movement(model, start, chain[position:], end)
+        if replacement is not None:
+            end.replace_all_uses_with(replacement, replace_graph_outputs=True)
+            return True
+    return False
+
+
+def _movement(model: ir.Model, start: ir.Value, chain: list[ir.Node], end: ir.Value) -> ir.Value | None:
+    import onnx_ir as ir
+
+    before, after = graph.dims(start), graph.dims(end)
+    if not before or not after or len(before) != 4 or len(after) != 4 or None in before or None in after:
+        return None
+    if np.prod(after) > _MOST:  # type: ignore[arg-type]
+        return None
+    index = np.arange(np.prod(before), dtype=np.int32).reshape(before)  # type: ignore[arg-type]
+    moved = _run(index, chain)
+    if moved is None:
+        return None
+    if moved.shape == index.shape and np.array_equal(moved, index):
+        return start
+    factor, rest = divmod(moved.shape[2], index.shape[2])
+    if rest or factor < 2 or moved.shape[3] != index.shape[3] * factor:
+        return None
+    node: ir.Node | None = None
+    if moved.shape[1] == index.shape[1]:
+        if np.array_equal(moved, index.repeat(factor, axis=2).repeat(factor, axis=3)):
+            node = _resize(model, start, factor)
+    elif moved.shape[1] * factor * factor == index.shape[1]:
+        for mode in ("DCR", "CRD"):
+            if np.array_equal(moved, shuffled(index, factor, mode)):
+                node = ir.node("DepthToSpace", [start], {"blocksize": factor, "mode": mode})
+    if node is None:
+        return None
+    node.outputs[0].name = f"{end.name}.named"
+    node.outputs[0].shape, node.outputs[0].dtype = end.shape, end.dtype
+    model.graph.insert_after(chain[-1], node)
+    return node.outputs[0]
+
+
+def _resize(model: ir.Model, start: ir.Value, factor: int) -> ir.Node:
+    import onnx_ir as ir
+
+    name = f"{start.name}.scales"
+    scales = model.graph.initializers.get(name)
+    if scales is None:
+        tensor = ir.tensor(np.array([1, 1, factor, factor], np.float32), name=name)
+        scales = ir.Value(name=name, const_value=tensor, shape=ir.Shape([4]), type=ir.TensorType(ir.DataType.FLOAT))
+        model.graph.register_initializer(scales)
+    return ir.node("Resize", [start, None, scales], dict(graph.NEAREST))
+
+
+def shuffled(array: NDArray[Any], factor: int, mode: str) -> NDArray[Any]:
+    """DepthToSpace of (N, C, H, W) as ONNX defines it."""
+    count, channels, height, width = array.shape
+    depth = channels // factor**2
+    if mode == "DCR":
+        split = array.reshape(count, factor, factor, depth, height, width).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        split = array.reshape(count, depth, factor, factor, height, width).transpose(0, 1, 4, 2, 5, 3)
+    return split.reshape(count, depth, height * factor, width * factor)
+
+
+def _run(array: Index, chain: list[ir.Node]) -> Index | None:
+    """What ``chain`` makes of ``array``; None where a node's target is no constant."""
+    for node in chain:
+        attributes = node.attributes
+        target = graph.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+        if node.op_type in ("Reshape", "Unsqueeze", "Tile", "Expand", "Gather") and target is None:
+            return None
+        match node.op_type:
+            case "Transpose":
+                array = array.transpose(attributes["perm"].as_ints())
+            case "Reshape":
+                assert target is not None
+                sides = [array.shape[i] if side == 0 else int(side) for i, side in enumerate(target)]
+                array = array.reshape(sides)
+            case "Unsqueeze":
+                assert target is not None
+                array = np.expand_dims(array, tuple(int(axis) for axis in target))
+            case "Squeeze":
+                array = np.squeeze(array, None if target is None else tuple(int(axis) for axis in target))
+            case "Tile":
+                assert target is not None
+                array = np.tile(array, target)
+            case "Expand":
+                assert target is not None
+                array = np.broadcast_to(array, np.broadcast_shapes(array.shape, tuple(target)))
+            case "Gather":
+                array = np.take(array, target, axis=attributes.get_int("axis", 0))
+            case "Flatten":
+                return None
+        if array.size > _MOST:
+            return None
+    return array

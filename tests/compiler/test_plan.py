@@ -1,0 +1,116 @@
+"""The plan file: an ordinary ONNX file with its facts inside, and nothing else gets past the door."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from srgan_trt.compiler.plan import is_plan, load_plan, save_plan
+from srgan_trt.errors import PlanError
+from srgan_trt.spec import NetworkSpec
+
+from .graphs import Network
+
+SPEC = NetworkSpec(
+    name="test.h5", scale=4, input_range=(0.0, 1.0), output_range=(-1.0, 1.0), shuffle=2, halo=5, radius=4.5,
+    default_halo=4, fixed_shape=None, multiple=1, precision="fp32", macs=100.0, source_hash="ab",
+)  # fmt: skip
+
+
+@pytest.fixture
+def model() -> onnx.ModelProto:
+    net = Network()
+    return net.proto(net.conv(net.nearest("input", 2), 3, 12), (1, 3, 6, 8))
+
+
+@pytest.fixture
+def plan_file(model: onnx.ModelProto, tmp_path: Path) -> Path:
+    return save_plan(model, SPEC, tmp_path / "a.plan.onnx", report={"kind": "test"}).path
+
+
+def test_a_plan_comes_back_as_it_was_saved(plan_file: Path) -> None:
+    plan = load_plan(plan_file)
+    assert plan.spec == SPEC
+    assert plan.report == {"kind": "test"}
+    assert is_plan(plan_file)
+
+
+def test_a_plan_is_an_ordinary_onnx_file(plan_file: Path, model: onnx.ModelProto) -> None:
+    onnx.checker.check_model(onnx.load(plan_file))
+    x = np.random.default_rng(0).random((1, 3, 6, 8), np.float32)
+    expected = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"input": x})[0]
+    np.testing.assert_array_equal(onnxruntime.InferenceSession(plan_file).run(None, {"input": x})[0], expected)
+
+
+def test_saving_leaves_nothing_beside_the_plan(plan_file: Path) -> None:
+    assert [path.name for path in plan_file.parent.iterdir()] == [plan_file.name]
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.999])
+def test_a_truncated_plan_is_refused(plan_file: Path, keep: float) -> None:
+    data = plan_file.read_bytes()
+    plan_file.write_bytes(data[: int(keep if keep > 1 else keep * len(data))])
+    with pytest.raises(PlanError):
+        load_plan(plan_file)
+
+
+def test_a_flipped_bit_in_the_weights_is_refused(plan_file: Path) -> None:
+    data = bytearray(plan_file.read_bytes())
+    data[len(data) // 4] ^= 1
+    plan_file.write_bytes(bytes(data))
+    with pytest.raises(PlanError, match=r"damaged|not a whole ONNX file"):
+        load_plan(plan_file)
+
+
+def test_a_foreign_onnx_file_is_named_as_such(model: onnx.ModelProto, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.onnx"
+    onnx.save(model, path)
+    assert not is_plan(path)
+    with pytest.raises(PlanError, match="srgan-trt build"):
+        load_plan(path)
+
+
+def test_text_is_no_plan(tmp_path: Path) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_text("this is not a plan")
+    with pytest.raises(PlanError):
+        load_plan(path)
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="No such file"):
+        load_plan(tmp_path / "none.onnx")
+
+
+def test_a_spec_that_contradicts_the_graph_is_refused(model: onnx.ModelProto, tmp_path: Path) -> None:
+    path = save_plan(model, dataclasses.replace(SPEC, shuffle=4), tmp_path / "b.onnx").path
+    with pytest.raises(PlanError, match="12 out, its spec says 3 and 48"):
+        load_plan(path)
+
+
+def test_another_version_is_refused(plan_file: Path) -> None:
+    model = onnx.load(plan_file)
+    for entry in model.metadata_props:
+        if entry.key == "srgan_trt.format":
+            entry.value = "0"
+    onnx.save(model, plan_file)
+    with pytest.raises(PlanError, match="another version"):
+        load_plan(plan_file)
+
+
+@pytest.mark.parametrize(
+    "change", [{"scale": 0}, {"shuffle": 3}, {"input_range": (1.0, 1.0)}, {"output_range": (2.0, -2.0)}]
+)
+def test_impossible_facts_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(PlanError, match="damaged"):
+        dataclasses.replace(SPEC, **change)
+
+
+def test_a_folder_that_cannot_be_written_is_said(model: onnx.ModelProto) -> None:
+    with pytest.raises(PlanError, match="cannot write the plan"):
+        save_plan(model, SPEC, Path("/proc/none/a.onnx"))
