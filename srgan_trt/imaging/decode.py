@@ -122,8 +122,8 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
     elif format_ == "TIFF":
         layout = tiff.read_layout(stream)
         check(layout.width, layout.height)
-        if layout.bits == 16:
-            return _upright(tiff.read_16_bit(stream, layout))
+        if not layout.pillow:
+            return _upright(tiff.read(stream))
         stream.seek(0)
     return _upright(_with_pillow(stream, format_, check))
 
@@ -160,7 +160,7 @@ def _frames(image: ImageFile.ImageFile) -> str:
     from PIL import Image
 
     try:
-        with quiet_pillow():
+        with quiet_pillow(limited=True):
             return str(getattr(image, "n_frames", 1))
     except (OSError, EOFError, SyntaxError, ValueError, IndexError, struct.error, Image.DecompressionBombError):
         return "several"

@@ -20,33 +20,18 @@ _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
 # Tags of a TIFF directory that say how its pixels are stored (TIFF 6.0, section 8, and its supplements), or that
 # repeat what is carried apart: not about the photo, and wrong for the result.
 _STRUCTURAL = frozenset(
-    [
-        *range(254, 267),
-        *range(273, 282),
-        284,
-        *range(288, 294),
-        297,
-        301,
-        *range(317, 348),
-        *range(512, 533),
-        559,
-        # IPTC, ICC profile, Photoshop's and ImageJ's own
-        33723,
-        34377,
-        34675,
-        37724,
-        50838,
-        50839,
-        _INTEROP_IFD,
-    ]
+    {*range(254, 267), 273, *range(275, 282), 284, *range(288, 294), 297, 301, *range(317, 348), *range(512, 533), 559}
+    # IPTC, Photoshop's, the profile and ImageJ's
+    | {33723, 34377, 34675, 37724, 50838, 50839, _INTEROP_IFD}
 )
+
 # Bytes of a value of each TIFF type, 1 to 12 (TIFF 6.0, section 2).
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
 BAD_EXIF = (struct.error, TypeError, ValueError, KeyError, IndexError, OverflowError, SyntaxError, OSError)
 """What Pillow raises on EXIF whose offsets lead nowhere or whose values do not fit their types."""
 
-EXIF_LEFT_OUT = "its EXIF is damaged and was left out"
+EXIF_LEFT_OUT = "its EXIF cannot be read and was left out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,7 +125,7 @@ def from_pil(image: Image.Image) -> Picture:
     CMYK and LAB by colour management where there is a profile. Raises PictureError for modes that hold no levels of
     8 or 16 bits (F, and I beyond 0..65535), and what Pillow raises if the image's file is damaged.
     """
-    with quiet_pillow(image.width * image.height):
+    with quiet_pillow():
         image.load()
         exif, notes = _exif(image)
     icc = image.info.get("icc_profile") or None
@@ -164,8 +164,8 @@ def bands(height: int, row_bytes: int) -> list[tuple[int, int]]:
 
 
 @contextmanager
-def quiet_pillow(pixels: int = 0) -> Iterator[None]:
-    """Pillow without warnings on the terminal, and without its own pixel limit where ours allowed more.
+def quiet_pillow(*, limited: bool = False) -> Iterator[None]:
+    """Pillow without warnings on the terminal, and, unless ``limited``, without its own pixel limit besides ours.
 
     Both are switches of the whole process: they are held as shortly as possible, by one thread at a time.
     """
@@ -174,7 +174,7 @@ def quiet_pillow(pixels: int = 0) -> Iterator[None]:
     with _pillow, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and pixels > limit:
+        if not limited:
             Image.MAX_IMAGE_PIXELS = None
         try:
             yield
@@ -191,8 +191,14 @@ def _reduced(samples: Samples) -> NDArray[np.uint8]:
 
 
 def _exif(image: Image.Image) -> tuple[bytes | None, list[str]]:
+    from PIL import Image
+
     try:
-        return exif_block(image.getexif()), []
+        block = exif_block(image.getexif())
+        if block is None and (raw := image.info.get("exif")):
+            # Opening a JPEG hides that its EXIF is damaged; reading it again shows it.
+            Image.Exif().load(raw)
+        return block, []
     except BAD_EXIF:
         return None, [EXIF_LEFT_OUT]
 

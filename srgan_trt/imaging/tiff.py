@@ -42,17 +42,12 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the first page of a TIFF is: ``bits`` of each sample, ``pages`` in the file."""
+    """What the first page of a TIFF is."""
 
     width: int
     height: int
-    bits: int
-    photometric: int
-    extra: tuple[int, ...]
-    pages: int
-    big: bool
-    byte_order: str
-    offset: int
+    pillow: bool
+    """Whether Pillow reads it in full; else ``read`` does."""
 
 
 def read_layout(stream: BinaryIO) -> Layout:
@@ -64,27 +59,18 @@ def read_layout(stream: BinaryIO) -> Layout:
     with tifffile.TiffFile(stream) as file:
         page: Any = file.pages[0]
         bits, kind = int(page.bitspersample), int(page.sampleformat)
+        # Pillow takes a big-endian BigTIFF for something else.
+        pillow = bits in (1, 2, 4, 8) and not (file.is_bigtiff and file.byteorder == ">")
         if kind != 1 or bits not in (1, 2, 4, 8, 16):
             what = {1: "unsigned", 2: "signed", 3: "floating-point"}.get(kind, "unusual")
             raise PictureError(f"its samples are {bits}-bit {what} numbers: save it with 8 or 16 bits, unsigned")
-        layout = Layout(
-            width=int(page.imagewidth),
-            height=int(page.imagelength),
-            bits=bits,
-            photometric=int(page.photometric),
-            extra=tuple(int(kind) for kind in page.extrasamples),
-            pages=len(file.pages),
-            big=bool(file.is_bigtiff),
-            byte_order=str(file.byteorder),
-            offset=int(page.offset),
-        )
-    if bits == 16 and layout.photometric not in (_MINISWHITE, _MINISBLACK, _RGB):
-        raise PictureError("its colours are neither gray nor RGB: save it as 16-bit RGB, or with 8 bits")
-    return layout
+        if not pillow and (page.photometric not in (_MINISWHITE, _MINISBLACK, _RGB) or bits < 8):
+            raise PictureError(f"its {bits}-bit colours are neither gray nor RGB: save it as 8-bit or 16-bit RGB")
+        return Layout(width=int(page.imagewidth), height=int(page.imagelength), pillow=pillow)
 
 
-def read_16_bit(stream: BinaryIO, layout: Layout) -> Picture:
-    """The first page of a TIFF of 16-bit gray or RGB, with alpha where it has some."""
+def read(stream: BinaryIO) -> Picture:
+    """The first page of a TIFF of 8-bit or 16-bit gray or RGB, with alpha where it has some."""
     import tifffile
 
     stream.seek(0)
@@ -93,47 +79,61 @@ def read_16_bit(stream: BinaryIO, layout: Layout) -> Picture:
         samples = page.asarray()
         if page.axes.startswith("S"):
             samples = np.moveaxis(samples, 0, -1)
-    samples = samples.reshape(layout.height, layout.width, -1)
-    notes = [f"the first of {layout.pages} pages was taken"] if layout.pages > 1 else []
-    colours = 3 if layout.photometric == _RGB else 1
-    # ExtraSamples: 1 is premultiplied alpha, 2 alpha as it is here, 0 anything else.
-    alphas = [at for at, kind in enumerate(layout.extra) if kind in (1, 2)]
-    if samples.shape[2] > colours + len(alphas[:1]):
-        notes.append("its extra channels were left out")
-    pixels = samples[:, :, :colours]
-    if layout.photometric == _MINISWHITE:
-        pixels = 65535 - pixels
-    alpha = samples[:, :, colours + alphas[0]] if alphas else None
-    if alpha is not None and layout.extra[alphas[0]] == 1:
-        pixels = _unpremultiplied(pixels, alpha)
+        samples = samples.reshape(page.imagelength, page.imagewidth, -1)
+        notes = [f"the first of {len(file.pages)} pages was taken"] if len(file.pages) > 1 else []
+        colours = 3 if page.photometric == _RGB else 1
+        # ExtraSamples: 1 is premultiplied alpha, 2 alpha as it is here, 0 anything else.
+        alphas = [at for at, kind in enumerate(page.extrasamples) if kind in (1, 2)]
+        if samples.shape[2] > colours + len(alphas[:1]):
+            notes.append("its extra channels were left out")
+        pixels = samples[:, :, :colours]
+        if page.photometric == _MINISWHITE:
+            pixels = np.iinfo(pixels.dtype).max - pixels
+        alpha = samples[:, :, colours + alphas[0]] if alphas else None
+        if alpha is not None and page.extrasamples[alphas[0]] == 1:
+            pixels = _unpremultiplied(pixels, alpha)
+        exif = _exif(stream, file, page)
+        if exif is None:
+            notes.append(EXIF_LEFT_OUT)
+        metadata = Metadata(
+            exif=exif or None,
+            icc=fitting_icc(page.tags.valueof(_ICC), channels=colours),
+            dpi=dpi_of({"dpi": _dpi(page.tags)}, None),
+        )
     picture = from_array(pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2))
-    metadata, damaged = _metadata(stream, layout, picture.channels)
-    return Picture(
-        pixels=picture.pixels, alpha=picture.alpha, metadata=metadata, notes=(*notes, *([EXIF_LEFT_OUT] * damaged))
-    )
+    return Picture(pixels=picture.pixels, alpha=picture.alpha, metadata=metadata, notes=tuple(notes))
 
 
 def _unpremultiplied(pixels: Samples, alpha: Samples) -> Samples:
-    result = np.empty(pixels.shape, np.uint16)
+    result = np.empty(pixels.shape, pixels.dtype)
+    highest = np.iinfo(pixels.dtype).max
     for top, bottom in bands(pixels.shape[0], pixels.shape[1] * 24):
         divisor = np.maximum(alpha[top:bottom, :, None], 1).astype(np.uint64)
-        result[top:bottom] = np.minimum((pixels[top:bottom] * np.uint64(65535) + divisor // 2) // divisor, 65535)
+        result[top:bottom] = np.minimum((pixels[top:bottom] * np.uint64(highest) + divisor // 2) // divisor, highest)
     return result
 
 
-def _metadata(stream: BinaryIO, layout: Layout, channels: int) -> tuple[Metadata, bool]:
+def _exif(stream: BinaryIO, file: Any, page: Any) -> bytes | None:
+    """The describing tags of ``page``, b"" if there are none; None if they cannot be read."""
     from PIL import Image
 
     exif = Image.Exif()
-    exif.bigtiff, exif.endian = layout.big, layout.byte_order
-    block, damaged = None, False
-    with quiet_pillow():
-        exif.load_from_fp(stream, layout.offset)
-        try:
-            block = exif_block(exif)
-        except BAD_EXIF:
-            damaged = True
-    return Metadata(exif=block, icc=fitting_icc(exif.get(_ICC), channels=channels), dpi=dpi_of({}, block)), damaged
+    exif.bigtiff, exif.endian = bool(file.is_bigtiff), str(file.byteorder)
+    try:
+        with quiet_pillow():
+            exif.load_from_fp(stream, int(page.offset))
+            return exif_block(exif) or b""
+    except BAD_EXIF:
+        return None
+
+
+def _dpi(tags: Any) -> tuple[float, float] | None:
+    factor = {2: 1.0, 3: 2.54}.get(tags.valueof(296, 2))
+    values = tags.valueof(282), tags.valueof(283)
+    if factor is None or not all(isinstance(value, tuple) and len(value) == 2 and value[1] for value in values):
+        return None
+    x, y = (factor * value[0] / value[1] for value in values)
+    return x, y
 
 
 def write(stream: BinaryIO, picture: Picture, *, big: bool | None = None) -> None:

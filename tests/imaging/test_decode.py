@@ -1,0 +1,447 @@
+"""Files become pictures with every level and bit they hold, or one line that says why not."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import struct
+import subprocess
+import sys
+import threading
+import zlib
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms, ImageOps
+
+from srgan_trt.errors import PictureError
+from srgan_trt.imaging.decode import decode
+from srgan_trt.imaging.png import SIGNATURE
+
+RNG = np.random.default_rng(7)
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
+    return RNG.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def saved(image: Image.Image, format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def tiff_bytes(array: np.ndarray, **options: object) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, array, metadata=None, **options)
+    return file.getvalue()
+
+
+def with_chunk(data: bytes, kind: bytes, content: bytes) -> bytes:
+    """A PNG with one more chunk after its header."""
+    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return data[:33] + chunk + data[33:]
+
+
+@pytest.fixture(scope="module")
+def photo(shared_images: Path) -> Image.Image:
+    with Image.open(shared_images / "test/Set5/LRx4/img_002.png") as image:
+        return image.convert("RGB")
+
+
+def test_every_real_picture_equals_pillows(shared_images: Path) -> None:
+    paths = [*shared_images.glob("train/**/*.jpg"), *shared_images.glob("train/**/*.bmp")]
+    paths = [*sorted(paths)[::40], *sorted(shared_images.glob("test/**/*.png"))[::20]]
+    assert len(paths) > 15
+    for path in paths:
+        picture = decode(path)
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(picture.to_array(), np.asarray(image))
+        assert picture.notes == ()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_each_format_is_known_by_its_bytes_whatever_its_name(format: str, photo: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / "photo.dat"
+    path.write_bytes(saved(photo, format))
+    picture = decode(path)
+    assert picture.format == format
+    np.testing.assert_array_equal(picture.pixels, np.asarray(Image.open(path).convert("RGB")))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bit_png_and_tiff_keep_every_bit(channels: int) -> None:
+    levels = noise(19, 23, channels, dtype=np.uint16)
+    flat = levels[:, :, 0] if channels == 1 else levels
+    options = {"photometric": "rgb" if channels > 2 else "minisblack", "planarconfig": "contig"}
+    extra = {"extrasamples": ["unassalpha"]} if channels in (2, 4) else {}
+    for data in (
+        imagecodecs.png_encode(flat),
+        tiff_bytes(flat, **options, **extra),
+        tiff_bytes(flat, **options, **extra, compression="zlib", predictor=True, byteorder=">", bigtiff=True),
+        tiff_bytes(flat, **options, **extra, compression="lzw", tile=(16, 16)),
+    ):
+        picture = decode(data)
+        assert picture.bits == 16
+        assert (picture.alpha is not None) == (channels in (2, 4))
+        np.testing.assert_array_equal(picture.to_array(), flat)
+
+
+def test_big_endian_bigtiff_is_read_in_8_bits_too() -> None:
+    levels = noise(9, 11, 3)
+    data = tiff_bytes(levels, photometric="rgb", bigtiff=True, byteorder=">", resolution=(300, 150), resolutionunit=2)
+    picture = decode(data)
+    np.testing.assert_array_equal(picture.to_array(), levels)
+    assert picture.metadata.dpi == (300, 150)
+
+
+def test_16_bit_tiff_by_planes_with_inverted_gray_and_extra_channels() -> None:
+    levels = noise(9, 11, 3, dtype=np.uint16)
+    planes = tiff_bytes(np.moveaxis(levels, -1, 0), photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(decode(planes).pixels, levels)
+    inverted = tiff_bytes(levels[:, :, 0], photometric="miniswhite")
+    np.testing.assert_array_equal(decode(inverted).pixels[:, :, 0], 65535 - levels[:, :, 0])
+    more = tiff_bytes(noise(9, 11, 5, dtype=np.uint16), photometric="rgb", extrasamples=["unspecified", "unassalpha"])
+    picture = decode(more)
+    assert picture.alpha is not None
+    assert picture.notes == ("its extra channels were left out",)
+
+
+def test_premultiplied_alpha_is_divided_out() -> None:
+    colours, alpha = noise(8, 8, 3, dtype=np.uint16), noise(8, 8, dtype=np.uint16) | 0x4000
+    alpha[0, 0] = 0
+    premultiplied = np.rint(colours * (alpha[:, :, None] / 65535)).astype(np.uint16)
+    data = tiff_bytes(np.dstack([premultiplied, alpha]), photometric="rgb", extrasamples=["assocalpha"])
+    picture = decode(data)
+    np.testing.assert_array_equal(picture.alpha, alpha)
+    visible = alpha > 0
+    assert np.abs(picture.pixels[visible].astype(int) - colours[visible]).max() <= 2
+
+
+def test_transparent_colours_of_16_bit_png_become_alpha() -> None:
+    levels = noise(6, 5, 3, dtype=np.uint16)
+    data = with_chunk(imagecodecs.png_encode(levels), b"tRNS", struct.pack(">3H", *levels[2, 3].tolist()))
+    picture = decode(data)
+    assert picture.alpha is not None
+    assert picture.alpha[2, 3] == 0
+    assert (picture.alpha == 65535).sum() == 29
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF", "TIFF"])
+def test_palettes_become_colours(format: str, photo: Image.Image) -> None:
+    image = photo.quantize(50)
+    np.testing.assert_array_equal(decode(saved(image, format)).pixels, np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF"])
+def test_palettes_with_transparency_become_colours_and_alpha(format: str, photo: Image.Image) -> None:
+    data = saved(photo.quantize(50), format, transparency=4)
+    picture = decode(data)
+    np.testing.assert_array_equal(picture.to_array(), np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")))
+    assert picture.alpha is not None
+    assert set(np.unique(picture.alpha)) == {0, 255}
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
+def test_alpha_is_read(format: str) -> None:
+    image = Image.fromarray(noise(9, 7, 4))
+    data = saved(image, format, **({"lossless": True, "exact": True} if format == "WEBP" else {}))
+    np.testing.assert_array_equal(decode(data).to_array(), np.asarray(image))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA"])
+def test_gray_stays_gray(mode: str, photo: Image.Image) -> None:
+    image = photo.convert("L").convert(mode)
+    picture = decode(saved(image, "PNG"))
+    assert picture.channels == 1
+    np.testing.assert_array_equal(picture.to_array(), np.asarray(image.convert("L" if mode == "1" else mode)))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb_and_is_said(format: str, photo: Image.Image) -> None:
+    data = saved(photo.convert("CMYK"), format)
+    picture = decode(data)
+    assert picture.notes == ("CMYK was converted to RGB without a colour profile",)
+    np.testing.assert_array_equal(picture.pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("format", "kind"), [("GIF", "frames"), ("PNG", "frames"), ("WEBP", "frames"), ("TIFF", "pages")]
+)
+def test_the_first_of_many_frames_is_taken_and_said(format: str, kind: str) -> None:
+    frames = [Image.fromarray(noise(8, 8, 3)) for _ in range(3)]
+    options = {"lossless": True} if format == "WEBP" else {}
+    data = saved(frames[0], format, save_all=True, append_images=frames[1:], **options)
+    picture = decode(data)
+    assert picture.notes == (f"the first of 3 {kind} was taken",)
+    np.testing.assert_array_equal(picture.pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+def test_the_first_page_of_16_bit_tiffs_is_taken_and_said() -> None:
+    pages = noise(2, 8, 9, dtype=np.uint16)
+    picture = decode(tiff_bytes(pages, photometric="minisblack"))
+    np.testing.assert_array_equal(picture.to_array(), pages[0])
+    assert picture.notes == ("the first of 2 pages was taken",)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_orientation_is_applied_and_reset(turn: int, format: str) -> None:
+    exif = Image.Exif()
+    exif[271], exif[274] = "Maker", turn
+    data = saved(Image.fromarray(noise(24, 16, 3)), format, exif=exif, dpi=(100, 200))
+    picture = decode(data)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = ImageOps.exif_transpose(image)
+        np.testing.assert_array_equal(picture.pixels, np.asarray(expected))
+    carried = Image.Exif()
+    carried.load(picture.metadata.exif)
+    assert carried.get(274, 1) == 1
+    assert carried[271] == "Maker"
+    if format in ("JPEG", "PNG"):
+        assert picture.metadata.dpi == pytest.approx((200, 100) if turn >= 5 else (100, 200), abs=0.02)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_the_orientation_of_16_bit_files_is_applied(turn: int) -> None:
+    levels = noise(5, 4, 3, dtype=np.uint16)
+    exif = Image.Exif()
+    exif[274] = turn
+    expected = np.asarray(ImageOps.exif_transpose(_indexed(5, 4, exif))).ravel()
+    turned = levels.reshape(-1, 3)[expected]
+    png = with_chunk(imagecodecs.png_encode(levels), b"eXIf", exif.tobytes()[6:])
+    np.testing.assert_array_equal(decode(png).pixels.reshape(-1, 3), turned)
+    tiff = tiff_bytes(levels, photometric="rgb", extratags=[(274, "H", 1, turn, True)])
+    np.testing.assert_array_equal(decode(tiff).pixels.reshape(-1, 3), turned)
+
+
+def _indexed(height: int, width: int, exif: Image.Exif) -> Image.Image:
+    """An image whose levels are the indices of its pixels."""
+    image = Image.fromarray(np.arange(height * width, dtype=np.uint8).reshape(height, width))
+    return Image.open(io.BytesIO(saved(image, "PNG", exif=exif)))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_profile_and_resolution_are_carried(format: str) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    metadata = decode(saved(Image.new("RGB", (8, 8)), format, icc_profile=profile, dpi=(300, 150))).metadata
+    assert metadata.icc == profile
+    if format != "WEBP":
+        assert metadata.dpi == pytest.approx((300, 150), abs=0.02)
+
+
+def test_profile_resolution_and_exif_of_16_bit_tiffs_are_carried() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for big in (False, True):
+        data = tiff_bytes(
+            noise(4, 4, 3, dtype=np.uint16),
+            photometric="rgb",
+            iccprofile=profile,
+            resolution=(300, 150),
+            resolutionunit="INCH",
+            description="a photo",
+            bigtiff=big,
+        )
+        metadata = decode(data).metadata
+        assert metadata.icc == profile
+        assert metadata.dpi == (300, 150)
+        exif = Image.Exif()
+        exif.load(metadata.exif)
+        assert exif[270] == "a photo"
+
+
+def test_profiles_of_other_colours_are_not_carried() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert decode(saved(Image.new("L", (8, 8)), "PNG", icc_profile=profile)).metadata.icc is None
+
+
+def test_damaged_exif_is_left_out_and_said() -> None:
+    data = saved(Image.new("RGB", (8, 8)), "JPEG", exif=b"Exif\0\0not a TIFF block")
+    picture = decode(data)
+    assert picture.metadata.exif is None
+    assert picture.notes == ("its EXIF cannot be read and was left out",)
+    deep = with_chunk(imagecodecs.png_encode(noise(4, 4, dtype=np.uint16)), b"eXIf", b"not a TIFF block")
+    assert decode(deep).notes == ("its EXIF cannot be read and was left out",)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.95])
+def test_files_that_are_cut_off_are_said_so(format: str, kept: float, photo: Image.Image, tmp_path: Path) -> None:
+    data = saved(photo, format)
+    path = tmp_path / f"photo.{format.lower()}"
+    path.write_bytes(data[: max(20, int(len(data) * kept))])
+    with pytest.raises(PictureError) as raised:
+        decode(path)
+    text = str(raised.value)
+    assert text.startswith(f"{path} is damaged or cut off (")
+    assert "\n" not in text
+    assert "get the file again" in text
+
+
+@pytest.mark.parametrize("kept", [0.05, 0.5, 0.95])
+def test_16_bit_files_that_are_cut_off_are_said_so(kept: float) -> None:
+    levels = noise(40, 50, 3, dtype=np.uint16)
+    for data in (
+        imagecodecs.png_encode(levels),
+        tiff_bytes(levels, photometric="rgb"),
+        tiff_bytes(levels, photometric="rgb", compression="zlib"),
+    ):
+        with pytest.raises(PictureError, match="damaged or cut off"):
+            decode(data[: int(len(data) * kept)])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"is empty \(0 bytes\)"),
+        (b"hello, I am text\n" * 9, r"is no picture that can be read \(it is a text file\): give JPEG, PNG"),
+        (b"<!DOCTYPE html><html>", "a web page or XML"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIC, AVIF or video file"),
+        (b"\x7fELF" + bytes(60), "of a kind unknown here"),
+        (b"RIFF\x10\0\0\0WEBPabcd" + bytes(40), "damaged or cut off"),
+        (SIGNATURE, "damaged or cut off"),
+        (b"\xff\xd8\xff", "damaged or cut off"),
+        (b"II*\0", "damaged or cut off"),
+    ],
+)
+def test_what_is_no_picture_is_said_so(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match=message) as raised:
+        decode(path)
+    assert str(raised.value).startswith(str(path))
+
+
+def test_files_that_cannot_be_opened_are_said_so(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="cannot be read: No such file or directory"):
+        decode(tmp_path / "absent.png")
+    with pytest.raises(PictureError, match="cannot be read: Is a directory"):
+        decode(tmp_path)
+    with pytest.raises(PictureError, match=r"^standard input is empty"):
+        decode(b"", name="standard input")
+
+
+def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    levels = noise(5, 6, 3)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(imagecodecs.png_encode(levels)))
+    writer.start()
+    np.testing.assert_array_equal(decode(pipe).pixels, levels)
+    writer.join()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint32])
+def test_tiffs_without_8_or_16_bits_are_refused(dtype: type) -> None:
+    with pytest.raises(PictureError, match=r"its samples are .*: save it with 8 or 16 bits"):
+        decode(tiff_bytes(np.ones((4, 4), dtype)))
+
+
+def test_16_bit_cmyk_tiffs_are_refused() -> None:
+    with pytest.raises(PictureError, match="neither gray nor RGB"):
+        decode(tiff_bytes(noise(4, 4, 4, dtype=np.uint16), photometric="separated"))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_the_pixel_limit_is_the_callers(format: str) -> None:
+    data = saved(Image.new("RGB", (100, 50)), format)
+    assert decode(data, max_pixels=5000).width == 100
+    with pytest.raises(PictureError, match=r"has 100 x 50 = 0\.0 million pixels, more than the limit .*--max-pixels"):
+        decode(data, max_pixels=4999)
+    with pytest.raises(PictureError, match="more than the limit"):
+        decode(imagecodecs.png_encode(noise(50, 100, dtype=np.uint16)), max_pixels=4999)
+
+
+def bombs() -> dict[str, bytes]:
+    """Tiny files whose headers claim 30,000 x 30,000 pixels."""
+    side = 30000
+    png = imagecodecs.png_encode(noise(2, 2, 3))
+    png16 = imagecodecs.png_encode(noise(2, 2, 3, dtype=np.uint16))
+    result = {}
+    for name, data in (("png", png), ("png16", png16)):
+        header = b"IHDR" + struct.pack(">II", side, side) + data[24:29]
+        result[name] = data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+    result["bmp"] = _patched(saved(Image.new("RGB", (2, 2)), "BMP"), 18, struct.pack("<ii", side, side))
+    result["gif"] = _patched(saved(Image.new("L", (2, 2)), "GIF"), 6, struct.pack("<HH", side, side))
+    jpeg = saved(Image.new("RGB", (2, 2)), "JPEG")
+    result["jpeg"] = _patched(jpeg, jpeg.index(b"\xff\xc0") + 5, struct.pack(">HH", side, side))
+    webp = saved(Image.new("RGBA", (2, 2)), "WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
+    result["webp"] = _patched(webp, 24, (side - 1).to_bytes(3, "little") * 2)
+    for name, dtype in (("tiff", np.uint8), ("tiff16", np.uint16)):
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file) as writer:
+            writer.write(
+                iter([b"x"] * 1), shape=(side, side), dtype=dtype, compression="zlib", rowsperstrip=side, metadata=None
+            )
+        result[name] = file.getvalue()
+    return result
+
+
+def _patched(data: bytes, at: int, content: bytes) -> bytes:
+    return data[:at] + content + data[at + len(content) :]
+
+
+@pytest.mark.parametrize("name", ["png", "png16", "bmp", "gif", "jpeg", "webp", "tiff", "tiff16"])
+def test_decompression_bombs_are_refused_by_their_headers(name: str) -> None:
+    data = bombs()[name]
+    assert len(data) < 5000
+    # In a process of its own, to measure: 900 million pixels would be at least 900 MB more than what libraries take.
+    script = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from srgan_trt.imaging.decode import decode
+try:
+    decode(sys.stdin.buffer.read(), name="bomb")
+except ValueError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", script], input=data, capture_output=True, check=True)
+    text, peak = done.stdout.decode().splitlines()
+    assert text.startswith("bomb has 30,000 x 30,000 = 900.0 million pixels, more than the limit of 200.0 million")
+    assert int(peak) < 400_000
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PNG16", "TIFF16"])
+def test_random_damage_ends_in_a_picture_or_in_one_line(
+    format: str, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    chance = random.Random(format)
+    if format == "PNG16":
+        whole = imagecodecs.png_encode(noise(24, 20, 3, dtype=np.uint16))
+    elif format == "TIFF16":
+        whole = tiff_bytes(noise(24, 20, 3, dtype=np.uint16), photometric="rgb", compression="zlib", software="x")
+    else:
+        exif = Image.Exif()
+        exif[271], exif[274] = "Maker", 3
+        options = {} if format in ("BMP", "GIF") else {"exif": exif}
+        whole = saved(Image.fromarray(noise(24, 20, 3)), format, **options)
+    errors = []
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            data[int(len(data) * chance.random() ** 3)] = chance.randrange(256)
+        try:
+            picture = decode(bytes(data), name="damaged", max_pixels=1_000_000)
+            assert picture.pixels.ndim == 3
+        except PictureError as error:
+            errors.append(str(error))
+    assert len(errors) > 5
+    assert all(text.startswith("damaged") and "\n" not in text for text in errors)
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
+
+
+def test_a_raised_limit_goes_beyond_pillows_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for format in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"):
+        assert decode(saved(Image.new("RGB", (100, 50)), format)).width == 100
+    assert Image.MAX_IMAGE_PIXELS == 1000
