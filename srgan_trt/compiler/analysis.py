@@ -57,19 +57,19 @@ def receptive_field(model: ir.Model) -> Field:
         for value in outputs[1:]:
             below = [_union(a, b) for a, b in zip(below, needs[value], strict=True)]
         radius = max(radii[value] for value in outputs)
-        for value in node.inputs:
-            if value is None or graph.constant(value) is not None:
+        for source in node.inputs:
+            if source is None or graph.constant(source) is not None:
                 continue
             above = [_source(node, axis, below[axis]) for axis in (0, 1)]
-            known = needs.get(value, above)
-            needs[value] = [_union(a, b) for a, b in zip(known, above, strict=True)]
-            grown = radius + _reach(node) / scales[value]
-            radii[value] = max(radii.get(value, Fraction(0)), grown)
-    source = model.graph.inputs[0]
-    if unbounded or source not in needs:
+            known = needs.get(source, above)
+            needs[source] = [_union(a, b) for a, b in zip(known, above, strict=True)]
+            grown = radius + _reach(node) / scales[source]
+            radii[source] = max(radii.get(source, Fraction(0)), grown)
+    start = model.graph.inputs[0]
+    if unbounded or start not in needs:
         return Field(scale, None, None, multiple)
-    halo = max(max(-first, last - (multiple - 1)) for first, last in needs[source])
-    return Field(scale, halo, float(radii[source]), multiple)
+    halo = max(max(-first, last - (multiple - 1)) for first, last in needs[start])
+    return Field(scale, halo, float(radii[start]), multiple)
 
 
 def _union(a: Interval, b: Interval) -> Interval:
@@ -191,8 +191,7 @@ def macs_per_pixel(model: ir.Model) -> float:
         if weight is None:
             continue
         # a transposed convolution spends its taps once per input pixel, the others once per output pixel
-        value = node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0]
-        if value is None or value not in scales:
-            continue
-        total += int(np.prod(weight.shape)) * scales[value] ** 2
+        where = node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0]
+        if where is not None and where in scales:
+            total += int(np.prod(weight.shape)) * scales[where] ** 2
     return float(total)

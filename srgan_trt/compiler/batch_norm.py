@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnxscript.rewriter import rules
-from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleClassBase
+from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from . import graph
 
@@ -22,12 +22,10 @@ def fold_batch_norm(model: ir.Model) -> int:
     ``conv(W, s*x + t) = conv(s*W, x + t/s)`` exactly, padding included.
     """
     common = rules.common
-    done = graph.apply(
-        model, common.fuse_batchnorm_into_conv_rule, common.fuse_batchnorm_into_conv_transpose_rule
-    )
-    done += graph.apply(model, BatchNormAsAffine.rule())
-    done += graph.apply(model, *(AffineAfterConv.rule(kind) for kind in ("Mul", "Add")), commute=True)
-    done += graph.apply(model, ScaleIntoNextConv.rule(), ShiftedScaleIntoNextConv.rule(), commute=True)
+    done = graph.apply(model, common.fuse_batchnorm_into_conv_rule, common.fuse_batchnorm_into_conv_transpose_rule)
+    done += graph.apply(model, graph.rule(BatchNormAsAffine()))
+    done += graph.apply(model, *(graph.rule(AffineAfterConv(kind)) for kind in ("Mul", "Add")), commute=True)
+    done += graph.apply(model, graph.rule(ScaleIntoNextConv()), graph.rule(ShiftedScaleIntoNextConv()), commute=True)
     return done
 
 
@@ -59,11 +57,6 @@ class AffineAfterConv(RewriteRuleClassBase):
     def __init__(self, kind: str) -> None:
         super().__init__(name=f"Conv{kind}")
         self._kind = kind
-
-    @classmethod
-    def rule(cls, kind: str) -> RewriteRule:
-        instance = cls(kind)
-        return RewriteRule(instance.pattern, instance.rewrite, instance.check, name=instance.name)
 
     def pattern(self, op: Any, x: Any, c: Any) -> Any:
         inner = op.Conv(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["inner"])

@@ -79,9 +79,7 @@ def build(
         trust_model=trust_model,
         arch=arch,
     )
-    return compile_network(
-        source, out=target, precision=precision, input_range=input_range, output_range=output_range
-    )
+    return compile_network(source, out=target, precision=precision, input_range=input_range, output_range=output_range)
 
 
 def compile_network(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnxscript.rewriter import rules
-from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleClassBase
+from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from . import graph
 from .movement import name_movements
@@ -36,12 +36,14 @@ def canonicalise(model: ir.Model) -> int:
         common.transpose_transpose_rule,
         common.dropout_inference_rule,
     )
-    done += graph.apply(model, *(TransposedBinary.rule(kind) for kind in ("Add", "Mul", "Sub")))
+    done += graph.apply(model, *(graph.rule(TransposedBinary(kind)) for kind in ("Add", "Mul", "Sub")))
     done += graph.apply(model, common.no_op_transpose_rule, common.transpose_transpose_rule)
-    done += graph.apply(model, PReluFromRelus.rule(), PReluFromDifference.rule(), PReluFromAbs.rule(), commute=True)
-    done += graph.apply(model, LeakyFromMax.rule(), commute=True)
+    done += graph.apply(
+        model, graph.rule(PReluFromRelus()), graph.rule(PReluFromDifference()), graph.rule(PReluFromAbs()), commute=True
+    )
+    done += graph.apply(model, graph.rule(LeakyFromMax()), commute=True)
     done += name_movements(model)
-    done += graph.apply(model, NearestSpelling.rule(), ColumnRowColumn.rule())
+    done += graph.apply(model, graph.rule(NearestSpelling()), graph.rule(ColumnRowColumn()))
     return done
 
 
@@ -51,11 +53,6 @@ class TransposedBinary(RewriteRuleClassBase):
     def __init__(self, kind: str) -> None:
         super().__init__(name=f"Transposed{kind}")
         self._kind = kind
-
-    @classmethod
-    def rule(cls, kind: str) -> RewriteRule:
-        instance = cls(kind)
-        return RewriteRule(instance.pattern, instance.rewrite, instance.check, name=instance.name)
 
     def pattern(self, op: Any, x: Any, c: Any, forward: Any, back: Any) -> Any:
         inner = getattr(op, self._kind)(op.Transpose(x, perm=forward), c)

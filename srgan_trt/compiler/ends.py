@@ -84,7 +84,7 @@ def _take_off_input(model: ir.Model) -> tuple[float, float]:
     gain, shift = 1.0, 0.0
     start = model.graph.inputs[0]
     while True:
-        uses = start.uses()
+        uses = list(start.uses())
         node = uses[0].node if len(uses) == 1 else None
         step = _scalar_step(node) if node is not None else None
         if node is None or step is None or step[0] <= 0 or step[2] is not start:
@@ -97,7 +97,7 @@ def _take_off_input(model: ir.Model) -> tuple[float, float]:
 def _take_off_output(model: ir.Model) -> tuple[float, float, float, float]:
     gain, shift, low, high = 1.0, 0.0, -np.inf, np.inf
     output = model.graph.outputs[0]
-    shape, dtype = output.shape, model.graph.inputs[0].dtype
+    shape, kind = output.shape, model.graph.inputs[0].type
     end = output
     while True:
         node = end.producer()
@@ -123,5 +123,5 @@ def _take_off_output(model: ir.Model) -> tuple[float, float, float, float]:
         end = source
     if end is not output:
         end.name = output.name
-        end.shape, end.dtype = shape, dtype
+        end.shape, end.type = shape, kind
     return gain, shift, low, high

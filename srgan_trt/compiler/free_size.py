@@ -34,7 +34,7 @@ def free_size(model: ir.Model) -> list[str]:
     Returns what ties the network to its size, in words; empty if the graph is now free.
     """
     graph.infer_shapes(model)
-    ties = [tie for node in model.graph if (tie := _tie(node, model)) is not None]
+    ties = [tie for node in model.graph if (tie := _tie(node)) is not None]
     if ties:
         return ties
     for node in list(model.graph):
@@ -56,12 +56,11 @@ def _set_shapes(model: ir.Model) -> None:
 
     source, result = model.graph.inputs[0], model.graph.outputs[0]
     source.shape = ir.Shape(["batch", 3, *_SIDES])
-    channels = 3
-    result.shape = ir.Shape(["batch", channels, "out_height", "out_width"])
+    result.shape = ir.Shape(["batch", 3, "out_height", "out_width"])
     result.type = ir.TensorType(ir.DataType.FLOAT)
 
 
-def _tie(node: ir.Node, model: ir.Model) -> str | None:
+def _tie(node: ir.Node) -> str | None:
     """What ties ``node`` to the size it was exported at, or None."""
     kind = node.op_type
     if kind not in _FREE:
@@ -77,7 +76,8 @@ def _tie(node: ir.Node, model: ir.Model) -> str | None:
             return f"a Resize to given sides ({node.name})"
     if kind in ("MatMul", "Gemm", "Softmax", "LayerNormalization"):
         before = graph.dims(node.inputs[0])
-        if before is None or len(before) != 4 or kind == "Gemm" or any(graph.constant(v) is None for v in node.inputs[1:]):
+        variable = any(graph.constant(value) is None for value in node.inputs[1:])
+        if before is None or len(before) != 4 or kind == "Gemm" or variable:
             # acts on one vector per picture (squeeze and excitation) or mixes all pixels
             return None if before is not None and not _spatial(before) else f"{kind} over the whole picture"
     if kind == "Reshape":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
-    from onnxscript.rewriter.pattern import RewriteRule
+    from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleClassBase
 
 INPUT, OUTPUT = "input", "output"
 Floats = NDArray[np.float32]
@@ -42,9 +42,9 @@ def constant(value: ir.Value | None) -> NDArray[Any] | None:
     return None if tensor is None else tensor.numpy()
 
 
-def dims(value: ir.Value) -> list[int | None] | None:
+def dims(value: ir.Value | None) -> list[int | None] | None:
     """The shape with None for free sides; None where even the rank is unknown."""
-    if value.shape is None:
+    if value is None or value.shape is None:
         return None
     return [side if isinstance(side, int) else None for side in value.shape]
 
@@ -117,9 +117,7 @@ def convolution(node: ir.Node) -> Convolution | None:
     )
 
 
-def emit_conv(
-    op: Any, x: ir.Value, weight: NDArray[Any], bias: NDArray[Any] | None, pads: tuple[int, ...]
-) -> ir.Value:
+def emit_conv(op: Any, x: ir.Value, weight: NDArray[Any], bias: NDArray[Any] | None, pads: tuple[int, ...]) -> ir.Value:
     """A stride-1 convolution with constant weights, inside a rewrite."""
     import onnx_ir as ir
 
@@ -154,6 +152,13 @@ def infer_shapes(model: ir.Model) -> None:
     from onnx_ir.passes.common import ShapeInferencePass
 
     ShapeInferencePass()(model)
+
+
+def rule(instance: RewriteRuleClassBase) -> RewriteRule:
+    """The rule that ``instance`` describes by its pattern, check and rewrite."""
+    from onnxscript.rewriter.pattern import RewriteRule
+
+    return RewriteRule(instance.pattern, instance.rewrite, instance.check, name=instance.name)
 
 
 def apply(model: ir.Model, *rules: RewriteRule, commute: bool = False, limit: int = 200) -> int:

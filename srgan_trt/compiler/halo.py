@@ -46,9 +46,7 @@ def measure_halo(
         # the picture cut off `rounded` pixels beyond column _CUT, and the same in front of it
         before = levels(np.ascontiguousarray(picture[:, :, :height, : _CUT + rounded]))[..., : _CUT * scale]
         after = levels(np.ascontiguousarray(picture[:, :, :height, _CUT - rounded :]))[..., rounded * scale :]
-        moved = max(
-            np.abs(before - whole[..., : _CUT * scale]).max(), np.abs(after - whole[..., _CUT * scale :]).max()
-        )
+        moved = max(np.abs(before - whole[..., : _CUT * scale]).max(), np.abs(after - whole[..., _CUT * scale :]).max())
         if moved <= LEVELS:
             return rounded
     return full

@@ -61,34 +61,43 @@ def _name_chain(model: ir.Model, end: ir.Value) -> bool:
 def _movement(model: ir.Model, start: ir.Value, chain: list[ir.Node], end: ir.Value) -> ir.Value | None:
     import onnx_ir as ir
 
-    before, after = graph.dims(start), graph.dims(end)
-    if not before or not after or len(before) != 4 or len(after) != 4 or None in before or None in after:
+    before, after = _static(start), _static(end)
+    if before is None or after is None or np.prod(after) > _MOST:
         return None
-    if np.prod(after) > _MOST:  # type: ignore[arg-type]
-        return None
-    index = np.arange(np.prod(before), dtype=np.int32).reshape(before)  # type: ignore[arg-type]
+    index: Index = np.arange(np.prod(before), dtype=np.int32).reshape(before)
     moved = _run(index, chain)
     if moved is None:
         return None
-    if moved.shape == index.shape and np.array_equal(moved, index):
+    if after == before and np.array_equal(moved, index):
         return start
-    factor, rest = divmod(moved.shape[2], index.shape[2])
-    if rest or factor < 2 or moved.shape[3] != index.shape[3] * factor:
+    factor, rest = divmod(after[2], before[2])
+    if rest or factor < 2 or after[3] != before[3] * factor:
         return None
     node: ir.Node | None = None
-    if moved.shape[1] == index.shape[1]:
+    if after[1] == before[1]:
         if np.array_equal(moved, index.repeat(factor, axis=2).repeat(factor, axis=3)):
             node = _resize(model, start, factor)
-    elif moved.shape[1] * factor * factor == index.shape[1]:
+    elif after[1] * factor * factor == before[1]:
         for mode in ("DCR", "CRD"):
             if np.array_equal(moved, shuffled(index, factor, mode)):
                 node = ir.node("DepthToSpace", [start], {"blocksize": factor, "mode": mode})
     if node is None:
         return None
     node.outputs[0].name = f"{end.name}.named"
-    node.outputs[0].shape, node.outputs[0].dtype = end.shape, end.dtype
+    node.outputs[0].shape, node.outputs[0].type = end.shape, end.type
     model.graph.insert_after(chain[-1], node)
     return node.outputs[0]
+
+
+def _static(value: ir.Value) -> tuple[int, int, int, int] | None:
+    """The shape of a 4-D value, if all of it is known."""
+    sides = graph.dims(value)
+    if sides is None or len(sides) != 4:
+        return None
+    first, second, third, fourth = sides
+    if first is None or second is None or third is None or fourth is None:
+        return None
+    return first, second, third, fourth
 
 
 def _resize(model: ir.Model, start: ir.Value, factor: int) -> ir.Node:
@@ -140,6 +149,7 @@ def _run(array: Index, chain: list[ir.Node]) -> Index | None:
                 assert target is not None
                 array = np.broadcast_to(array, np.broadcast_shapes(array.shape, tuple(target)))
             case "Gather":
+                assert target is not None
                 array = np.take(array, target, axis=attributes.get_int("axis", 0))
             case "Flatten":
                 return None

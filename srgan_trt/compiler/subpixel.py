@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleClassBase
+from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from . import graph, phases
 from .canonicalise import enlargement
@@ -27,7 +27,7 @@ DEFAULT_FORM: Form = "phases"
 def rewrite_subpixel(model: ir.Model, *, form: Form = DEFAULT_FORM) -> int:
     """Rewrites every nearest enlargement that only a size-keeping convolution reads; returns how many."""
     graph.infer_shapes(model)
-    return graph.apply(model, NearestThenConv.rule(form), limit=32)
+    return graph.apply(model, graph.rule(NearestThenConv(form)), limit=32)
 
 
 class NearestThenConv(RewriteRuleClassBase):
@@ -36,11 +36,6 @@ class NearestThenConv(RewriteRuleClassBase):
     def __init__(self, form: Form) -> None:
         super().__init__(name="NearestThenConv")
         self._emit = _FORMS[form]
-
-    @classmethod
-    def rule(cls, form: Form) -> RewriteRule:
-        instance = cls(form)
-        return RewriteRule(instance.pattern, instance.rewrite, instance.check, name=instance.name)
 
     def pattern(self, op: Any, x: Any) -> Any:
         enlarged = op.Resize(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["enlarged"])

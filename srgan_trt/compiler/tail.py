@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleClassBase
+from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from . import graph, phases
 
@@ -28,10 +28,10 @@ def sink_shuffles(model: ir.Model) -> int:
     """Moves shuffles towards the output through elementwise nodes, and through convolutions where that pays."""
     return graph.apply(
         model,
-        *(ShuffleThenUnary.rule(kind) for kind in _UNARY),
-        *(ShuffleThenConstant.rule(kind) for kind in _BINARY),
-        ShuffleThenConv.rule(),
-        TransposedTail.rule(),
+        *(graph.rule(ShuffleThenUnary(kind)) for kind in _UNARY),
+        *(graph.rule(ShuffleThenConstant(kind)) for kind in _BINARY),
+        graph.rule(ShuffleThenConv()),
+        graph.rule(TransposedTail()),
     )
 
 
@@ -47,11 +47,10 @@ def detach_shuffle(model: ir.Model) -> int:
     factor = node.attributes["blocksize"].as_int()
     import onnx_ir as ir
 
-    dtype = output.dtype
     model.graph.outputs[0] = source
     model.graph.remove(node, safe=True)
     source.name = output.name
-    source.dtype = dtype
+    source.type = output.type
     source.shape = ir.Shape(["batch", 3 * factor * factor, "out_height", "out_width"])
     graph.tidy(model)
     return factor
@@ -77,11 +76,6 @@ class ShuffleThenUnary(_AfterShuffle):
     def __init__(self, kind: str) -> None:
         super().__init__(name=f"ShuffleThen{kind}")
         self._kind = kind
-
-    @classmethod
-    def rule(cls, kind: str) -> RewriteRule:
-        instance = cls(kind)
-        return RewriteRule(instance.pattern, instance.rewrite, instance.check, name=instance.name)
 
     def pattern(self, op: Any, x: Any) -> Any:
         shuffled = op.DepthToSpace(x, _allow_other_attributes=True, _outputs=["shuffled"])
@@ -119,7 +113,7 @@ class ShuffleThenConstant(ShuffleThenUnary):
         return value
 
 
-def _cost(weight: Sequence[int]) -> float:
+def _cost(weight: Sequence[int]) -> int:
     """Multiply-accumulates per pixel of a convolution (O, C, k, l), its outputs rounded up to whole lanes."""
     out, channels, height, width = weight
     return -(-out // _LANES) * _LANES * channels * height * width
