@@ -12,6 +12,7 @@ PREFIX = "srgan_trt>"
 DEPTH_TO_SPACE = f"{PREFIX}DepthToSpace"
 IDENTITY = f"{PREFIX}RangeMapping"
 BYTECODE = f"{PREFIX}TrustedBytecode"
+GIVEN = f"{PREFIX}GivenFunction"
 
 BLOCK_SIZE_KEYS = (
     "block_size", "scale", "size", "upscale_factor", "scale_factor", "factor", "upscale", "upsampling_factor",
@@ -36,12 +37,14 @@ def block_size(config: dict[str, Any]) -> int | None:
     return None
 
 
-def custom_layers(keras: Any, tf: Any) -> dict[str, Any]:
+def custom_layers(keras: Any, tf: Any, given: dict[str, Any] | None = None) -> dict[str, Any]:
     """Our classes for ``keras`` (Keras 3 or tf_keras), by every name a config may call them.
 
     NHWC float tensors in and out. ``DepthToSpace`` is TensorFlow's: channel ``(a*r + b)*C + c`` goes to row
     ``a``, column ``b`` of the r x r block. ``InstanceNormalization`` is Ulyanov et al., arXiv 1607.08022.
+    ``given`` are the user's own functions by name.
     """
+    functions = given or {}
 
     class DepthToSpace(keras.layers.Layer):  # type: ignore[misc]
         def __init__(self, block_size: int = 2, **options: Any) -> None:
@@ -118,7 +121,21 @@ def custom_layers(keras: Any, tf: Any) -> dict[str, Any]:
             self, code: str, defaults: Any = None, closure: Any = None, arguments: Any = None, **options: Any
         ) -> None:
             super().__init__(**options)
-            self.function = _function(code, defaults, closure, {"tf": tf, "keras": keras, "K": keras.backend})
+            self.function = _function(
+                code, defaults, closure, {"tf": tf, "keras": keras, "K": keras.backend, **functions}
+            )
+            self.arguments = arguments or {}
+
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            return self.function(inputs, **self.arguments)
+
+    class GivenFunction(keras.layers.Layer):  # type: ignore[misc]
+        """A Lambda whose function is one of the user's custom objects."""
+
+        def __init__(self, function_name: Any, arguments: Any = None, **options: Any) -> None:
+            super().__init__(**options)
+            # In an .h5, Keras itself puts the custom object in place of its name.
+            self.function = function_name if callable(function_name) else functions[function_name]
             self.arguments = arguments or {}
 
         def call(self, inputs: Any, mask: Any = None) -> Any:
@@ -128,6 +145,7 @@ def custom_layers(keras: Any, tf: Any) -> dict[str, Any]:
         DEPTH_TO_SPACE: DepthToSpace,
         IDENTITY: RangeMapping,
         BYTECODE: TrustedBytecode,
+        GIVEN: GivenFunction,
         "ReflectionPadding2D": ReflectionPadding2D,
         "ReflectPadding2D": ReflectionPadding2D,
         "InstanceNormalization": InstanceNormalization,

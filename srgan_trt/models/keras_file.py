@@ -127,7 +127,7 @@ def _json_attribute(path: Path, value: Any) -> Config | None:
         return None
     try:
         config = json.loads(_text(value) or "")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: its model config is not JSON ({_short(error)}): save the model again") from None
     if not isinstance(config, dict) or "class_name" not in config:
         raise ModelError(f"{path}: its model config names no model class: save the model again")

@@ -103,7 +103,9 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
         for library in order:
             try:
                 keras = _import_keras(library)
-                model = _load(keras, path, {**_registered(config, custom_layers(keras, import_tensorflow()), objects)})
+                model = _load(
+                    keras, path, _registered(config, custom_layers(keras, import_tensorflow(), objects), objects)
+                )
             except ImportError as error:
                 reasons.append(str(error))
             except ModelError as error:

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
-from .custom_layers import BYTECODE, DEPTH_TO_SPACE, IDENTITY, block_size, names_a_shuffle
+from .custom_layers import BYTECODE, DEPTH_TO_SPACE, GIVEN, IDENTITY, block_size, names_a_shuffle
 from .keras_file import Config, KerasFile
 from .layer_graph import LayerGraph, Node, shuffle_factor
 
+_PARTS = ("code", "defaults", "closure")
 _MARSHALLED_TEXT = re.compile(rb"(?=([zZ\xda\xfa](.)|[aAut\xe1\xc1\xf5\xf4](.)\x00\x00\x00))", re.DOTALL)
 _NO_RANGE_MAPPING = re.compile(
     r"resiz|upsampl|downsampl|bicubic|bilinear|nearest|interpol|zoom|tanh|sigmoid|relu|softmax|softplus|swish|gelu|"
@@ -55,13 +56,23 @@ class _Evidence:
         return next((name for name in self.names if pattern.search(name)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Replacement:
+    """A layer of ours (custom_layers.py) that takes another's place."""
+
+    class_name: str
+    settings: Config
+    note: str
+
+
 def resolve_lambdas(
     file: KerasFile, *, given: frozenset[str] = frozenset(), trust: bool = False
 ) -> tuple[Config, list[str]]:
     """The file's config with every Lambda and custom pixel shuffle replaced, and what was replaced, in words.
 
     Args:
-        given: Names of the user's own functions and classes: layers that use those are left as they are.
+        given: Names of the user's own functions and classes, which come before any proof: a Lambda takes the function
+            named as the layer, as its function, or as one that its bytecode mentions.
         trust: A Lambda that cannot be proven is to run its bytecode instead of being refused.
 
     Raises ModelError, naming the layer and the reason, for a Lambda that cannot be proven.
@@ -74,23 +85,22 @@ def resolve_lambdas(
         if not _mentions_lambda(config):
             return config, []  # nothing here to prove; Keras says better what is wrong with such a config
         raise ModelError(f"{file.path.name}: its config cannot be followed ({error}): save the model again") from None
-    opaque = [node for node in graph.nodes if _is_opaque(node, given)]
-    decisions: dict[int, tuple[Config, str | int | None]] = {}
-    for node in opaque:
-        decision = _decide(graph, node, set(opaque), file.path.name, trust)
-        _, earlier = decisions.setdefault(id(node.layer), (node.layer, decision))
-        if earlier != decision:
+    opaque = {node for node in graph.nodes if _is_opaque(node, given)}
+    replacements: dict[int, _Replacement] = {}
+    for node in (node for node in graph.nodes if node in opaque):
+        replacement = _replacement(graph, node, opaque, file.path.name, given, trust)
+        if replacements.setdefault(id(node.layer), replacement) != replacement:
             raise _unproven(file.path.name, node, "it is called in several places that ask different things of it")
-    notes = [_replace(layer, decision) for layer, decision in decisions.values()]
-    return config, notes
+    layers = {id(node.layer): node.layer for node in opaque}
+    for key, replacement in replacements.items():
+        _put(layers[key], replacement)
+    return config, [replacement.note for replacement in replacements.values()]
 
 
 def _is_opaque(node: Node, given: frozenset[str]) -> bool:
-    if node.kind in given:
-        return False
     if node.kind == "Lambda":
-        return _function_name(node.config) not in given
-    return names_a_shuffle(node.kind) and "kernel_size" not in node.config
+        return True
+    return node.kind not in given and names_a_shuffle(node.kind) and "kernel_size" not in node.config
 
 
 def _mentions_lambda(config: Config) -> bool:
@@ -103,14 +113,40 @@ def _walk(value: Any) -> list[Config]:
     return [part for item in value for part in _walk(item)] if isinstance(value, list) else []
 
 
-def _decide(graph: LayerGraph, node: Node, opaque: set[Node], name: str, trust: bool) -> str | int | None:
-    """The factor of a pixel shuffle, "first" or "last" for a range mapping, None for bytecode run on trust."""
+def _replacement(
+    graph: LayerGraph, node: Node, opaque: set[Node], name: str, given: frozenset[str], trust: bool
+) -> _Replacement:
+    """What takes the layer's place: the user's own function, what is proven, or, on trust, its bytecode."""
+    code, label = _bytecode(node.config), f"{node.kind} {node.name}"
+    arguments = {"arguments": node.config.get("arguments")}
+    if node.kind == "Lambda" and (function := _given_function(node, given)) is not None:
+        note = f"{label}: the function {function} of the custom objects"
+        return _Replacement(GIVEN, {"function_name": function, **arguments}, note)
     try:
-        return _prove(graph, node, opaque, name)
+        proven = _prove(graph, node, opaque, name)
     except ModelError:
-        if trust and node.kind == "Lambda" and _bytecode(node.config) is not None:
-            return None
-        raise
+        if not trust or code is None:
+            raise
+        function = node.config["function"]
+        parts = function["config"] if isinstance(function, dict) else dict(zip(_PARTS, function, strict=False))
+        note = f"{label}: runs the bytecode in the file, as --trust-model asked"
+        return _Replacement(BYTECODE, {**{part: parts.get(part) for part in _PARTS}, **arguments}, note)
+    if isinstance(proven, int):
+        note = f"{label}: a pixel shuffle by {proven}, as its channels prove; its code was not run"
+        return _Replacement(DEPTH_TO_SPACE, {"block_size": proven}, note)
+    end = "before the first" if proven == "first" else "after the last"
+    note = f"{label}: maps the value range {end} weights; left out, its code was not run"
+    return _Replacement(IDENTITY, {}, note)
+
+
+def _given_function(node: Node, given: frozenset[str]) -> str | None:
+    """The user's function for a Lambda: named as the layer, as the layer's function, or as one it mentions."""
+    named = [
+        re.sub(r"\W", "_", node.name),
+        _function_name(node.config) or "",
+        *_mentioned(_bytecode(node.config) or ""),
+    ]
+    return next((name for name in named if name in given), None)
 
 
 def _prove(graph: LayerGraph, node: Node, opaque: set[Node], name: str) -> str | int:
@@ -298,42 +334,22 @@ def _mentioned(code: str) -> list[str]:
     return names
 
 
-def _replace(layer: Config, decision: str | int | None) -> str:
-    """Turns ``layer`` into the layer of ours that was decided for it; says so."""
+def _put(layer: Config, replacement: _Replacement) -> None:
+    """Turns ``layer``, in a model's config, into its replacement; its place in the graph stays."""
     config = layer["config"]
-    name = layer.get("name") or config.get("name")
     kept = {key: config[key] for key in ("name", "trainable", "dtype", "batch_input_shape") if key in config}
-    if "name" not in kept and name:
-        kept["name"] = name
-    kind = layer["class_name"].rpartition(">")[2]
-    if decision is None:
-        function = config["function"]
-        inner = (
-            function["config"]
-            if isinstance(function, dict)
-            else dict(zip(("code", "defaults", "closure"), function, strict=False))
-        )
-        new, extra = BYTECODE, {key: inner.get(key) for key in ("code", "defaults", "closure")}
-        extra["arguments"] = config.get("arguments")
-        note = f"{kind} {name}: runs the bytecode in the file, as --trust-model asked"
-    elif isinstance(decision, int):
-        new, extra = DEPTH_TO_SPACE, {"block_size": decision}
-        note = f"{kind} {name}: a pixel shuffle by {decision}, as its channels prove; its code was not run"
-    else:
-        end = "before the first" if decision == "first" else "after the last"
-        new, extra = IDENTITY, {}
-        note = f"{kind} {name}: maps the value range {end} weights; left out, its code was not run"
-    layer["class_name"] = new
-    layer["config"] = {**kept, **extra}
+    if name := layer.get("name"):
+        kept.setdefault("name", name)
+    layer["class_name"], layer["config"] = replacement.class_name, {**kept, **replacement.settings}
     if "module" in layer or "registered_name" in layer:
-        layer["module"], layer["registered_name"] = None, new
-    return note
+        layer["module"], layer["registered_name"] = None, replacement.class_name
 
 
 def _unproven(name: str, node: Node, reason: str) -> ModelError:
     what = "Lambda layer" if node.kind == "Lambda" else f"custom layer {node.kind}"
     way = "--trust-model runs its bytecode, " if _bytecode(node.config) is not None else ""
+    function = re.sub(r"\W", "_", node.name)
+    mend = f"may define it as a function {function}(x)" if node.kind == "Lambda" else "may define the class"
     return ModelError(
-        f"{name}: cannot prove what the {what} {node.name!r} does: {reason}; "
-        f"{way}--custom-objects FILE.py gives its code"
+        f"{name}: cannot prove what the {what} {node.name!r} does: {reason}; {way}--custom-objects FILE.py {mend}"
     )

@@ -140,16 +140,17 @@ def _external_files(model: onnx.ModelProto, path: Path) -> list[Path]:
 
 def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
     constants = {initializer.name for initializer in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
+    inputs: list[onnx.ValueInfoProto] = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
         raise ModelError(f"{name} has {len(inputs)} inputs: a generator takes one picture")
     return inputs[0]
 
 
 def _only_output(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
-    if len(model.graph.output) != 1:
-        raise ModelError(f"{name} has {len(model.graph.output)} outputs: a generator gives one picture")
-    return model.graph.output[0]
+    outputs: list[onnx.ValueInfoProto] = list(model.graph.output)
+    if len(outputs) != 1:
+        raise ModelError(f"{name} has {len(outputs)} outputs: a generator gives one picture")
+    return outputs[0]
 
 
 def _check_float(value: onnx.ValueInfoProto, name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +130,7 @@ class _Writer:
         self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
         return name
 
-    def _node(self, operator: str, *inputs: str, output: str | None = None, **attributes: object) -> str:
+    def _node(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         from onnx import helper
 
         output = output or f"t{len(self._nodes)}"

@@ -63,6 +63,7 @@ def export_function(function: Callable[[Any], Any], height: int, width: int, *, 
         output = network.get_concrete_function(spec).outputs[0]
         check_output(name, tuple(output.shape))
         check_scale(name, (height, width), tuple(output.shape)[1:3])
+        model: onnx.ModelProto
         model, _ = tf2onnx.convert.from_function(
             network,
             input_signature=[spec],
