@@ -37,7 +37,7 @@ def best_tile(height: int, width: int, *, halo: int, multiple: int, cores: int, 
     window with its halo is over the limit, the smallest window is given.
     """
     rows, columns, context = (-(-n // multiple) for n in (height, width, halo))
-    smallest = 2 * context - (-_KEPT // multiple)
+    smallest = 2 * context + -(-_KEPT // multiple)
     best, best_seconds = (min(rows, smallest), min(columns, smallest)), float("inf")
     for streams in _stream_counts(cores):
         area = limit // streams // multiple**2
