@@ -38,7 +38,7 @@ def download(
         _HTTPHandler(watch),
         _HTTPSHandler(watch),
         urllib.request.HTTPDefaultErrorHandler(),
-        _RedirectHandler(name),
+        _RedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
     ):
         opener.add_handler(handler)
@@ -141,14 +141,12 @@ class _HTTPSHandler(urllib.request.HTTPSHandler):
 class _RedirectHandler(urllib.request.HTTPRedirectHandler):
     max_redirections = _MAX_REDIRECTS
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
-            raise PictureError(f"{self._name} leads to {without_secrets(newurl)}, which is no http or https address")
+        if _leaves_http(newurl):
+            # The base class lets ftp through, and ends like this for all the others.
+            raise urllib.error.HTTPError(newurl, code, msg, headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -207,8 +205,14 @@ def _too_large(name: str, max_bytes: int, size: int | None) -> PictureError:
     )
 
 
+def _leaves_http(url: str) -> bool:
+    return urllib.parse.urlsplit(url).scheme not in ("", "http", "https")
+
+
 def _refused(error: urllib.error.HTTPError, name: str) -> PictureError:
     reason = " ".join(str(error.reason).split())
+    if 300 <= error.code < 400 and _leaves_http(location := error.headers.get("Location", "")):
+        return PictureError(f"{name} leads to {without_secrets(location)}, which is no http or https address")
     if 300 <= error.code < 400:
         return PictureError(f"{name} redirects endlessly or nowhere ({error.code}): give the address it should end at")
     mend = "it needs a login: download it yourself" if error.code in (401, 403, 407) else "check the address"

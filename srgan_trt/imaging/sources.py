@@ -179,7 +179,7 @@ def _by_pattern(pattern: str) -> Iterator[Source]:
     for path in pictures:
         yield Source(name=path, location=path, relative=Path(os.path.relpath(path, fixed)), found=True)
     if not pictures:
-        matched = f"matches {len(paths)} files, none of them a picture ({READABLE})" if paths else "matches no file"
+        matched = f"matches no picture ({READABLE}), but other files" if paths else "matches no file"
         yield Source(name=pattern, error=f"the pattern {pattern} {matched}: check it, or name the files")
 
 

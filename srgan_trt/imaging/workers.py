@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 def in_order(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
     """``work(part)`` of each part, in order; at most two parts a core are under way. Work should release the GIL."""
     cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
-    if cores == 1 or len(parts) == 1:
+    if cores == 1 or len(parts) <= 1:
         yield from map(work, parts)
         return
     pool = ThreadPoolExecutor(min(cores, len(parts)), thread_name_prefix="srgan-trt-bands")

@@ -1,0 +1,226 @@
+"""Downloads against a real HTTP server on this machine: what it answers badly becomes one line."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from srgan_trt.errors import PictureError
+from srgan_trt.imaging.download import download, without_secrets
+
+BODY = bytes(range(256)) * 40
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Server:
+    """Answers each path with the function set for it; remembers the headers it was sent."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.headers: list[dict[str, str]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.headers.append(dict(self.headers))
+                # The other side may hang up on purpose.
+                with contextlib.suppress(OSError):
+                    server.answers[self.path](self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self.base = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+def answer(code: int = 200, body: bytes = BODY, **headers: str) -> Answer:
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(code)
+        for name, value in {"Content-Type": "image/png", "Content-Length": str(len(body)), **headers}.items():
+            if value:
+                handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return send
+
+
+def redirect(location: str) -> Answer:
+    return answer(302, b"", Location=location)
+
+
+def failure(url: str, **options: float) -> str:
+    with pytest.raises(PictureError) as raised:
+        download(url, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_the_bytes_of_a_picture_come_back(server: Server) -> None:
+    server.answers["/photo.png"] = answer()
+    server.answers["/gr%C3%B6%C3%9Fe%201.png?a=b"] = answer()
+    server.answers["/unknown-length"] = answer(Content_Length="", **{"Content-Length": ""})
+    assert download(f"{server.base}/photo.png") == BODY
+    assert download(f"{server.base}/größe 1.png?a=b#part") == BODY
+    assert download(f"{server.base}/unknown-length") == BODY
+    assert server.headers[0]["User-Agent"].startswith("srgan-trt/")
+
+
+def test_redirects_are_followed_to_an_end(server: Server) -> None:
+    server.answers["/a"] = redirect("/b")
+    server.answers["/b"] = redirect(f"{server.base}/c")
+    server.answers["/c"] = answer()
+    assert download(f"{server.base}/a") == BODY
+
+
+def test_endless_redirects_end(server: Server) -> None:
+    server.answers["/loop"] = redirect("/loop")
+    for step in range(30):
+        server.answers[f"/{step}"] = redirect(f"/{step + 1}")
+    assert failure(f"{server.base}/loop") == (
+        f"{server.base}/loop redirects endlessly or nowhere (302): give the address it should end at"
+    )
+    assert "redirects endlessly" in failure(f"{server.base}/0")
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/a", "data:text/plain,x"])
+def test_redirects_leave_http_for_nothing(server: Server, location: str) -> None:
+    server.answers["/a"] = redirect(location)
+    assert "which is no http or https address" in failure(f"{server.base}/a")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (404, "answered 404 Not Found: check the address"),
+        (403, "answered 403 Forbidden: it needs a login: download it yourself"),
+        (503, "answered 503 Service Unavailable: try again later"),
+    ],
+)
+def test_refusals_are_said(server: Server, code: int, text: str) -> None:
+    server.answers["/photo.png"] = answer(code, b"no", Content_Type="text/html")
+    assert failure(f"{server.base}/photo.png") == f"{server.base}/photo.png {text}"
+
+
+def test_web_pages_are_said(server: Server) -> None:
+    server.answers["/photo"] = answer(200, b"<html>", **{"Content-Type": "text/html; charset=utf-8"})
+    assert failure(f"{server.base}/photo") == (
+        f"{server.base}/photo is a web page, not a picture: give the address of the picture itself"
+    )
+
+
+def test_ten_gigabytes_are_refused_by_the_header_and_by_count(server: Server) -> None:
+    sent = [0]
+
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while True:
+            sent[0] += handler.wfile.write(bytes(1 << 16))
+
+    server.answers["/stated"] = answer(200, b"", **{"Content-Length": str(10 << 30)})
+    server.answers["/unstated"] = endless
+    assert failure(f"{server.base}/stated") == (
+        f"{server.base}/stated is 10,737 MB, more than the 268 MB that are fetched: download it yourself and give the file"
+    )
+    assert "sends more than the 2 MB that are fetched" in failure(f"{server.base}/unstated", max_bytes=2_000_000)
+    assert sent[0] < 50_000_000
+
+
+def test_silence_ends(server: Server) -> None:
+    server.answers["/silent"] = lambda _: time.sleep(1.5)
+    start = time.monotonic()
+    assert "did not answer for 0.2 seconds: try again later" in failure(f"{server.base}/silent", idle_timeout=0.2)
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize("where", ["headers", "body"])
+def test_a_server_that_drips_ends_too(server: Server, where: str) -> None:
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        if where == "body":
+            handler.send_response(200)
+            handler.send_header("Content-Length", "1000")
+            handler.end_headers()
+        for _ in range(40):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    server.answers["/drip"] = drip
+    start = time.monotonic()
+    text = failure(f"{server.base}/drip", idle_timeout=5, total_timeout=0.4)
+    assert "took longer than 0.4 seconds" in text
+    assert time.monotonic() - start < 1.5
+
+
+def test_a_download_that_breaks_off_is_said(server: Server) -> None:
+    server.answers["/cut"] = answer(200, b"abc", **{"Content-Length": "1000"})
+    assert "broke off after 3 of 1,000 bytes: try again" in failure(f"{server.base}/cut")
+
+
+def test_servers_that_are_not_there_are_said() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert "cannot be fetched (Connection refused): check the address" in failure(f"http://127.0.0.1:{port}/a.png")
+    assert "cannot be fetched" in failure("http://no-such-host.invalid/a.png")
+    assert "names no host" in failure("http:///a.png")
+    assert "names no host" in failure("http://host:port/a.png")
+
+
+def test_a_server_that_speaks_no_http_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def speak() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+        threading.Thread(target=speak, daemon=True).start()
+        port = listening.getsockname()[1]
+        assert "cannot be fetched (" in failure(f"http://127.0.0.1:{port}/a.png")
+
+
+def test_a_login_goes_to_its_own_host_only_and_into_no_message(server: Server) -> None:
+    other = Server()
+    try:
+        other.answers["/b"] = answer()
+        server.answers["/a"] = redirect(f"{other.base}/b")
+        server.answers["/absent?key=secret"] = answer(404, b"")
+        with_login = server.base.replace("http://", "http://user:s%40cret@")
+        assert download(f"{with_login}/a") == BODY
+        assert server.headers[0]["Authorization"] == "Basic dXNlcjpzQGNyZXQ="
+        assert "Authorization" not in other.headers[0]
+        text = failure(f"{with_login}/absent?key=secret")
+        assert text.startswith(f"{server.base}/absent answered 404")
+        assert "cret" not in text
+    finally:
+        other.close()
+
+
+def test_shown_addresses_hold_no_secrets() -> None:
+    assert without_secrets("https://u:p@host:1/a%20b.png?token=1#x") == "https://host:1/a%20b.png"
+    assert without_secrets("http://host/a\nb") == "http://host/ab"
+    assert without_secrets("http://[broken/a?token=1") == "http://..."
