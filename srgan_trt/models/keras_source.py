@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-import logging
 import os
 import re
 import tempfile
@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, missing
+from ..errors import MissingPackageError, ModelError, missing
 from .config_safety import check_config
 from .custom_layers import custom_layers
 from .keras_file import Config, KerasFile, with_config
 from .lambdas import resolve_lambdas
+from .operations import name_operations
 from .source import check_input, check_output, check_scale
-from .tensorflow_export import export_function, import_tensorflow
+from .tensorflow_export import export_function, import_tensorflow, quiet_logger
 
 if TYPE_CHECKING:
     import onnx
 
+_TITLES = {"keras": "Keras 3", "tf_keras": "Keras 2 (tf_keras)"}
 _UNKNOWN_CLASS = re.compile(r"(?:Unknown|Could not locate) (?:layer|class|object|function):? '([^']+)'", re.IGNORECASE)
 _UNKNOWN_FUNCTION = re.compile(
     r"(?:Unknown|Could not (?:locate|interpret)) [\w ]*function[\w ]*:? '([^']+)'", re.IGNORECASE
@@ -90,38 +92,25 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
     config, notes = resolve_lambdas(file, given=given, trust=trust_model)
     config = _without_training(config)
     check_config(name, config, given=given, trust=trust_model)
-    changed = config != file.config
-    order = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
-    reasons: list[str] = []
-    unknown: str | None = None
-    with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
-        path = file.path
-        if changed:
-            path = with_config(file, config, Path(folder))
-        elif path.suffix.lower() not in {".h5", ".hdf5", ".keras"} or path.suffix.lower() != path.suffix:
-            path = with_config(file, config, Path(folder))  # Keras goes by the suffix
-        for library in order:
-            try:
-                keras = _import_keras(library)
-                model = _load(
-                    keras, path, _registered(config, custom_layers(keras, import_tensorflow(), objects), objects)
-                )
-            except ImportError as error:
-                reasons.append(str(error))
-            except ModelError as error:
-                reasons.append(str(error))
-            # Keras raises whatever the file makes it stumble on; each reason is reported below.
-            except Exception as error:
-                unknown = unknown or _unknown_name(error)
-                reasons.append(f"{'Keras 3' if library == 'keras' else 'Keras 2 (tf_keras)'}: {_one_line(error)}")
-            else:
-                return KerasNetwork(model, name=name, kind=file.kind, source_hash=file.source_hash, notes=notes)
-    if unknown is not None:
+    own, other = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
+    failures: list[Exception] = []
+    for library in (own, other):
+        try:
+            model = _load(library, file, config, objects)
+        # Keras raises whatever the file makes it stumble on: every reason is reported below.
+        except Exception as error:
+            failures.append(error)
+            continue
+        return KerasNetwork(model, name=name, kind=file.kind, source_hash=file.source_hash, notes=notes)
+    if isinstance(failures[0], MissingPackageError):
+        raise failures[0]
+    if (unknown := _unknown_name(failures[0])) is not None:
         raise ModelError(
             f"{name} uses {unknown!r}, which is no part of Keras and is not in the file: give its code with "
-            f"--custom-objects FILE.py"
-        )
-    raise ModelError(f"no Keras can open {name}: {'; '.join(reasons)}")
+            "--custom-objects FILE.py"
+        ) from failures[0]
+    reasons = [f"{_TITLES[library]}: {_one_line(e)}" for library, e in zip((own, other), failures, strict=True)]
+    raise ModelError(f"no Keras can open {name}: {'; '.join(reasons)}") from failures[0]
 
 
 def _without_training(value: Any) -> Any:
@@ -153,14 +142,22 @@ def _import_keras(library: str) -> Any:
     return keras
 
 
-def _load(keras: Any, path: Path, objects: dict[str, Any]) -> Any:
-    logger = logging.getLogger("absl")  # both libraries warn there of optimizers and metrics that are not wanted
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        model = keras.models.load_model(str(path), custom_objects=objects, compile=False, safe_mode=True)
-    finally:
-        logger.setLevel(level)
+def _load(library: str, file: KerasFile, config: Config, objects: dict[str, Any]) -> Any:
+    """The model in ``file``, its config replaced by ``config``, as ``library`` reads it."""
+    keras = _import_keras(library)
+    known = custom_layers(keras, import_tensorflow(), objects)
+    if library == "keras" and file.container == ".h5":
+        config, operations = name_operations(config)
+        known.update(operations)
+    with contextlib.ExitStack() as stack:
+        path = file.path
+        if config != file.config or path.suffix not in {".h5", ".hdf5", ".keras"}:  # Keras goes by the suffix
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="srgan-trt-"))
+            path = with_config(file, config, Path(folder))
+        stack.enter_context(quiet_logger("absl"))  # warns of optimizers and metrics, which nobody wants here
+        model = keras.models.load_model(
+            str(path), custom_objects=_registered(config, known, objects), compile=False, safe_mode=True
+        )
     if model.inputs is None:  # a Sequential saved before it knew its input
         model(np.zeros((1, 64, 64, 3), np.float32))
     return model

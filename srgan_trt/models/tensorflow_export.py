@@ -47,7 +47,7 @@ def export_function(function: Callable[[Any], Any], height: int, width: int, *, 
     Raises ModelError, naming the model ``name``, if tf2onnx cannot, or if the result is no picture.
     """
     tf = import_tensorflow()
-    with _quiet_logger("tf2onnx"):
+    with quiet_logger("tf2onnx"):
         try:
             import tf2onnx
         except ModuleNotFoundError as error:
@@ -139,7 +139,8 @@ def _default_environment(key: str, value: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_logger(name: str) -> Iterator[None]:
+def quiet_logger(name: str) -> Iterator[None]:
+    """Lets only the errors of one of Python's loggers through, for a while."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
