@@ -132,7 +132,7 @@ class ShuffleThenConv(_AfterShuffle):
         facts = graph.convolution(node)
         if facts is None or factor is None or not facts.keeps_size:
             return False
-        kernel, _ = phases.after_shuffle(facts.weight, factor, facts.pads)
+        kernel, _pads = phases.after_shuffle(facts.weight, factor, facts.pads)
         return _cost(kernel.shape) <= factor * factor * _cost(facts.weight.shape)
 
     def rewrite(self, op: Any, x: ir.Value, shuffled: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
