@@ -1,0 +1,1 @@
+"""Files <-> pictures: sources and downloads, decoding, transparency, tiles, encoding."""

@@ -142,7 +142,8 @@ def test_ten_gigabytes_are_refused_by_the_header_and_by_count(server: Server) ->
     server.answers["/stated"] = answer(200, b"", **{"Content-Length": str(10 << 30)})
     server.answers["/unstated"] = endless
     assert failure(f"{server.base}/stated") == (
-        f"{server.base}/stated is 10,737 MB, more than the 268 MB that are fetched: download it yourself and give the file"
+        f"{server.base}/stated is 10,737 MB, more than the 268 MB that are fetched: "
+        "download it yourself and give the file"
     )
     assert "sends more than the 2 MB that are fetched" in failure(f"{server.base}/unstated", max_bytes=2_000_000)
     assert sent[0] < 50_000_000

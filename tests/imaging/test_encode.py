@@ -104,19 +104,6 @@ def test_quality_trades_size() -> None:
             bytes_of(picture, format, quality=101)
 
 
-def test_metadata_too_large_for_jpeg_is_split_or_left_out_and_said() -> None:
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(150_000)
-    exif = Image.Exif()
-    exif[270] = "x" * 70_000
-    picture = Picture(pixels=np.zeros((8, 8, 3), np.uint8), metadata=Metadata(exif=_little_endian(exif), icc=profile))
-    stream = io.BytesIO()
-    notes = encode_to(picture, stream, format="jpg")
-    assert len(notes) == 1
-    assert "EXIF" in notes[0]
-    with Image.open(stream) as image:
-        assert image.info["icc_profile"] == profile
-
-
 @pytest.mark.parametrize(
     ("format", "side", "fits"), [("jpg", 65_500, True), ("jpg", 65_501, False), ("webp", 16_384, False)]
 )

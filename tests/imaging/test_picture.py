@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,39 @@ def test_cmyk_without_a_profile_is_converted_and_said() -> None:
     picture = from_pil(image)
     assert picture.notes == ("CMYK was converted to RGB without a colour profile",)
     np.testing.assert_array_equal(picture.pixels, np.asarray(image.convert("RGB")))
+
+
+def ink_profile() -> bytes:
+    """A CMYK printer profile (ICC.1:2001, 6.5.9, lut8Type) of four inks that are all gray, black ones darkest."""
+    corners = [(c, m, y, k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
+    levels = bytes(level for c, m, y, k in corners for level in (255 - 40 * (c + m + y) - 135 * k, 128, 128))
+    identity = struct.pack(">9i", *(65536 * (row == column) for row in range(3) for column in range(3)))
+    ramp = bytes(range(256))
+    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + ramp * 4 + levels + ramp * 3
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    text = b"text\0\0\0\0test\0\0\0\0"
+    tags, body, at = b"", b"", 128 + 4 + 12 * 4
+    for name, content in ((b"A2B0", table), (b"A2B1", table), (b"wtpt", white), (b"cprt", text)):
+        content += bytes(-len(content) % 4)
+        tags += name + struct.pack(">2I", at + len(body), len(content))
+        body += content
+    head = struct.pack(">I4sI4s4s4s", at + len(body), b"test", 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    assert len(head) == 128
+    return head + struct.pack(">I", 4) + tags + body
+
+
+def test_cmyk_with_a_profile_is_converted_by_it_and_the_profile_stays_behind() -> None:
+    inks = [(0, 0, 0, 0), (255, 0, 0, 0), (0, 255, 0, 0), (255, 255, 255, 255)]
+    image = Image.fromarray(np.array([inks], np.uint8), "CMYK")
+    image.info["icc_profile"] = ink_profile()
+    picture = from_pil(image)
+    assert picture.notes == ("CMYK was converted to RGB by its colour profile",)
+    assert picture.metadata.icc is None
+    pixels = picture.pixels[0].astype(int)
+    assert np.ptp(pixels, axis=1).max() <= 2
+    # L* of 255, 215, 215 and 0 of 255.
+    np.testing.assert_allclose(pixels[:, 1], [255, 208, 208, 0], atol=6)
 
 
 def test_cmyk_with_a_damaged_profile_is_converted_without_it() -> None:
