@@ -101,7 +101,7 @@ def _format(head: bytes, name: str) -> str:
         looks = "a text file"
     else:
         looks = "of a kind unknown here"
-    raise PictureError(f"{name} is no picture that can be read (it is {looks}): give {READABLE}")
+    raise PictureError(f"{name} is no readable picture (it is {looks}): convert it, or give another ({READABLE})")
 
 
 def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels: int) -> Picture:
