@@ -100,7 +100,7 @@ def paper(path: Path, *, filters: int = 64, blocks: int = 16) -> Plan:
     graph.conv(filters, 4 * filters, 3)
     graph.prelu(4 * filters)
     graph.conv(4 * filters, 12, 5)
-    return graph.save(path, "paper", halo=41, default_halo=20)
+    return graph.save(path, "paper", halo=41, default_halo=16)
 
 
 def seed(path: Path, *, filters: int = 64, wide: int = 256, blocks: int = 16) -> Plan:
@@ -122,4 +122,4 @@ def seed(path: Path, *, filters: int = 64, wide: int = 256, blocks: int = 16) ->
     graph.conv(wide, 4 * wide, 2, (0, 0, 1, 1))
     graph.relu()
     graph.conv(4 * wide, 12, 5)
-    return graph.save(path, "seed", halo=41, default_halo=20)
+    return graph.save(path, "seed", halo=41, default_halo=16)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.errors import DeviceError
@@ -256,3 +260,42 @@ def test_a_damaged_cache_is_made_again(plan: Plan, cache: Path, damage: str, cap
 def test_the_memory_of_a_network_is_known_before_it_runs(fp32: CpuPipeline) -> None:
     """The small one at most holds, per input pixel, 16 values shuffled and the 12 of each of four pixels."""
     assert fp32._pixel_values == 16 + 4 * 12
+
+
+def wide_plan(folder: Path) -> Plan:
+    """1024 values per input pixel twice over: the whole of a 1000 x 700 picture would take 5 GB."""
+    weights = {"w0": np.zeros((1024, 3, 1, 1), np.float32), "w1": np.zeros((12, 256, 1, 1), np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["input", "w0"], ["t0"]),
+        helper.make_node("DepthToSpace", ["t0"], ["t1"], blocksize=2, mode="DCR"),
+        helper.make_node("Conv", ["t1", "w1"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "wide",
+        [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, ["batch", 12, None, None])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return save_plan(model, small_spec(halo=0, default_halo=0), folder / "wide.onnx")
+
+
+def test_memory_is_the_picture_its_result_and_a_constant(tmp_path: Path) -> None:
+    plan = wide_plan(tmp_path)
+    program = f"""
+import resource
+from pathlib import Path
+import numpy as np
+import onnx
+from srgan_trt.compiler.plan import load_plan
+from srgan_trt.imaging.tiles import plan_tiles
+from srgan_trt.runtime.openvino import CpuPipeline
+pipeline = CpuPipeline(load_plan(Path({str(plan.path)!r})), precision="fp32")
+image, out = np.ones((700, 1000, 3), np.uint8), np.ones((2800, 4000, 3), np.uint8)
+tile = pipeline.preferred_tile(700, 1000, halo=0, dtype=np.uint8)
+pipeline.run(image, out, plan_tiles(700, 1000, tile=tile, halo=0))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - image.nbytes - out.nbytes)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert int(done.stdout) < 1_500_000_000
