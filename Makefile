@@ -1,0 +1,34 @@
+# Everything here makes its own environment, .venv, and needs only Python 3.11+, a C++ compiler and make.
+# Another Python: make PYTHON=python3.12 ...
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test sanitize bench clean
+
+help: ## This list
+	@awk -F ': ## ' '/^[a-z]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: ## The main job: builds a plan from a real Keras generator and upscales a photo x4
+	@$(PYTHON) scripts/demo.py
+
+test: ## ruff, mypy --strict and all tests
+	@$(PYTHON) scripts/environment.py keras weights plot dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+sanitize: ## The C++ kernels' tests under AddressSanitizer and UBSan
+	@$(PYTHON) scripts/environment.py dev
+	sh csrc/sanitize.sh $(CURDIR)/$(BIN)/python
+
+bench: ## Speed against Keras, onnxruntime and OpenVINO on this machine (options: ARGS="--only paper --size 64x64")
+	@$(PYTHON) scripts/environment.py keras weights -r benchmarks/requirements.txt
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean: ## Takes away all that the other targets made
+	rm -rf .venv build demo srgan_trt.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f srgan_trt/_pixels*.so
+	find srgan_trt tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
