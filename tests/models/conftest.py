@@ -64,12 +64,12 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Any], Pat
     return save
 
 
-def randomise(model: Any, *, seed: int = 1) -> Any:
+def randomise(model: Any, *, spread: float = 0.15) -> Any:
     """Gives every weight of ``model`` a value that matters, batch norm's statistics included."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     values = []
     for weight in model.get_weights():
-        spread = rng.uniform(0.5, 1.5, weight.shape) if weight.ndim == 1 else rng.normal(0, 0.15, weight.shape)
-        values.append(spread.astype(np.float32))
+        value = rng.uniform(0.5, 1.5, weight.shape) if weight.ndim == 1 else rng.normal(0, spread, weight.shape)
+        values.append(value.astype(np.float32))
     model.set_weights(values)
     return model
