@@ -119,7 +119,7 @@ class CpuPipeline:
             for other in self._engines.values():
                 if other is not engine:
                     other.release()
-            self.info["streams"] = streams
+            self.info |= {"precision": precision, "streams": streams}
             return engine.run(image, out, tiles, self.spec, progress)
 
     def close(self) -> None:
