@@ -100,13 +100,13 @@ def test_the_fastest_precision_stays_close_to_fp32(fp32: CpuPipeline, plan: Plan
 
 
 def test_bf16_is_chosen_where_the_cpu_has_it_and_only_there() -> None:
-    assert runtime.choose_precision(None, True)[:2] == ("bf16", "fp32")
-    assert runtime.choose_precision(None, False)[:2] == ("fp32", "fp32")
-    assert runtime.choose_precision("fp32", True)[:2] == ("fp32", "fp32")
+    assert runtime._choose_precision(None, True)[:2] == ("bf16", "fp32")
+    assert runtime._choose_precision(None, False)[:2] == ("fp32", "fp32")
+    assert runtime._choose_precision("fp32", True)[:2] == ("fp32", "fp32")
     with pytest.raises(DeviceError, match="no bf16"):
-        runtime.choose_precision("bf16", False)
+        runtime._choose_precision("bf16", False)
     with pytest.raises(DeviceError, match="not in 'int4'"):
-        runtime.choose_precision("int4", True)
+        runtime._choose_precision("int4", True)
 
 
 def test_a_fixed_network_runs_in_its_own_tiles(tmp_path: Path, plan: Plan) -> None:
