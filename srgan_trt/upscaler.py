@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .compiler.plan import Plan, is_plan, load_plan
-from .errors import ModelError, PictureError, SrganTrtError
+from .errors import PictureError, SrganTrtError
 from .imaging.alpha import fill_transparent, upscale_alpha
 from .imaging.decode import MAX_PIXELS, decode
-from .imaging.download import download, without_secrets
 from .imaging.encode import check_target, encode, format_of
 from .imaging.picture import Picture, from_array, from_pil
 from .imaging.tiles import plan_tiles
@@ -43,17 +42,11 @@ def open_plan(model: str | os.PathLike[str] | Plan | None = None) -> Plan:
     MissingPackageError if a package is needed to read it.
     """
     from .cache import cached_plan
-    from .models.packaged import PACKAGED, packaged
+    from .models.packaged import find_model, packaged
 
     if isinstance(model, Plan):
         return model
-    path = Path(DEFAULT_MODEL if model is None else model)
-    if model is None or (str(model) in PACKAGED and not path.exists()):
-        return cached_plan(packaged(str(path)))
-    if not path.exists():
-        raise ModelError(
-            f"there is no model {path}: name a plan, a Keras or ONNX file, or one of {', '.join(PACKAGED)}"
-        )
+    path = packaged(DEFAULT_MODEL) if model is None else find_model(model)
     if path.is_file() and is_plan(path):
         return load_plan(path)
     return cached_plan(path)
@@ -241,6 +234,8 @@ class Upscaler:
         if isinstance(image, str | os.PathLike):
             text = os.fspath(image)
             if text.startswith(("http://", "https://")):
+                from .imaging.download import download, without_secrets
+
                 return decode(download(text), name=without_secrets(text), max_pixels=self._max_pixels)
             return decode(Path(text), max_pixels=self._max_pixels)
         from PIL import Image
