@@ -109,6 +109,7 @@ def _build_locked(path: Path, out: Path, settings: dict[str, Any], *, again: boo
         # Another process may have built it while this one waited.
         if out.is_file() and not again:
             return load_plan(out)
+        _log.info("building a plan of %s: once, then it is in the cache", path)
         return build(path, out=out, **settings)
 
 

@@ -232,12 +232,7 @@ class Upscaler:
                 )
             return from_array(image)
         if isinstance(image, str | os.PathLike):
-            text = os.fspath(image)
-            if text.startswith(("http://", "https://")):
-                from .imaging.download import download, without_secrets
-
-                return decode(download(text), name=without_secrets(text), max_pixels=self._max_pixels)
-            return decode(Path(text), max_pixels=self._max_pixels)
+            return read_picture(image, max_pixels=self._max_pixels)
         from PIL import Image
 
         if isinstance(image, Image.Image):
@@ -278,6 +273,16 @@ def upscale(
         model, device=device, precision=precision, tile=tile, halo=halo, exact=exact, max_pixels=max_pixels
     ) as up:
         return up(image, output=output, overwrite=overwrite, progress=progress)
+
+
+def read_picture(name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The picture of a path or an http(s) address. Raises PictureError if it cannot be had."""
+    text = os.fspath(name)
+    if text.startswith(("http://", "https://")):
+        from .imaging.download import download, without_secrets
+
+        return decode(download(text), name=without_secrets(text), max_pixels=max_pixels)
+    return decode(Path(text), max_pixels=max_pixels)
 
 
 def _chosen_halo(spec: NetworkSpec, tile: int | None, halo: int | None, exact: bool) -> tuple[int | None, list[str]]:

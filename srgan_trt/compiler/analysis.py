@@ -180,10 +180,24 @@ def _reach(node: ir.Node) -> Fraction:
     return Fraction(0)
 
 
-def macs_per_pixel(model: ir.Model) -> float:
-    """Multiply-accumulates of all convolutions and matrix products, per input pixel."""
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A convolution or matrix product with constant weights."""
+
+    kind: str
+    """Its ONNX operator."""
+    weight: tuple[int, ...]
+    """Of a Conv (out, in / group, height, width), of a ConvTranspose (in, out / group, height, width)."""
+    scale: Fraction
+    """Pixels of its output per input pixel of the network, along a side."""
+    macs: Fraction
+    """Multiply-accumulates per input pixel of the network."""
+
+
+def layers(model: ir.Model) -> list[Layer]:
+    """Every convolution and matrix product, in order."""
     scales = _scales(model)
-    total = Fraction(0)
+    found = []
     for node in model.graph:
         if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
             continue
@@ -193,5 +207,11 @@ def macs_per_pixel(model: ir.Model) -> float:
         # a transposed convolution spends its taps once per input pixel, the others once per output pixel
         where = node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0]
         if where is not None and where in scales:
-            total += int(np.prod(weight.shape)) * scales[where] ** 2
-    return float(total)
+            macs = int(np.prod(weight.shape)) * scales[where] ** 2
+            found.append(Layer(node.op_type, weight.shape, scales[node.outputs[0]], macs))
+    return found
+
+
+def macs_per_pixel(model: ir.Model) -> float:
+    """Multiply-accumulates of all convolutions and matrix products, per input pixel."""
+    return float(sum(layer.macs for layer in layers(model)))

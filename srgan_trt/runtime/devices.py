@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DeviceError
 
@@ -34,3 +35,49 @@ def open_pipeline(plan: Plan, *, device: str = "auto", precision: str | None = N
     from .openvino import CpuPipeline
 
     return CpuPipeline(plan, precision=precision)
+
+
+def cpu_facts() -> dict[str, Any]:
+    """What runs plans on the CPU: name, cores, engine, capabilities (of the engine, in its words), and precision: what
+    8-bit pictures run in unless asked for otherwise.
+
+    Raises DeviceError if OpenVINO cannot be loaded or finds no CPU that it can use.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise DeviceError(f"OpenVINO cannot be loaded ({error}): pip install --force-reinstall openvino") from error
+    from .openvino import _choose_precision, usable_cores
+
+    core = openvino.Core()
+    try:
+        capabilities = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+    except RuntimeError as error:
+        raise DeviceError(f"OpenVINO finds no CPU that it can use: {' '.join(str(error).split())[:200]}") from error
+    return {
+        "name": name,
+        "cores": usable_cores(),
+        "engine": f"OpenVINO {openvino.__version__.split('-')[0]}",
+        "capabilities": capabilities,
+        "precision": _choose_precision(None, "BF16" in capabilities)[0],
+    }
+
+
+def nvidia_gpus() -> list[str] | None:
+    """Names of the NVIDIA GPUs that the driver (CUDA driver API) lists; None where there is no driver."""
+    import ctypes
+
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return None
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    names = []
+    for number in range(count.value):
+        device, name = ctypes.c_int(0), ctypes.create_string_buffer(256)
+        if driver.cuDeviceGet(ctypes.byref(device), number) == 0 and driver.cuDeviceGetName(name, 256, device) == 0:
+            names.append(name.value.decode("utf-8", "replace"))
+    return names

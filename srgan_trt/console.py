@@ -1,0 +1,116 @@
+"""What the command line says: messages, warnings of the log, and a progress bar that they do not tear apart."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+PROGRAM = "srgan-trt"
+_PATIENCE = 1.0
+"""Seconds of work before a progress bar is shown."""
+
+
+class Console:
+    """Messages for people, on standard error; results on standard output unless a picture goes there. Thread-safe.
+
+    Inside its `with`, what the package logs is said too.
+    """
+
+    def __init__(self, *, quiet: bool = False, results_to: TextIO | None = None) -> None:
+        """quiet: only errors and warnings are said. results_to: None for standard output."""
+        self._quiet = quiet
+        self._results_to = results_to
+        self._lock = threading.RLock()
+        self._bar: tqdm[None] | None = None
+        self._begin: float | None = None
+        self._logger = logging.getLogger(__package__)
+        self._handler = _Handler(self)
+        self._level = self._logger.level
+
+    def __enter__(self) -> Console:
+        self._level = self._logger.level
+        self._logger.setLevel(logging.INFO)
+        self._logger.addHandler(self._handler)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._logger.removeHandler(self._handler)
+        self._logger.setLevel(self._level)
+        self.end_progress()
+
+    def result(self, text: str) -> None:
+        """What was asked for."""
+        if not self._quiet:
+            self._print(text, self._results_to or sys.stdout)
+
+    def note(self, text: str) -> None:
+        """What is worth knowing."""
+        if not self._quiet:
+            self._print(text, sys.stderr)
+
+    def warning(self, text: str) -> None:
+        self._print(f"{PROGRAM}: warning: {text}", sys.stderr)
+
+    def error(self, text: str) -> None:
+        self._print(f"{PROGRAM}: {text}", sys.stderr)
+
+    def progress(self, name: str, done: float, total: int) -> None:
+        """Shows that `done` of `total` is done, and `name` under way: on a terminal, and if it takes long enough."""
+        if self._quiet or not sys.stderr.isatty():
+            return
+        with self._lock:
+            now = time.monotonic()
+            if self._begin is None:
+                self._begin = now
+            if self._bar is None and now - self._begin < _PATIENCE:
+                return
+            if self._bar is None:
+                self._bar = self._new_bar(total, elapsed=now - self._begin)
+            self._bar.set_description_str(name, refresh=False)
+            self._bar.update(done - self._bar.n)
+
+    def end_progress(self) -> None:
+        """Takes the bar away."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+            self._begin = None
+
+    def _new_bar(self, total: int, *, elapsed: float) -> tqdm[None]:
+        from tqdm import tqdm
+
+        shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+        bar = tqdm(total=total, file=sys.stderr, leave=False, dynamic_ncols=True, bar_format=shape)
+        bar.start_t -= elapsed
+        return bar
+
+    def _print(self, text: str, stream: TextIO) -> None:
+        with self._lock:
+            if self._bar is not None:
+                self._bar.clear()
+            # Names of files may hold what the terminal's encoding does not, or characters that steer the terminal.
+            plain = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+            encoding = stream.encoding or "utf-8"
+            print(plain.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+            if self._bar is not None:
+                self._bar.refresh()
+
+
+class _Handler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say = self._console.warning if record.levelno >= logging.WARNING else self._console.note
+        say(record.getMessage())

@@ -1,0 +1,206 @@
+"""Many pictures, one after the other: while one is in the network the next is read and the last is written.
+
+The network uses all cores by itself, so only reading and writing run beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from .errors import PictureError, SrganTrtError
+from .imaging.decode import MAX_PIXELS, decode
+from .imaging.encode import encode, encode_to
+from .imaging.picture import Picture
+from .imaging.sources import Job
+
+if TYPE_CHECKING:
+    from .upscaler import Upscaler
+
+AT_ONCE = 3
+"""Pictures in the works unless told otherwise: one is read, one enlarged, one written."""
+
+Result = TypeVar("Result")
+Work = Callable[[], Result]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a job: a picture, or an ``error``."""
+
+    job: Job
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+    """What was changed on the way, for the user: "the first of 3 frames was taken"."""
+    size: tuple[int, int] = (0, 0)
+    """(width, height) of the input."""
+    enlarged: tuple[int, int] = (0, 0)
+    """(width, height) of the result."""
+    precision: str = ""
+    """What the network computed in."""
+    reading: float = 0.0
+    """Seconds, of fetching and decoding."""
+    network: float = 0.0
+    writing: float = 0.0
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    up: Upscaler,
+    *,
+    overwrite: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    at_once: int = AT_ONCE,
+    progress: Callable[[Job, float], None] | None = None,
+) -> Iterator[Outcome]:
+    """Reads, enlarges and writes; an Outcome of each job as it is finished, about in order.
+
+    A picture that fails does not keep the others. At most `at_once` pictures are in the works, fewer where that many of
+    the largest so far, with their results, would take more than a quarter of the machine's memory. `progress` is
+    called with the job in the network and how many are through (2.5: the third by half), from any thread.
+    """
+    start = _here if at_once == 1 or len(jobs) == 1 else _beside
+    waiting = deque(jobs)
+    reading: deque[Future[_Read]] = deque()
+    writing: deque[Future[Outcome]] = deque()
+    largest, through = 0, 0
+
+    def read_next() -> None:
+        job = waiting.popleft()
+        # A thread that waits for standard input cannot be left behind at Ctrl-C.
+        begin = _here if job.source.kind == "stdin" else start
+        reading.append(begin(partial(_read, job, max_pixels), abandoned=True))
+
+    try:
+        while waiting or reading:
+            if not reading:
+                read_next()
+            read = reading.popleft().result()
+            done, through = through, through + 1
+            if read.picture is None:
+                yield read.outcome
+                continue
+            largest = max(largest, _bytes(read.picture) * (1 + up.spec.scale**2))
+            room = max(1, min(at_once, _memory_budget() // largest))
+            while len(writing) >= room:
+                yield writing.popleft().result()
+            while waiting and len(reading) + 1 + len(writing) < room:
+                read_next()
+            counted = None if progress is None else _counted(progress, read.outcome.job, done)
+            large, outcome = _enlarge(read, up, counted)
+            if large is None:
+                yield outcome
+                continue
+            writing.append(start(partial(_write, large, outcome, overwrite), abandoned=False))
+            del read, large
+            while writing and writing[0].done():
+                yield writing.popleft().result()
+        while writing:
+            yield writing.popleft().result()
+    finally:
+        # At Ctrl-C too: files that are being written are finished or removed before the program ends.
+        wait(writing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    picture: Picture | None
+    outcome: Outcome
+
+
+def _read(job: Job, max_pixels: int) -> _Read:
+    begin = time.perf_counter()
+    try:
+        if job.error is not None:
+            raise PictureError(job.error)
+        if job.source.kind == "stdin" and sys.stdin is None:
+            raise PictureError("standard input is closed: give a file, or pipe a picture into it")
+        picture = decode(job.source.read(), name=job.source.name, max_pixels=max_pixels)
+    except (SrganTrtError, MemoryError) as error:
+        return _Read(None, Outcome(job=job, error=_said(error, job)))
+    seconds = time.perf_counter() - begin
+    return _Read(picture, Outcome(job=job, size=(picture.width, picture.height), reading=seconds))
+
+
+def _enlarge(read: _Read, up: Upscaler, progress: Callable[[int, int], None] | None) -> tuple[Picture | None, Outcome]:
+    assert read.picture is not None
+    begin = time.perf_counter()
+    try:
+        large = up.enlarge(read.picture, progress=progress)
+    except (SrganTrtError, MemoryError) as error:
+        return None, Outcome(job=read.outcome.job, error=_said(error, read.outcome.job))
+    return large, dataclasses.replace(
+        read.outcome,
+        enlarged=(large.width, large.height),
+        notes=large.notes,
+        precision=str(up.info["precision"]),
+        network=time.perf_counter() - begin,
+    )
+
+
+def _write(large: Picture, outcome: Outcome, overwrite: bool) -> Outcome:
+    job = outcome.job
+    begin = time.perf_counter()
+    try:
+        if job.target == "-":
+            notes = encode_to(large, sys.stdout.buffer, format=job.format)
+        else:
+            assert job.target is not None
+            notes = encode(large, job.target, format=job.format, overwrite=overwrite)
+    except (SrganTrtError, MemoryError) as error:
+        return Outcome(job=job, error=_said(error, job))
+    return dataclasses.replace(outcome, notes=outcome.notes + notes, writing=time.perf_counter() - begin)
+
+
+def _said(error: SrganTrtError | MemoryError, job: Job) -> str:
+    """One line that names the input."""
+    name = job.source.name
+    if isinstance(error, MemoryError):
+        return f"{name} needs more memory than there is: try --jobs 1 and a smaller --tile, or give parts of it"
+    text = str(error)
+    return text if name in text or text == job.error else f"{name}: {text}"
+
+
+def _counted(progress: Callable[[Job, float], None], job: Job, before: int) -> Callable[[int, int], None]:
+    return lambda done, total: progress(job, before + done / total)
+
+
+def _here(work: Work[Result], *, abandoned: bool) -> Future[Result]:
+    """Done here and now."""
+    future: Future[Result] = Future()
+    future.set_result(work())
+    return future
+
+
+def _beside(work: Work[Result], *, abandoned: bool) -> Future[Result]:
+    """Done in a thread of its own; one that may be `abandoned` does not keep the program from ending."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="srgan-trt-picture", daemon=abandoned).start()
+    return future
+
+
+def _bytes(picture: Picture) -> int:
+    return int(picture.pixels.nbytes) + (0 if picture.alpha is None else int(picture.alpha.nbytes))
+
+
+def _memory_budget() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (AttributeError, ValueError, OSError):
+        return 4 << 30

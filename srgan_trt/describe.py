@@ -1,0 +1,252 @@
+"""Plans and model files in words: what `srgan-trt build` and `srgan-trt info` print."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .compiler.plan import is_plan, load_plan
+from .errors import DeviceError, ModelError
+from .spec import NetworkSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+    from .compiler.analysis import Layer
+    from .compiler.plan import Plan
+    from .models.keras_file import KerasFile
+
+Rows = Iterator[tuple[str, str]]
+
+_LABEL = 12
+_ONNX_ENDINGS = (".onnx",)
+
+
+def describe_build(plan: Plan, *, seconds: float) -> str:
+    """What building `plan` read, found, rewrote and proved, as a table."""
+    size = plan.path.stat().st_size / 1e6
+    rows = [*_rows(plan), ("plan", f"{plan.path} ({size:.1f} MB), built in {seconds:.1f} s")]
+    return _table(rows)
+
+
+def describe_file(path: Path) -> str:
+    """What `path` is: a plan with its spec, report and layers; or another model file, and how a plan is built of it.
+
+    Raises ModelError for what is no model, PlanError for a damaged plan.
+    """
+    if path.is_file() and is_plan(path):
+        return _describe_plan(load_plan(path))
+    if (path / "saved_model.pb").is_file():
+        rows = [("model", f"{path}: a TensorFlow SavedModel")]
+    elif path.is_dir():
+        raise ModelError(f"{path} is a folder without a saved_model.pb: not a SavedModel; name a model file")
+    else:
+        rows = list(_foreign(path))
+    return _table([*rows, ("plan", f"none yet: srgan-trt build {_quoted(path)}")])
+
+
+def _describe_plan(plan: Plan) -> str:
+    import onnx
+
+    from .compiler import graph
+    from .compiler.analysis import layers
+    from .runtime.devices import cpu_facts
+
+    try:
+        facts = cpu_facts()
+        runs = f"{facts['precision']} on this CPU ({facts['name']}), by {facts['engine']}"
+    except DeviceError as error:
+        runs = f"not on this machine: {error}"
+    proto = onnx.load(str(plan.path))
+    size = plan.path.stat().st_size / 1e6
+    rows = [
+        ("plan", f"{plan.path} ({size:.1f} MB)"),
+        *_rows(plan),
+        ("runs in", runs),
+        ("source", f"sha256 {plan.spec.source_hash}"),
+        ("operators", _counted(proto)),
+    ]
+    return f"{_table(rows)}\n\n{_layer_table(layers(graph.from_proto(proto)))}"
+
+
+def _rows(plan: Plan) -> Rows:
+    """The facts that a plan carries: its spec and the compiler's report."""
+    spec, report = plan.spec, plan.report
+    yield "model", f"{spec.name}{': ' + report['kind'] if 'kind' in report else ''}"
+    for note in report.get("notes", ()):
+        yield "", note
+    yield "scale", f"x{spec.scale}" if spec.scale > 1 else "x1: a restorer, it keeps the size"
+    if "ranges" in report:
+        yield from _range_rows(report["ranges"])
+    yield from _rewrite_rows(report.get("rewrites", ()))
+    if "macs_before" in report:
+        yield "work", f"{_mega(report['macs_before'])} -> {_mega(report['macs_after'])} MMAC per input pixel"
+        yield "difference", f"at most {_share(report['difference'])} of the range, proven from the file to the plan"
+    else:
+        yield "work", f"{_mega(spec.macs)} MMAC per input pixel"
+    yield "precision", f"{spec.precision} in the plan"
+    yield "sees", _field(spec)
+    yield "tiles", _tiles(spec)
+    shuffle = f", shuffled by {spec.shuffle} on the way out" if spec.shuffle > 1 else ""
+    yield (
+        "layout",
+        (
+            f"3 channels {_range(spec.input_range)} in, {3 * spec.shuffle**2} channels {_range(spec.output_range)} "
+            f"out{shuffle}"
+        ),
+    )
+
+
+def _range_rows(ranges: Mapping[str, Any]) -> Rows:
+    sure = f"{ranges['consistency']:.1f} dB consistent" if ranges["consistency"] is not None else None
+    if ranges["runner_up"] is not None:
+        sure = f"{sure}, the runner-up {ranges['runner_up']:.1f} dB"
+    for label, known in (("input", ranges["given"][0]), ("output", ranges["given"][1])):
+        how = "given" if known else "found"
+        yield label, f"{_range(ranges[f'{label}_range'])}, {how}{f' ({sure})' if sure else ''}"
+    if ranges["alike"]:
+        pairs = ", ".join(f"{_range(a)} to {_range(b)}" for a, b in ranges["alike"])
+        yield "", f"as good: {pairs}"
+
+
+def _rewrite_rows(rewrites: Sequence[Mapping[str, Any]]) -> Rows:
+    for number, proof in enumerate(rewrites):
+        if not proof["count"]:
+            what = "nothing to do"
+        elif proof["kept"]:
+            what = f"{proof['count']} done, moved the output by {_share(proof['difference'])} of its range"
+        else:
+            what = f"left out: it would move the output by {_share(proof['difference'])} of its range"
+        yield "" if number else "rewrites", f"{proof['rewrite']}: {what}"
+
+
+def _field(spec: NetworkSpec) -> str:
+    if spec.halo is None or spec.radius is None:
+        return "the whole picture from every pixel"
+    return f"{spec.radius:g} pixels around each pixel (radius of the receptive field, in input pixels)"
+
+
+def _tiles(spec: NetworkSpec) -> str:
+    size = "of any size"
+    if spec.fixed_shape is not None:
+        size = f"of {spec.fixed_shape[1]} x {spec.fixed_shape[0]} only"
+    elif spec.multiple > 1:
+        size = f"of multiples of {spec.multiple}"
+    exact = f"{spec.halo} for exactness" if spec.halo is not None else "exact only without tiles"
+    return f"{size}, a halo of {spec.default_halo} pixels, {exact}"
+
+
+def _counted(model: onnx.ModelProto) -> str:
+    kinds = Counter(node.op_type for node in model.graph.node)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+
+
+def _layer_table(found: Sequence[Layer]) -> str:
+    """The layers with weights; equal ones in a row are one line."""
+    lines = [f"{'layer':<9}{'operator':<15}{'weights':<20}{'at':<8}{'MMAC per input pixel':>20}"]
+    first = 0
+    while first < len(found):
+        layer = found[first]
+        last = first
+        while last + 1 < len(found) and found[last + 1] == layer:
+            last += 1
+        number = str(first + 1) if first == last else f"{first + 1}-{last + 1}"
+        weights = " x ".join(str(side) for side in layer.weight)
+        work = _mega(layer.macs) + (f" each, {_mega(layer.macs * (last - first + 1))}" if last > first else "")
+        lines.append(f"{number:<9}{layer.kind:<15}{weights:<20}{'x' + str(layer.scale):<8}{work:>20}")
+        first = last + 1
+    lines.append(f"{'all':<9}{'':<15}{'':<20}{'':<8}{_mega(sum(layer.macs for layer in found)):>20}")
+    return "\n".join(lines)
+
+
+def _foreign(path: Path) -> Rows:
+    """A model file that is no plan; opened as data only, so that neither TensorFlow nor its code is needed."""
+    from .models.keras_file import read_keras_file
+    from .models.source import HDF5_SIGNATURE, ZIP_SIGNATURE
+
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
+        yield from _keras(read_keras_file(path))
+    elif path.suffix.lower() in _ONNX_ENDINGS:
+        yield from _onnx(path)
+    else:
+        raise ModelError(f"{path} is no model: give a plan, an .onnx, a Keras .h5 or .keras file, or a SavedModel")
+
+
+def _keras(file: KerasFile) -> Rows:
+    if file.config is None:
+        yield "model", f"{file.path}: a Keras {file.container} file with weights only"
+        yield "weights", f"{len(file.weights)} arrays"
+        return
+    yield "model", f"{file.path}: {file.kind}, written by Keras {file.keras_version or 'of an unknown version'}"
+    kinds = Counter(_layer_classes(file.config))
+    yield "layers", ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "none"
+
+
+def _layer_classes(config: Mapping[str, Any]) -> Iterator[str]:
+    """Class names of the layers of a Keras model's config, those of nested models too."""
+    inner = config.get("config")
+    listed = inner.get("layers") if isinstance(inner, dict) else inner
+    for layer in listed if isinstance(listed, list) else ():
+        if isinstance(layer, dict):
+            nested = list(_layer_classes(layer))
+            yield from nested or [str(layer.get("class_name"))]
+
+
+def _onnx(path: Path) -> Rows:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except DecodeError:
+        raise ModelError(f"{path} is not a whole ONNX file: download or export it again") from None
+    if not model.graph.node:
+        raise ModelError(f"{path} is an ONNX file without a network: export it again")
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    yield "model", f"{path}: ONNX, opset {opset}, by {model.producer_name or 'an unknown program'}"
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for label, values in (("inputs", model.graph.input), ("outputs", model.graph.output)):
+        named = [f"{value.name} ({_dimensions(value)})" for value in values if value.name not in weights]
+        yield label, ", ".join(named)
+    yield "operators", _counted(model)
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> str:
+    sides = value.type.tensor_type.shape.dim
+    return ", ".join(str(side.dim_value) if side.HasField("dim_value") else side.dim_param or "?" for side in sides)
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    lines = []
+    for label, text in rows:
+        # Paths and hashes stay whole, so that they can be copied.
+        wrapped = textwrap.wrap(text, 120 - _LABEL, break_long_words=False, break_on_hyphens=False) or [""]
+        lines += [f"{label if not number else '':<{_LABEL}}{line}" for number, line in enumerate(wrapped)]
+    return "\n".join(lines)
+
+
+def _range(pair: Sequence[float]) -> str:
+    return f"{pair[0]:g}..{pair[1]:g}"
+
+
+def _mega(macs: float | Fraction) -> str:
+    return f"{float(macs) / 1e6:.3f}"
+
+
+def _share(difference: float | None) -> str:
+    return "an unbounded part" if difference is None else f"{difference:.1e}"
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
