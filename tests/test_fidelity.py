@@ -90,7 +90,7 @@ def reference(path: Path, row: Row) -> Callable[[NDArray[np.uint8]], NDArray[np.
             def __init__(self, name: str | None = None, **_: Any) -> None:
                 super().__init__(name=name)
 
-            def call(self, inputs: Any) -> Any:
+            def call(self, inputs: Any, mask: Any = None) -> Any:
                 return tensorflow.nn.depth_to_space(inputs, 2)
 
         objects = {"PixelShuffle": PixelShuffle, "Custom>PixelShuffle": PixelShuffle, "Lambda": PixelShuffle}
@@ -119,7 +119,7 @@ def test_the_plan_says_what_the_file_is(row: Row, plan_of: Callable[[Row], Plan]
     assert ("fixed tiles" in notes) == row.fixed
     assert plan.report["difference"] < 1e-4
     ranges = plan.report["ranges"]
-    if "Lambda" not in notes:
+    if "maps the value range" not in notes:
         assert (tuple(ranges["input_range"]), tuple(ranges["output_range"])) == (row.input_range, row.output_range)
 
 

@@ -1,7 +1,7 @@
 """Rewrite 5: value ranges found by consistency, since a wrong one fails silently (10 dB instead of 25).
 
-A super-resolver must satisfy downscale(SR(x)) ~ x. The usual ranges are tried on a small picture (photographs by
-day, black, greys, pure colours) and the pair of input and output range that satisfies it best is kept.
+A super-resolver must satisfy downscale(SR(x)) ~ x. The usual ranges are tried on a small picture (photographs,
+black, greys) and the pair of input and output range that satisfies it best is kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ USUAL: tuple[Range, ...] = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
 THRESHOLD = 16.0
 """dB of consistency below which a network is not believed to be a super-resolver. The worst real generator seen
 reaches 17, the best wrong pair of ranges of a good one 13."""
-ALIKE = 0.3
+ALIKE = 0.15
 """dB within which two ranges are alike: the network is homogeneous enough to work in either."""
 
 
@@ -98,13 +98,14 @@ def test_picture() -> Floats:
     """The picture that ranges are found on: (1, 3, 128, 128), 0..1.
 
     Halves of two photographs from scikit-image's samples, both CC0 (coffee by Rachel Michetti, chelsea by Stefan
-    van der Walt), and a strip of black, greys and pure colours that shows a wrong bias.
+    van der Walt), and a strip of black, greys and muted colours that shows a wrong bias. No pure colours: GANs
+    render those badly in their right range too.
     """
     from PIL import Image
 
     with files(__package__).joinpath("data/photo.png").open("rb") as file:
         photo = np.asarray(Image.open(file).convert("RGB"), np.float32) / 255
-    levels = [(0, 0, 0), (0.25, 0.25, 0.25), (0.5, 0.5, 0.5), (1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0.05,) * 3]
+    levels = [(0,) * 3, (0.05,) * 3, (0.25,) * 3, (0.5,) * 3, (0.75,) * 3, (1,) * 3, (0.6, 0.4, 0.4), (0.3, 0.4, 0.5)]
     strip = np.repeat(np.array(levels, np.float32)[None], 16, axis=1).repeat(32, axis=0)
     return np.concatenate([photo[:96], strip]).transpose(2, 0, 1)[None]
 
