@@ -6,12 +6,13 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import pixel_reference
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from srgan_trt import _pixels
+
+from . import pixel_reference
 
 RANGES = {"0..1": (1.0, 0.0), "-1..1": (2.0, -1.0), "0..255": (255.0, 0.0)}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-import pixel_reference
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from . import pixel_reference
 
 _FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**40), max_value=2.0**40)
 

@@ -6,13 +6,14 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import pixel_reference
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from srgan_trt import _pixels
+
+from . import pixel_reference
 
 SHUFFLES = [1, 2, 3, 4, 5]
 
