@@ -22,6 +22,8 @@ _FUNCTION_MODULES = re.compile(
     r"builtins|keras(\.src)?\.(activations|initializers|regularizers|constraints|ops)(\.\w+)*"
 )
 
+_FUNCTION_TYPES = ("function_type", "output_shape_type", "mask_type")  # Keras 2 marks bytecode by these
+
 _OPENS_FILES_OR_CODE = frozenset({
     "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup", "IndexLookup",
     "TextVectorization", "Hashing", "HashedCrossing", "FeatureSpace", "ClassMethod", "InstanceMethod",
@@ -61,14 +63,14 @@ def check_config(name: str, config: Config, *, given: frozenset[str] = frozenset
     """Raises ModelError if the config of the model ``name`` asks for more than layers and arithmetic.
 
     Args:
-        given: Names that the user's own file of custom objects defines: those may be used.
+        given: Names that custom objects stand for, the user's or ours: whatever module they name is not imported.
         trust: Allow unlisted TensorFlow functions and operators. Bytecode outside Lambda layers, foreign
             modules and layers that open files stay refused: no generator needs them.
     """
     for part in _dictionaries(config):
         class_name = str(part.get("class_name", "")).rpartition(">")[2]
         label = _label(part)
-        if class_name == "__lambda__" or part.get("function_type") == "lambda":
+        if class_name == "__lambda__" or any(part.get(key) == "lambda" for key in _FUNCTION_TYPES):
             raise ModelError(
                 f"{name}: {label} carries Python bytecode in a place where only a Lambda layer may: it is not run; "
                 "save the model again without it"

@@ -14,6 +14,9 @@ IDENTITY = f"{PREFIX}RangeMapping"
 BYTECODE = f"{PREFIX}TrustedBytecode"
 GIVEN = f"{PREFIX}GivenFunction"
 
+KNOWN_CLASSES = frozenset({"ReflectionPadding2D", "ReflectPadding2D", "InstanceNormalization"})
+"""Classes of other packages that ours stand in for, beside the pixel shuffles, which lambdas.py replaces."""
+
 BLOCK_SIZE_KEYS = (
     "block_size", "scale", "size", "upscale_factor", "scale_factor", "factor", "upscale", "upsampling_factor",
     "upscaling_factor", "upsample_factor", "r", "ratio", "block", "scale_ratio", "upscaling",

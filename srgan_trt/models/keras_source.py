@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from ..errors import MissingPackageError, ModelError, missing
 from .config_safety import check_config
-from .custom_layers import custom_layers
+from .custom_layers import KNOWN_CLASSES, custom_layers
 from .keras_file import Config, KerasFile, with_config
 from .lambdas import resolve_lambdas
 from .operations import name_operations
-from .source import check_input, check_output, check_scale
+from .source import check_input, check_output, check_scale, fixed_size
 from .tensorflow_export import export_function, import_tensorflow, quiet_logger
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class KerasNetwork:
         check_output(name, outputs[0])
         check_input(name, inputs[0])
         height, width = inputs[0][1:3]
-        self.fixed_shape = None if height is None and width is None else (height or 64, width or 64)
+        self.fixed_shape = fixed_size(height, width, notes)
         if self.fixed_shape is not None and None not in outputs[0][1:3]:
             check_scale(name, self.fixed_shape, (int(outputs[0][1] or 0), int(outputs[0][2] or 0)))
 
@@ -91,7 +91,7 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
     given = frozenset(objects)
     config, notes = resolve_lambdas(file, given=given, trust=trust_model)
     config = _without_training(config)
-    check_config(name, config, given=given, trust=trust_model)
+    check_config(name, config, given=given | KNOWN_CLASSES, trust=trust_model)
     own, other = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
     failures: list[Exception] = []
     for library in (own, other):
@@ -170,9 +170,9 @@ def _registered(config: Config, ours: dict[str, Any], given: dict[str, Any]) -> 
     while stack:
         part = stack.pop()
         if isinstance(part, dict):
-            name, registered = part.get("class_name"), part.get("registered_name")
-            if isinstance(name, str) and isinstance(registered, str) and name in objects:
-                objects.setdefault(registered, objects[name])
+            for registered in (part.get("class_name"), part.get("registered_name")):
+                if isinstance(registered, str) and (plain := registered.rpartition(">")[2]) in objects:
+                    objects.setdefault(registered, objects[plain])
             stack.extend(part.values())
         elif isinstance(part, list):
             stack.extend(part)

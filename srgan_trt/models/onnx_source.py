@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from .source import check_scale, hash_files
+from .source import check_scale, fixed_size, hash_files
 from .tensorflow_export import OPSET, rename_ends
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class OnnxNetwork:
         if given and 3 not in given and None not in given:
             raise ModelError(f"{name} gives a tensor of shape {_shown(given)}, not an RGB picture")
         height, width = shape[2:] if self._in_layout == "NCHW" else shape[1:3]
-        self.fixed_shape = None if height is None and width is None else (height or 64, width or 64)
+        self.fixed_shape = fixed_size(height, width, self.notes)
         if shape[0] not in (None, 1):
             self.notes.append(f"its batch of {shape[0]} is made a batch of 1")
 

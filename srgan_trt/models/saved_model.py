@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from .source import check_input, check_output, check_scale, hash_files
+from .source import check_input, check_output, check_scale, fixed_size, hash_files
 from .tensorflow_export import export_function, import_tensorflow
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class SavedModelNetwork:
             check_output(name, tuple(result.shape))
         check_input(name, shape)
         height, width = shape[1:3]
-        self.fixed_shape = None if height is None and width is None else (height or 64, width or 64)
+        self.fixed_shape = fixed_size(height, width, self.notes)
         if self.fixed_shape is not None and result.shape.is_fully_defined():
             check_scale(name, self.fixed_shape, tuple(result.shape)[1:3])
 

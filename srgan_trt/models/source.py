@@ -142,6 +142,15 @@ def check_output(name: str, shape: tuple[int | None, ...]) -> None:
         raise ModelError(f"{name} gives {shape[3]} channels, not the 3 of an RGB picture")
 
 
+def fixed_size(height: int | None, width: int | None, notes: list[str]) -> tuple[int, int] | None:
+    """``SourceNetwork.fixed_shape``: None if both are free; a single free one is set to the other, and noted."""
+    if height is None and width is None:
+        return None
+    if height is None or width is None:
+        notes.append(f"its {'width' if height is None else 'height'} is fixed: the other side is taken as equal")
+    return (height or width or 0, width or height or 0)
+
+
 def check_scale(name: str, size: tuple[int, int], output: tuple[int, int]) -> int:
     """The scale between two (height, width). Raises ModelError unless it is one whole number of 1 or more."""
     (height, width), (out_height, out_width) = size, output

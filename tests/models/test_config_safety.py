@@ -60,6 +60,7 @@ def test_other_operators_need_trust(definition: Any) -> None:
         ({"module": "builtins", "class_name": "eval", "config": {}}, "class eval of the Python module builtins"),
         ({"class_name": "__lambda__", "config": {"code": "4wEA"}}, "Python bytecode"),
         ({"class_name": "Thing", "function_type": "lambda", "config": {}}, "Python bytecode"),
+        ({"class_name": "Thing", "output_shape_type": "lambda", "config": {}}, "Python bytecode"),
         ({"class_name": "TFSMLayer", "config": {"filepath": "x"}}, "TFSMLayer layer"),
         ({"class_name": "TorchModuleWrapper", "config": {"module": "x"}}, "TorchModuleWrapper layer"),
     ],

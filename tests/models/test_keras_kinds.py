@@ -108,6 +108,45 @@ def test_half_precision_comes_out_as_float32(keras3: Any, tmp_path: Path) -> Non
     np.testing.assert_allclose(result, network.predict(batch), rtol=0, atol=5e-3)
 
 
+def test_one_fixed_side_fixes_the_other(keras: Any, saved: Save) -> None:
+    layers = keras.layers
+    model = keras.Sequential([layers.Input((None, 9, 3)), layers.Conv2D(3, 3, padding="same")])
+    network = same_as_keras(randomise(model), saved(model))
+    assert network.fixed_shape == (9, 9)
+    assert "its width is fixed" in network.notes[0]
+
+
+def test_layers_of_tensorflow_addons_and_its_kin(keras: Any, tf: Any, saved: Save) -> None:
+    """Known classes are ours under any package's name; the author's code is not there when the file is opened."""
+
+    class InstanceNormalization(keras.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.gamma = self.add_weight(name="gamma", shape=(shape[-1],))
+            self.beta = self.add_weight(name="beta", shape=(shape[-1],))
+            super().build(shape)
+
+        def call(self, x: Any) -> Any:
+            mean, variance = tf.nn.moments(x, [1, 2], keepdims=True)
+            normal = (x - mean) * tf.math.rsqrt(variance + 1e-5)
+            return normal * tf.convert_to_tensor(self.gamma) + tf.convert_to_tensor(self.beta)
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "epsilon": 1e-5, "axis": -1, "groups": 12, "beta_initializer": "zeros"}
+
+    class ReflectionPadding2D(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return tf.pad(x, [[0, 0], [2, 2], [1, 1], [0, 0]], "REFLECT")
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "padding": (2, 1)}
+
+    layers = keras.layers
+    picture = layers.Input((None, None, 3))
+    x = InstanceNormalization()(layers.Conv2D(12, (5, 3))(ReflectionPadding2D()(picture)))
+    model = randomise(keras.Model(picture, layers.Conv2D(3, 3, padding="same")(x)))
+    same_as_keras(model, saved(model))
+
+
 def test_a_file_is_known_by_its_content_not_its_name(keras2: Any, tmp_path: Path) -> None:
     model = keras2.Sequential([keras2.layers.Conv2D(3, 3, padding="same", input_shape=(None, None, 3))])
     model.save(tmp_path / "model.h5")
