@@ -92,6 +92,14 @@ def compile_network(
 ) -> Plan:
     """``build`` for a network that is already open."""
     model, ends, shape, notes = _bare_network(source)
+    for end, named in (("input", input_range), ("output", output_range)):
+        if named is not None and end in source.left_out:
+            notes.append(
+                f"--{end}-range {named[0]:g},{named[1]:g} was not used: the file's own mapping, which it is about, was "
+                "left out; the range behind it was found instead"
+            )
+    input_range = source.input_range if "input" in source.left_out else input_range or source.input_range
+    output_range = source.output_range if "output" in source.left_out else output_range or source.output_range
     field = receptive_field(model)
     scale = _whole_scale(field.scale, source.name)
     exact = Oracle(graph.to_proto(model))
@@ -101,8 +109,8 @@ def compile_network(
         ends=ends,
         shape=shape,
         multiple=field.multiple,
-        input_range=input_range or source.input_range,
-        output_range=output_range or source.output_range,
+        input_range=input_range,
+        output_range=output_range,
         name=source.name,
     )
     bare_in = ends.bare_input_range(finding.input_range)

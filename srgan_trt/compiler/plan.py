@@ -88,7 +88,7 @@ def save_plan(model: onnx.ModelProto, spec: NetworkSpec, path: Path, *, report: 
 def load_plan(path: Path) -> Plan:
     """Reads and checks a plan. Raises PlanError on a foreign, damaged or outdated file."""
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         data = path.read_bytes()

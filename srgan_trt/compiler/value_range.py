@@ -7,7 +7,8 @@ black, greys) and the pair of input and output range that satisfies it best is k
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -16,6 +17,8 @@ import numpy as np
 from ..errors import ModelError
 from .ends import Ends, Range
 from .oracle import Floats
+
+log = logging.getLogger(__name__)
 
 USUAL: tuple[Range, ...] = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
 """Fewest assumptions first: levels as they are, then scaled, then scaled and shifted."""
@@ -61,16 +64,7 @@ def find_ranges(
     tiles = [_window(tile, shape, multiple) for tile in _test_tiles(shape)]
     inputs = (input_range,) if input_range else USUAL
     outputs = (output_range,) if output_range else USUAL
-    scores: list[tuple[float, Range, Range]] = []
-    for outer_in in inputs:
-        low, high = ends.bare_input_range(outer_in)
-        results = [network((tile * (high - low) + low).astype(np.float32)) for tile in tiles]
-        for outer_out in outputs:
-            if not ends.allows(outer_out) and output_range is None:
-                continue
-            bottom, top = ends.bare_output_range(outer_out)
-            levels = [np.clip((result - bottom) / (top - bottom), 0, 1) for result in results]
-            scores.append((_consistency(tiles, levels, scale), outer_in, outer_out))
+    scores = _scores(network, tiles, scale, ends, inputs, outputs)
     if not scores:
         raise ModelError(f"{name}: the clip at its end allows none of the usual ranges; name --output-range A,B")
     best = max(score for score, _, _ in scores)
@@ -80,6 +74,14 @@ def find_ranges(
             f"{name}: its output, scaled down again, is not its input (at best {best:.1f} dB; a super-resolver reaches "
             f"{THRESHOLD:.0f}): either it is none, or name its ranges with --input-range A,B --output-range A,B"
         )
+    if best < THRESHOLD:
+        usual = max(_scores(network, tiles, scale, ends, USUAL, USUAL), default=(-np.inf, (0, 0), (0, 0)))
+        if usual[0] >= THRESHOLD:
+            log.warning(
+                "%s: with the ranges that were named its output, scaled down, is not its input (%.1f dB); "
+                "%g..%g in, %g..%g out would give %.1f dB",
+                *(name, best, *usual[1], *usual[2], usual[0]),
+            )
     # among those alike, the order of USUAL decides: ``scores`` is in that order
     alike = [(score, a, b) for score, a, b in scores if score >= best - ALIKE]
     chosen = alike[0]
@@ -92,6 +94,28 @@ def find_ranges(
         tuple((a, b) for _, a, b in alike[1:]),
         given,
     )
+
+
+def _scores(
+    network: Callable[[Floats], Floats],
+    tiles: list[Floats],
+    scale: int,
+    ends: Ends,
+    inputs: Sequence[Range],
+    outputs: Sequence[Range],
+) -> list[tuple[float, Range, Range]]:
+    """(consistency in dB, input range, output range) of every pair that the file's own clip allows."""
+    scores = []
+    for outer_in in inputs:
+        low, high = ends.bare_input_range(outer_in)
+        results = [network((tile * (high - low) + low).astype(np.float32)) for tile in tiles]
+        for outer_out in outputs:
+            if not ends.allows(outer_out) and len(outputs) > 1:
+                continue
+            bottom, top = ends.bare_output_range(outer_out)
+            levels = [np.clip((result - bottom) / (top - bottom), 0, 1) for result in results]
+            scores.append((_consistency(tiles, levels, scale), outer_in, outer_out))
+    return scores
 
 
 def test_picture() -> Floats:

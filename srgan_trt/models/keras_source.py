@@ -46,10 +46,12 @@ class KerasNetwork:
         notes: list[str],
         input_range: tuple[float, float] | None = None,
         output_range: tuple[float, float] | None = None,
+        left_out: frozenset[str] = frozenset(),
     ) -> None:
         """Raises ModelError unless ``model`` has one RGB picture in and one out."""
         self.name, self.kind, self.source_hash, self.notes = name, kind, source_hash, notes
         self.input_range, self.output_range = input_range, output_range
+        self.left_out = left_out
         self._model = model
         inputs, outputs = (_shapes(name, model, what) for what in ("inputs", "outputs"))
         if len(inputs) != 1:
@@ -89,7 +91,7 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
     import_tensorflow()
     objects = _run_objects_file(custom_objects) if custom_objects is not None else {}
     given = frozenset(objects)
-    config, notes = resolve_lambdas(file, given=given, trust=trust_model)
+    config, notes, left_out = resolve_lambdas(file, given=given, trust=trust_model)
     config = _without_training(config)
     check_config(name, config, given=given | KNOWN_CLASSES, trust=trust_model)
     own, other = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
@@ -101,7 +103,9 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
         except Exception as error:
             failures.append(error)
             continue
-        return KerasNetwork(model, name=name, kind=file.kind, source_hash=file.source_hash, notes=notes)
+        return KerasNetwork(
+            model, name=name, kind=file.kind, source_hash=file.source_hash, notes=notes, left_out=left_out
+        )
     if isinstance(failures[0], MissingPackageError):
         raise failures[0]
     if (unknown := _unknown_name(failures[0])) is not None:

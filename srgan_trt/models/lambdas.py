@@ -63,12 +63,15 @@ class _Replacement:
     class_name: str
     settings: Config
     note: str
+    left_out: str | None = None
+    """The end of the network, "input" or "output", whose range mapping this layer was."""
 
 
 def resolve_lambdas(
     file: KerasFile, *, given: frozenset[str] = frozenset(), trust: bool = False
-) -> tuple[Config, list[str]]:
-    """The file's config with every Lambda and custom pixel shuffle replaced, and what was replaced, in words.
+) -> tuple[Config, list[str], frozenset[str]]:
+    """The file's config with every Lambda and custom pixel shuffle replaced, what was replaced, in words, and the ends
+    ("input", "output") whose range mapping was left out.
 
     Args:
         given: Names of the user's own functions and classes, which come before any proof: a Lambda takes the function
@@ -83,7 +86,7 @@ def resolve_lambdas(
         graph = LayerGraph(file, config)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         if not _mentions_lambda(config):
-            return config, []  # nothing here to prove; Keras says better what is wrong with such a config
+            return config, [], frozenset()  # nothing here to prove; Keras says better what is wrong with such a config
         raise ModelError(f"{file.path.name}: its config cannot be followed ({error}): save the model again") from None
     opaque = {node for node in graph.nodes if _is_opaque(node, given)}
     replacements: dict[int, _Replacement] = {}
@@ -94,7 +97,8 @@ def resolve_lambdas(
     layers = {id(node.layer): node.layer for node in opaque}
     for key, replacement in replacements.items():
         _put(layers[key], replacement)
-    return config, [replacement.note for replacement in replacements.values()]
+    left_out = frozenset(end for replacement in replacements.values() if (end := replacement.left_out) is not None)
+    return config, [replacement.note for replacement in replacements.values()], left_out
 
 
 def _is_opaque(node: Node, given: frozenset[str]) -> bool:
@@ -136,7 +140,7 @@ def _replacement(
         return _Replacement(DEPTH_TO_SPACE, {"block_size": proven}, note)
     end = "before the first" if proven == "first" else "after the last"
     note = f"{label}: maps the value range {end} weights; left out, its code was not run"
-    return _Replacement(IDENTITY, {}, note)
+    return _Replacement(IDENTITY, {}, note, "input" if proven == "first" else "output")
 
 
 def _given_function(node: Node, given: frozenset[str]) -> str | None:

@@ -25,6 +25,7 @@ class OnnxNetwork:
     kind = "ONNX"
     input_range: tuple[float, float] | None = None
     output_range: tuple[float, float] | None = None
+    left_out: frozenset[str] = frozenset()
 
     def __init__(self, model: onnx.ModelProto, *, name: str, source_hash: str) -> None:
         """Raises ModelError unless the graph takes one float RGB picture and gives one."""

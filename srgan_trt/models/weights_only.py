@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +23,13 @@ _KINDS: tuple[LayerKind, ...] = ("conv", "batch_norm", "prelu")
 
 
 class PaperNetwork:
-    """A ``SourceNetwork`` of the paper's generator: exported without TensorFlow, run with it if it is there."""
+    """A ``SourceNetwork`` of the paper's generator, written to ONNX without TensorFlow."""
 
     kind = "weights of the paper's generator"
     fixed_shape: tuple[int, int] | None = None
     input_range: tuple[float, float] | None = (0.0, 1.0)
     output_range: tuple[float, float] | None = (-1.0, 1.0)
+    left_out: frozenset[str] = frozenset()
 
     def __init__(self, weights: PaperWeights, *, name: str, source_hash: str) -> None:
         self.name, self.source_hash = name, source_hash
@@ -38,20 +38,18 @@ class PaperNetwork:
             f"{weights.filters} channels, 0..1 in, -1..1 out"
         ]
         self._weights = weights
-        self._model: Any = None
 
     def export(self, height: int, width: int) -> onnx.ModelProto:
         return paper_onnx(self._weights, height, width)
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Computed by Keras; None if it is not installed."""
-        if any(importlib.util.find_spec(package) is None for package in ("tensorflow", "keras")):
-            return None
-        if self._model is None:
-            weights = self._weights
-            layers = [*weights.convs, *weights.norms, *weights.prelus]
-            self._model = _built("paper", layers, self.name)
-        return np.asarray(self._model(batch, training=False), np.float32)
+        """None: starting TensorFlow would cost the first picture ten seconds to prove what the tests do."""
+        return None
+
+    def rebuild(self) -> Any:
+        """The same generator as a Keras 3 model, float32 NHWC. Raises MissingPackageError without Keras."""
+        weights = self._weights
+        return _built("paper", [*weights.convs, *weights.norms, *weights.prelus], self.name)
 
 
 def open_weights(path: Path, *, arch: str | None = None) -> SourceNetwork:

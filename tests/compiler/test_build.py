@@ -1,0 +1,121 @@
+"""From file to plan: what is found is written down, what is named is taken, what is wrong is refused."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from srgan_trt.compiler.build import build, compile_network
+from srgan_trt.compiler.oracle import Oracle, shuffle
+from srgan_trt.compiler.plan import load_plan
+from srgan_trt.errors import ModelError
+
+from .graphs import Network, picture
+
+Floats = NDArray[np.float32]
+
+
+def enlarger(*, low: float = 0.0, high: float = 1.0) -> Network:
+    """Repeats pixels x2 by a 3x3 convolution that is the identity, from and to ``low..high`` by its biases."""
+    net = Network()
+    weight = np.zeros((3, 3, 3, 3), np.float32)
+    for colour in range(3):
+        weight[colour, colour, 1, 1] = 1
+    x = net.node("Conv", "input", net.constant(weight), pads=[1, 1, 1, 1])
+    if (low, high) != (0.0, 1.0):
+        bounds = (net.constant(np.float32(low)), net.constant(np.float32(high)))
+        x = net.node("Clip", x, *bounds)
+    net.last = net.node("Conv", net.nearest(x, 2), net.constant(weight), pads=[1, 1, 1, 1])  # type: ignore[attr-defined]
+    return net
+
+
+class Source:
+    """A network in memory, as models/ would hand it over."""
+
+    name, kind, source_hash = "made.h5", "made", "00"
+    input_range = output_range = None
+
+    def __init__(
+        self,
+        net: Network,
+        *,
+        fixed_shape: tuple[int, int] | None = None,
+        left_out: frozenset[str] = frozenset(),
+        wrong: float = 0.0,
+    ) -> None:
+        self._net, self.fixed_shape, self.left_out, self.notes = net, fixed_shape, left_out, ["made in a test"]
+        self._wrong = wrong
+
+    def export(self, height: int, width: int) -> onnx.ModelProto:
+        height, width = self.fixed_shape or (height, width)
+        return self._net.proto(self._net.last, (1, 3, height, width))  # type: ignore[attr-defined]
+
+    def predict(self, batch: Floats) -> Floats | None:
+        oracle = Oracle(self.export(batch.shape[1], batch.shape[2]))
+        result = oracle(np.ascontiguousarray(batch.transpose(0, 3, 1, 2)))
+        return np.ascontiguousarray(result.transpose(0, 2, 3, 1)) + np.float32(self._wrong)
+
+
+def test_a_plan_computes_what_its_source_does(tmp_path: Path) -> None:
+    plan = compile_network(Source(enlarger()), out=tmp_path / "plan.onnx")
+    assert plan == load_plan(plan.path)
+    assert (plan.spec.scale, plan.spec.shuffle, plan.spec.fixed_shape) == (2, 2, None)
+    assert plan.report["difference"] < 1e-6
+    x = np.abs(picture(1, 3, 7, 5))
+    result = shuffle(Oracle(onnx.load(plan.path))(x), plan.spec.shuffle)
+    np.testing.assert_allclose(result, x.repeat(2, 2).repeat(2, 3), atol=1e-6)
+
+
+def test_a_fixed_file_becomes_a_free_plan_and_says_so(tmp_path: Path) -> None:
+    plan = compile_network(Source(enlarger(), fixed_shape=(32, 48)), out=tmp_path / "plan.onnx")
+    assert plan.spec.fixed_shape is None
+    assert any("insists on 48x32" in note for note in plan.report["notes"])
+    assert Oracle(onnx.load(plan.path))(picture(1, 3, 7, 5)).shape == (1, 12, 7, 5)
+
+
+def test_a_conversion_that_differs_from_the_original_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="differs from the original"):
+        compile_network(Source(enlarger(), wrong=0.1), out=tmp_path / "plan.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_range_about_a_mapping_that_was_left_out_is_found_instead(tmp_path: Path) -> None:
+    source = Source(enlarger(low=-1, high=1), left_out=frozenset({"input"}))
+    plan = compile_network(source, out=tmp_path / "plan.onnx", input_range=(0, 255))
+    assert plan.spec.input_range != (0, 255)
+    assert any("--input-range 0,255 was not used" in note for note in plan.report["notes"])
+
+
+def test_ranges_that_are_named_but_do_not_fit_are_taken_and_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        plan = compile_network(Source(enlarger()), out=tmp_path / "plan.onnx", input_range=(0, 1), output_range=(-1, 1))
+    assert plan.spec.output_range == (-1, 1)
+    assert "dB" in caplog.text
+
+
+def test_the_plan_never_overwrites_its_model(tmp_path: Path) -> None:
+    net = enlarger()
+    model = tmp_path / "model.onnx"
+    onnx.save(net.proto(net.last, (1, 3, 16, 16)), model)  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match="would overwrite"):
+        build(model, out=model)
+
+
+def test_an_unknown_precision_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="fp32, fp16"):
+        build(tmp_path / "model.h5", precision="int3")
+
+
+def test_fp16_plans_stay_close(tmp_path: Path) -> None:
+    plan = compile_network(Source(enlarger()), out=tmp_path / "plan.onnx", precision="fp16")
+    assert plan.spec.precision == "fp16"
+    x = np.abs(picture(1, 3, 7, 5))
+    result = shuffle(Oracle(onnx.load(plan.path))(x), plan.spec.shuffle)
+    np.testing.assert_allclose(result, x.repeat(2, 2).repeat(2, 3), atol=2e-3)
