@@ -4,8 +4,8 @@
 #pragma once
 
 #if !defined(__CUDACC_RTC__)
-#include <cmath>
-#include <cstring>
+#include <math.h>
+#include <string.h>
 #endif
 
 #if defined(__CUDACC__)
