@@ -94,7 +94,6 @@ def cached_plan(path: Path, **settings: Any) -> Plan:
 def _build_locked(path: Path, out: Path, settings: dict[str, Any], *, again: bool) -> Plan:
     from filelock import FileLock
 
-    from .compiler.build import build
     from .compiler.plan import load_plan
 
     try:
@@ -104,13 +103,22 @@ def _build_locked(path: Path, out: Path, settings: dict[str, Any], *, again: boo
         lock.acquire()
     except OSError as error:
         _warn_unwritable(out.parent, error.strerror or str(error))
-        return build(path, out=_process_folder() / out.name, **settings)
+        return _build(path, _process_folder() / out.name, settings)
     with lock:
         # Another process may have built it while this one waited.
         if out.is_file() and not again:
             return load_plan(out)
-        _log.info("building a plan of %s: once, then it is in the cache", path)
-        return build(path, out=out, **settings)
+        return _build(path, out, settings)
+
+
+def _build(path: Path, out: Path, settings: dict[str, Any]) -> Plan:
+    from .compiler.build import build
+
+    _log.info("building a plan of %s: this takes a while", path)
+    plan = build(path, out=out, **settings)
+    for note in plan.report["notes"]:
+        _log.info("%s: %s", path.name, note)
+    return plan
 
 
 def _key(path: Path, settings: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import threading
 import time
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 PROGRAM = "srgan-trt"
 _PATIENCE = 1.0
 """Seconds of work before a progress bar is shown."""
+_NAME = 40
+"""Characters of a name, the last ones, that stand before the bar."""
 
 
 class Console:
@@ -75,7 +78,7 @@ class Console:
                 return
             if self._bar is None:
                 self._bar = self._new_bar(total, elapsed=now - self._begin)
-            self._bar.set_description_str(name, refresh=False)
+            self._bar.set_description_str(name[-_NAME:], refresh=False)
             self._bar.update(done - self._bar.n)
 
     def end_progress(self) -> None:
@@ -90,7 +93,18 @@ class Console:
         from tqdm import tqdm
 
         shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-        bar = tqdm(total=total, file=sys.stderr, leave=False, dynamic_ncols=True, bar_format=shape)
+        # On a terminal that does not tell its size tqdm by itself would show nothing.
+        columns, rows = shutil.get_terminal_size()
+        bar = tqdm(
+            total=total,
+            file=sys.stderr,
+            leave=False,
+            ncols=columns - 1,
+            nrows=rows,
+            bar_format=shape,
+            delay=1e-9,  # nothing is shown before the first update, which knows more
+            smoothing=0,  # the time left by the average speed: pictures differ, tiles do not
+        )
         bar.start_t -= elapsed
         return bar
 

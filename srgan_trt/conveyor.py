@@ -72,7 +72,7 @@ def run_jobs(
     waiting = deque(jobs)
     reading: deque[Future[_Read]] = deque()
     writing: deque[Future[Outcome]] = deque()
-    largest, through = 0, 0
+    largest, through, room = 0, 0, 1
 
     def read_next() -> None:
         job = waiting.popleft()
@@ -83,6 +83,8 @@ def run_jobs(
     try:
         while waiting or reading:
             if not reading:
+                while len(writing) >= room:
+                    yield writing.popleft().result()
                 read_next()
             read = reading.popleft().result()
             done, through = through, through + 1

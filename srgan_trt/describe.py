@@ -84,7 +84,8 @@ def _rows(plan: Plan) -> Rows:
         yield from _range_rows(report["ranges"])
     yield from _rewrite_rows(report.get("rewrites", ()))
     if "macs_before" in report:
-        yield "work", f"{_mega(report['macs_before'])} -> {_mega(report['macs_after'])} MMAC per input pixel"
+        more = " (more, but in shapes that run faster)" if report["macs_after"] > report["macs_before"] else ""
+        yield "work", f"{_mega(report['macs_before'])} -> {_mega(report['macs_after'])} MMAC per input pixel{more}"
         yield "difference", f"at most {_share(report['difference'])} of the range, proven from the file to the plan"
     else:
         yield "work", f"{_mega(spec.macs)} MMAC per input pixel"
@@ -106,7 +107,7 @@ def _range_rows(ranges: Mapping[str, Any]) -> Rows:
     if ranges["runner_up"] is not None:
         sure = f"{sure}, the runner-up {ranges['runner_up']:.1f} dB"
     for label, known in (("input", ranges["given"][0]), ("output", ranges["given"][1])):
-        how = "given" if known else "found"
+        how = "given, or told by the kind of file" if known else "found"
         yield label, f"{_range(ranges[f'{label}_range'])}, {how}{f' ({sure})' if sure else ''}"
     if ranges["alike"]:
         pairs = ", ".join(f"{_range(a)} to {_range(b)}" for a, b in ranges["alike"])
@@ -147,7 +148,7 @@ def _counted(model: onnx.ModelProto) -> str:
 
 def _layer_table(found: Sequence[Layer]) -> str:
     """The layers with weights; equal ones in a row are one line."""
-    lines = [f"{'layer':<9}{'operator':<15}{'weights':<20}{'at':<8}{'MMAC per input pixel':>20}"]
+    lines = [f"{'layer':<9}{'operator':<15}{'weights':<20}{'scale':<8}{'MMAC per input pixel':>20}"]
     first = 0
     while first < len(found):
         layer = found[first]
@@ -203,7 +204,7 @@ def _layer_classes(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _onnx(path: Path) -> Rows:
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load(str(path), load_external_data=False)

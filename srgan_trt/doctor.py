@@ -34,7 +34,7 @@ class Finding:
 
     def __str__(self) -> str:
         sign = {True: "ok", False: "NO", None: "--"}[self.ok]
-        return f"{sign}  {self.name:<12}{self.text}"
+        return f"{sign}  {self.name:<14}{self.text}"
 
 
 def findings() -> Iterator[Finding]:

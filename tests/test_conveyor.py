@@ -1,0 +1,128 @@
+"""Pictures overlap as far as allowed, fail alone, and come out in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from srgan_trt import conveyor
+from srgan_trt.conveyor import run_jobs
+from srgan_trt.imaging.sources import Job, expand, plan_outputs
+from srgan_trt.upscaler import Upscaler
+
+from .commands import files, load, save_noise
+from .handmade import expected, small_plan
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upscaler]:
+    with Upscaler(small_plan(tmp_path_factory.mktemp("plan")), precision="fp32") as up:
+        yield up
+
+
+def jobs_of(folder: Path, count: int) -> list[Job]:
+    for i in range(count):
+        save_noise(folder / f"in/{i}.png", 10 + i, 20 - i, seed=i)
+    return plan_outputs(expand([str(folder / "in")]), output=str(folder / "out"), format=None, scale=4)
+
+
+class Gauge:
+    """How many pictures are between the start of their reading and the end of their writing."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+        read, write = conveyor._read, conveyor._write
+
+        def counted_read(*arguments: Any) -> Any:
+            with self._lock:
+                self.now += 1
+                self.most = max(self.most, self.now)
+            return read(*arguments)
+
+        def counted_write(*arguments: Any) -> Any:
+            time.sleep(0.05)
+            result = write(*arguments)
+            with self._lock:
+                self.now -= 1
+            return result
+
+        monkeypatch.setattr(conveyor, "_read", counted_read)
+        monkeypatch.setattr(conveyor, "_write", counted_write)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
+def test_as_many_are_in_the_works_as_allowed(
+    up: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    gauge = Gauge(monkeypatch)
+    outcomes = list(run_jobs(jobs_of(tmp_path, 8), up, at_once=at_once))
+    assert gauge.most == at_once
+    assert gauge.now == 0
+    assert [outcome.job.source.relative.name for outcome in outcomes] == [f"{i}.png" for i in range(8)]
+    assert len(files(tmp_path / "out")) == 8
+
+
+def test_large_pictures_go_one_by_one(up: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two of them with their results are more than the memory that is given to them."""
+    monkeypatch.setattr(conveyor, "_memory_budget", lambda: 10 * 20 * 3 * 17)
+    gauge = Gauge(monkeypatch)
+    assert len(list(run_jobs(jobs_of(tmp_path, 4), up))) == 4
+    assert gauge.most == 1
+
+
+def test_an_outcome_tells_what_was_done(up: Upscaler, tmp_path: Path) -> None:
+    [one] = run_jobs(jobs_of(tmp_path, 1), up)
+    assert (one.error, one.notes) == (None, ())
+    assert (one.size, one.enlarged, one.precision) == ((20, 10), (80, 40), "fp32")
+    assert min(one.reading, one.network, one.writing) > 0
+    np.testing.assert_array_equal(load(tmp_path / "out/0_x4.png"), expected(up.plan, load(tmp_path / "in/0.png")))
+
+
+def test_a_failure_is_an_outcome_among_others(up: Upscaler, tmp_path: Path) -> None:
+    jobs = jobs_of(tmp_path, 4)
+    (tmp_path / "in/1.png").write_text("no picture at all, though its name says so")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/2_x4.png").mkdir()
+    outcomes = {outcome.job.source.relative.name: outcome for outcome in run_jobs(jobs, up)}
+    assert [name for name, outcome in sorted(outcomes.items()) if outcome.error is None] == ["0.png", "3.png"]
+    assert "text file" in str(outcomes["1.png"].error)
+    assert "is a folder" in str(outcomes["2.png"].error)
+    assert files(tmp_path / "out") == ["0_x4.png", "3_x4.png"]
+
+
+def test_progress_grows_to_the_number_of_pictures(up: Upscaler, tmp_path: Path) -> None:
+    seen: list[float] = []
+    list(run_jobs(jobs_of(tmp_path, 3), up, progress=lambda job, through: seen.append(through)))
+    assert seen == sorted(seen)
+    assert seen[-1] == 3
+
+
+def test_stopping_in_the_middle_finishes_what_is_being_written(
+    up: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Gauge(monkeypatch)
+    outcomes = run_jobs(jobs_of(tmp_path, 6), up, at_once=3)
+    next(outcomes)
+    outcomes.close()  # type: ignore[attr-defined]
+    written = files(tmp_path / "out")
+    assert 1 <= len(written) < 6
+    assert not [name for name in written if name.endswith(".part")]
+    for name in written:
+        assert load(tmp_path / "out" / name).ndim == 3
+
+
+def test_an_error_of_ours_is_not_hidden(up: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError("a mistake in the program")
+
+    monkeypatch.setattr(conveyor, "encode", broken)
+    for at_once in (1, 3):
+        with pytest.raises(AssertionError, match="a mistake"):
+            list(run_jobs(jobs_of(tmp_path, 3), up, at_once=at_once))

