@@ -1,0 +1,39 @@
+"""constraints.txt pins what pyproject.toml asks for, to versions that it allows."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def _pins() -> dict[str, str]:
+    lines = [line for line in (_ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pairs = [line.split("==") for line in lines]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_every_requirement_is_pinned_to_a_version_that_it_allows() -> None:
+    settings = tomllib.loads((_ROOT / "pyproject.toml").read_text())
+    project = settings["project"]
+    asked = [*project["dependencies"], *settings["build-system"]["requires"]]
+    for extra in project["optional-dependencies"].values():
+        asked += extra
+    pins = _pins()
+    wrong = [
+        text
+        for text in asked
+        if not (want := Requirement(text)).specifier.contains(pins.get(canonicalize_name(want.name), "0"))
+    ]
+    assert not wrong
+
+
+def test_what_the_benchmark_needs_is_pinned() -> None:
+    lines = (_ROOT / "benchmarks" / "requirements.txt").read_text().splitlines()
+    names = [canonicalize_name(line) for line in lines if line and not line.startswith(("#", "-"))]
+    assert names
+    assert set(names) <= set(_pins())
