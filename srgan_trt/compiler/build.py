@@ -19,7 +19,7 @@ from .ends import Ends, Range, take_off_ends
 from .free_size import free_size
 from .halo import measure_halo
 from .oracle import Floats, Oracle
-from .plan import Plan, save_plan
+from .plan import Plan, check_target, is_plan, save_plan
 from .precision import PRECISIONS, to_fp16
 from .subpixel import rewrite_subpixel
 from .tail import detach_shuffle, sink_shuffles
@@ -73,6 +73,9 @@ def build(
     target = Path(out) if out is not None else source_path.with_name(f"{source_path.stem}.plan.onnx")
     if target.exists() and source_path.exists() and target.samefile(source_path):
         raise ModelError(f"the plan would overwrite the model {source_path}: name another file with -o")
+    if source_path.is_file() and is_plan(source_path):
+        raise ModelError(f"{source_path} is a plan, built already: name the model file that it was built from")
+    check_target(target)
     source = open_network(
         source_path,
         custom_objects=None if custom_objects is None else Path(custom_objects),

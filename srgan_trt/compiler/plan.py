@@ -49,6 +49,20 @@ def is_plan(path: Path) -> bool:
         return (_PREFIX + "spec").encode() in file.read()
 
 
+def check_target(path: Path) -> None:
+    """Raises PlanError if a plan cannot be written to `path`: before the work, which may take minutes."""
+    try:
+        if path.is_dir():
+            raise PlanError(f"cannot write the plan {path}: it is a folder; name a file in it")
+        folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+        if not folder.is_dir():
+            raise PlanError(f"cannot write the plan {path}: {folder} is no folder; name another")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PlanError(f"cannot write the plan {path}: no permission to write into {folder}; name another with -o")
+    except OSError as error:
+        raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
+
+
 def save_plan(model: onnx.ModelProto, spec: NetworkSpec, path: Path, *, report: dict[str, Any] | None = None) -> Plan:
     """Writes ``path`` whole or not at all. Raises PlanError if it cannot be written."""
     import onnx

@@ -14,6 +14,7 @@ from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from . import graph, phases
 from .canonicalise import enlargement
+from .tail import would_sink
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 Form = Literal["phases", "dense", "transposed"]
 """phases: one small convolution per phase; dense: one convolution for all, zeros included; transposed: one
 transposed convolution. Measured in benchmarks/subpixel_forms.py."""
-DEFAULT_FORM: Form = "phases"
+_FEW = 64
+"""Channels of all phases together up to which they are computed at once: fewer would waste matrix columns."""
 
 
-def rewrite_subpixel(model: ir.Model, *, form: Form = DEFAULT_FORM) -> int:
-    """Rewrites every nearest enlargement that only a size-keeping convolution reads; returns how many."""
+def rewrite_subpixel(model: ir.Model, *, form: Form | None = None) -> int:
+    """Rewrites every nearest enlargement that only a size-keeping convolution reads; returns how many.
+
+    ``form`` None chooses: phases where their shuffle can sink towards the output, else transposed, which needs none.
+    """
     graph.infer_shapes(model)
     return graph.apply(model, graph.rule(NearestThenConv(form)), limit=32)
 
@@ -33,9 +38,9 @@ def rewrite_subpixel(model: ir.Model, *, form: Form = DEFAULT_FORM) -> int:
 class NearestThenConv(RewriteRuleClassBase):
     """Resize nearest by r, then Conv: the convolution's phases at low resolution, then DepthToSpace by r."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form | None) -> None:
         super().__init__(name="NearestThenConv")
-        self._emit = _FORMS[form]
+        self._form = form
 
     def pattern(self, op: Any, x: Any) -> Any:
         enlarged = op.Resize(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["enlarged"])
@@ -67,9 +72,10 @@ class NearestThenConv(RewriteRuleClassBase):
         assert facts is not None
         assert factor is not None
         kernel, pads = phases.after_nearest(facts.weight, factor, facts.pads)
-        # a convolution to few channels wastes matrix columns: all phases at once fill them
-        emit = _dense if facts.weight.shape[0] * factor * factor <= 64 else self._emit
-        return emit(op, x, kernel, pads, facts.bias, factor)
+        form: Form = self._form or ("phases" if would_sink(y, factor) else "transposed")
+        if facts.weight.shape[0] * factor * factor <= _FEW:
+            form = "dense"
+        return _FORMS[form](op, x, kernel, pads, facts.bias, factor)
 
 
 Emit = Callable[[Any, "ir.Value", phases.Kernel, phases.Pads, "graph.Floats | None", int], "ir.Value"]

@@ -119,6 +119,34 @@ def _cost(weight: Sequence[int]) -> int:
     return -(-out // _LANES) * _LANES * channels * height * width
 
 
+def _pays(conv: ir.Node, factor: int) -> bool:
+    """True if a convolution costs no more before a shuffle by ``factor`` than after it."""
+    facts = graph.convolution(conv)
+    if facts is None or not facts.keeps_size:
+        return False
+    kernel, _ = phases.after_shuffle(facts.weight, factor, facts.pads)
+    return _cost(kernel.shape) <= factor * factor * _cost(facts.weight.shape)
+
+
+def would_sink(value: ir.Value, factor: int) -> bool:
+    """True if a shuffle by ``factor`` that gave ``value`` would sink through a convolution or to the output."""
+    while True:
+        if value.is_graph_output():
+            return True
+        uses = list(value.uses())
+        if len(uses) != 1:
+            return False
+        node = uses[0].node
+        if node.op_type == "Conv":
+            return _pays(node, factor)
+        constant = (
+            node.op_type in _BINARY and graph.per_channel(graph.constant(node.inputs[1 - uses[0].idx])) is not None
+        )
+        if node.op_type not in _UNARY and not constant:
+            return False
+        value = node.outputs[0]
+
+
 class ShuffleThenConv(_AfterShuffle):
     """conv(shuffle(x)) = shuffle(conv'(x)), where the lanes that conv' fills outweigh its zeros."""
 
@@ -129,11 +157,7 @@ class ShuffleThenConv(_AfterShuffle):
     def check(self, context: Any, shuffled: ir.Value, y: ir.Value, **_: Any) -> bool:
         node, factor = y.producer(), self.factor(shuffled)
         assert node is not None
-        facts = graph.convolution(node)
-        if facts is None or factor is None or not facts.keeps_size:
-            return False
-        kernel, _pads = phases.after_shuffle(facts.weight, factor, facts.pads)
-        return _cost(kernel.shape) <= factor * factor * _cost(facts.weight.shape)
+        return factor is not None and _pays(node, factor)
 
     def rewrite(self, op: Any, x: ir.Value, shuffled: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
         node, factor = y.producer(), self.factor(shuffled)

@@ -54,3 +54,15 @@ def test_convolutions_that_change_the_size_are_left_alone(attributes: dict[str, 
     net = Network()
     model = net.model(net.conv(net.nearest("input", 2), 8, 8, **attributes), (1, 8, 5, 7))
     assert rewrite_subpixel(model) == 0
+
+
+def test_phases_are_chosen_where_their_shuffle_can_sink_and_transposed_elsewhere() -> None:
+    net = Network()
+    first = net.node("Relu", net.conv(net.nearest("input", 2), 8, 32))
+    second = net.node("Relu", net.conv(net.nearest(first, 2), 32, 32))
+    model = net.model(net.conv(second, 32, 3, 9), (1, 8, 5, 7))
+    x = picture(1, 8, 5, 7)
+    expected = run(model, x)
+    assert rewrite_subpixel(model) == 2
+    assert kinds(model) == ["ConvTranspose", "Relu"] + ["Conv"] * 4 + ["Concat", "DepthToSpace", "Relu", "Conv"]
+    np.testing.assert_allclose(run(model, x), expected, atol=1e-5)
