@@ -74,8 +74,8 @@ def _build(args: argparse.Namespace, console: Console) -> int:
 
 
 def _upscale(args: argparse.Namespace, console: Console) -> int:
-    if args.output == "-" and sys.stdout.isatty():
-        console.error("standard output is a terminal: pipe it on, or name a file with -o")
+    if args.output == "-" and (sys.stdout is None or sys.stdout.isatty()):
+        console.error("standard output is a terminal or closed: pipe it on, or name a file with -o")
         return 2
     from .batch import upscale_files
     from .conveyor import AT_ONCE

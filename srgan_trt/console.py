@@ -58,17 +58,17 @@ class Console:
     def note(self, text: str) -> None:
         """What is worth knowing."""
         if not self._quiet:
-            self._print(text, sys.stderr)
+            self._print(_one_line(text), sys.stderr)
 
     def warning(self, text: str) -> None:
-        self._print(f"{PROGRAM}: warning: {text}", sys.stderr)
+        self._print(_one_line(f"{PROGRAM}: warning: {text}"), sys.stderr)
 
     def error(self, text: str) -> None:
-        self._print(f"{PROGRAM}: {text}", sys.stderr)
+        self._print(_one_line(f"{PROGRAM}: {text}"), sys.stderr)
 
     def progress(self, name: str, done: float, total: int) -> None:
         """Shows that `done` of `total` is done, and `name` under way: on a terminal, and if it takes long enough."""
-        if self._quiet or not sys.stderr.isatty():
+        if self._quiet or sys.stderr is None or not sys.stderr.isatty():
             return
         with self._lock:
             now = time.monotonic()
@@ -108,16 +108,22 @@ class Console:
         bar.start_t -= elapsed
         return bar
 
-    def _print(self, text: str, stream: TextIO) -> None:
+    def _print(self, text: str, stream: TextIO | None) -> None:
+        if stream is None:
+            return  # it was closed before the program began
         with self._lock:
             if self._bar is not None:
                 self._bar.clear()
             # Names of files may hold what the terminal's encoding does not, or characters that steer the terminal.
-            plain = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+            plain = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
             encoding = stream.encoding or "utf-8"
             print(plain.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
             if self._bar is not None:
                 self._bar.refresh()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
 
 
 class _Handler(logging.Handler):

@@ -157,9 +157,17 @@ class TestBuild:
 
     def test_a_plan_that_cannot_be_written(self, command: Command, model: str) -> None:
         Path("file").touch()
-        done = command("build", model, "-o", "file/plan.onnx")
-        assert done.status == 1
-        assert done.err == ["srgan-trt: cannot write the plan file/plan.onnx: File exists"]
+        for output, reason in [("file/plan.onnx", f"{Path('file').absolute()} is no folder"), (".", "it is a folder")]:
+            done = command("build", model, "-o", output)
+            assert (done.status, len(done.err)) == (1, 1)
+            assert done.err[0].startswith(f"srgan-trt: cannot write the plan {output}: {reason}; name")
+
+    def test_a_plan_is_built_already(self, command: Command, model: str) -> None:
+        command("build", model)
+        done = command("build", "nearest.plan.onnx", "-o", "again.onnx")
+        assert done.err == [
+            "srgan-trt: nearest.plan.onnx is a plan, built already: name the model file that it was built from"
+        ]
 
 
 class TestInfo:

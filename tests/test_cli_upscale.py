@@ -200,6 +200,7 @@ class TestBadInput:
             ("photo.png", b"\x89PNG\r\n\x1a\n", "is damaged or cut off"),
             ("none.png", None, "none.png does not exist"),
             ("n*.png", None, "matches no file"),
+            ("two\nlines.png", None, "lines.png does not exist"),
             ("empty/", None, "does not exist"),
             ("ftp://host/photo.png", None, "is no http or https address"),
         ],
@@ -213,7 +214,7 @@ class TestBadInput:
         done = command("upscale", name, "--model", plan.path)
         assert (done.status, done.out, len(done.err)) == (1, "", 1)
         assert done.err[0].startswith("srgan-trt: ")
-        assert name in done.err[0]
+        assert name.replace("\n", " ") in done.err[0]
         assert message in done.err[0]
         assert files(Path()) == before
 
