@@ -21,7 +21,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import kernels
+import kernel_share
 import machine
 import numpy as np
 import start_up
@@ -71,7 +71,7 @@ def measure(generator: Generator, plan_file: Path, image: Any, *, rounds: int, b
         "height": height,
         "rounds": len(times[0]),
         "rivals": found,
-        "kernels": kernels.measure(
+        "kernels": kernel_share.measure(
             load_plan(plan_file), image, precision="bf16" if has_bf16() else "fp32", rounds=rounds, budget=budget / 10
         ),
         "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
