@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -26,9 +28,6 @@ OPENVINO_BF16 = "OpenVINO bf16, unmodified export"
 
 
 class Rival(Protocol):
-    name: str
-    precision: str
-
     def __call__(self, image: Image) -> Image: ...
 
 
@@ -56,8 +55,6 @@ class KerasPredict:
     """As SuperResolution-GANs 0.0.3 does it: normalise, a batch of one, `model.predict`, back to levels."""
 
     generator: Generator
-    name: str = KERAS
-    precision: str = "fp32"
 
     def __call__(self, image: Image) -> Image:
         batch = np.expand_dims(to_network(image, self.generator.input_range), 0)
@@ -69,8 +66,6 @@ class KerasPredictOnBatch:
     """The same without the data pipeline that `predict` sets up around each call."""
 
     generator: Generator
-    name: str = "Keras predict_on_batch"
-    precision: str = "fp32"
 
     def __call__(self, image: Image) -> Image:
         batch = np.expand_dims(to_network(image, self.generator.input_range), 0)
@@ -79,9 +74,6 @@ class KerasPredictOnBatch:
 
 class _Exported:
     """A rival that takes the ONNX export: planes in, planes out."""
-
-    name: str
-    precision: str
 
     def __init__(self, generator: Generator) -> None:
         self._ranges = generator.input_range, generator.output_range
@@ -100,7 +92,6 @@ class OnnxRuntime(_Exported):
         import onnxruntime
 
         super().__init__(generator)
-        self.name, self.precision = "onnxruntime fp32, unmodified export", "fp32"
         self._session = onnxruntime.InferenceSession(export.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def _infer(self, planes: Floats) -> Floats:
@@ -111,8 +102,6 @@ class OnnxRuntime(_Exported):
 class OpenVino(_Exported):
     def __init__(self, generator: Generator, export: onnx.ModelProto, *, precision: str) -> None:
         super().__init__(generator)
-        self.precision = precision
-        self.name = OPENVINO_BF16 if precision == "bf16" else f"OpenVINO {precision}, unmodified export"
         self._network = compiled(export.SerializeToString(), precision)
 
     def _infer(self, planes: Floats) -> Floats:
@@ -124,7 +113,6 @@ class Ours:
     """srgan-trt, all defaults but the precision."""
 
     def __init__(self, plan: Plan, *, precision: str) -> None:
-        self.name, self.precision = f"srgan-trt {precision}", precision
         self._upscaler = Upscaler(plan, precision=precision)
 
     def __call__(self, image: Image) -> Image:
@@ -151,17 +139,30 @@ def has_bf16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def all_rivals(generator: Generator, plan_file: Path, *, height: int, width: int) -> list[Rival]:
+@dataclass(frozen=True)
+class Entrant:
+    """A rival that is opened only while it is measured: all of them at once would not fit into memory."""
+
+    name: str
+    precision: str
+    open: Callable[[], Rival]
+
+
+def all_entrants(generator: Generator, plan_file: Path, *, height: int, width: int) -> list[Entrant]:
     """Keras first (its picture is the reference), ours last; bf16 only where the CPU has it."""
-    from srgan_trt.models.source import open_network
+    from srgan_trt.models.opening import open_network
 
     export = open_network(generator.file).export(height, width)
     plan = load_plan(plan_file)
     precisions = ("fp32", "bf16") if has_bf16() else ("fp32",)
-    return [
-        KerasPredict(generator),
-        KerasPredictOnBatch(generator),
-        OnnxRuntime(generator, export),
-        *(OpenVino(generator, export, precision=precision) for precision in precisions),
-        *(Ours(plan, precision=precision) for precision in precisions),
+    entrants = [
+        Entrant(KERAS, "fp32", lambda: KerasPredict(generator)),
+        Entrant("Keras predict_on_batch", "fp32", lambda: KerasPredictOnBatch(generator)),
+        Entrant("onnxruntime fp32, unmodified export", "fp32", lambda: OnnxRuntime(generator, export)),
     ]
+    for precision in precisions:
+        name = OPENVINO_BF16 if precision == "bf16" else f"OpenVINO {precision}, unmodified export"
+        entrants.append(Entrant(name, precision, partial(OpenVino, generator, export, precision=precision)))
+    for precision in precisions:
+        entrants.append(Entrant(f"srgan-trt {precision}", precision, partial(Ours, plan, precision=precision)))
+    return entrants

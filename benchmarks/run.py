@@ -3,19 +3,22 @@
     python benchmarks/run.py [--only paper|seed] [--size WIDTHxHEIGHT] [--rounds N] [--budget SECONDS] [--json FILE]
 
 Whole calls are timed, uint8 picture in to uint8 picture out, in one process, one after the other, in interleaved
-rounds after a warm-up. Prints Markdown and writes JSON with the machine's facts. Exit status 1 if a rival's picture
-is not that of Keras: fp32 at most 1 level apart (or 60 dB), bf16 at least 45 dB. Close other programs; all of it takes
-a quarter of an hour on two cores, most of it Keras's.
+rounds after a warm-up; large pictures in pairs with ours, since all rivals together would not fit into memory. Prints
+Markdown and writes JSON with the machine's facts. Exit status 1 if a rival's picture is not that of Keras: fp32 at most
+1 level apart (or 60 dB), bf16 at least 45 dB. Close other programs; all of it takes a quarter of an hour on two cores,
+most of it Keras's.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import resource
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ import numpy as np
 import start_up
 from generators import GENERATORS, Generator
 from PIL import Image, ImageOps
-from rivals import KERAS, OPENVINO_BF16, Ours, all_rivals, has_bf16
+from rivals import KERAS, OPENVINO_BF16, Ours, Rival, all_entrants, has_bf16
 from timing import interleaved, shown, summary, timed
 
 from srgan_trt import build, load_plan
@@ -36,46 +39,68 @@ _ROOT = Path(__file__).resolve().parents[1]
 _PHOTO = _ROOT / "examples" / "coffee.jpg"
 _SIZES = ((64, 64), (480, 320))
 _WARM_SECONDS = 1.0
+_TOGETHER = 128 * 128
+"""Input pixels up to which all rivals are held open together."""
 
 
 def measure(generator: Generator, plan_file: Path, image: Any, *, rounds: int, budget: float) -> dict[str, Any]:
-    """All rivals on one picture."""
+    """All rivals on one picture.
+
+    Small pictures: all in the same rounds. Large ones, where a rival holds gigabytes: each in rounds with ours alone,
+    and compared with the others through ours.
+    """
     height, width, _ = image.shape
-    rivals = all_rivals(generator, plan_file, height=height, width=width)
-    found: list[dict[str, Any]] = []
+    *others, ours = all_entrants(generator, plan_file, height=height, width=width)
+    groups = [[*others, ours]] if height * width <= _TOGETHER else [[other, ours] for other in others]
+    found: dict[str, dict[str, Any]] = {}
+    seconds: dict[str, list[float]] = {entrant.name: [] for entrant in (*others, ours)}
+    relative: dict[str, float] = {ours.name: 1.0}
     reference = None
-    for rival in rivals:
-        print(f"  warming up {rival.name} ...", end="", file=sys.stderr, flush=True)
-        first, picture = timed(lambda: rival(image))  # noqa: B023
-        print(f" {first:.2f} s", file=sys.stderr, flush=True)
-        spent = 0.0
-        while spent < min(first, _WARM_SECONDS):
-            spent += timed(lambda: rival(image))[0]  # noqa: B023
-        reference = picture if reference is None else reference
-        facts = {"name": rival.name, "precision": rival.precision, "first_ms": round(first * 1e3, 1)}
-        found.append(facts | agreement(picture, reference, rival.precision))
-    times = interleaved([lambda rival=rival: rival(image) for rival in rivals], rounds=rounds, budget=budget)
-    for entry, seconds in zip(found, times, strict=True):
-        entry |= summary(seconds)
-    for rival in rivals:
-        if isinstance(rival, Ours):
-            rival.close()
-    medians = {entry["name"]: entry["median_ms"] for entry in found}
-    for entry in found:
-        entry["times_keras_predict"] = round(medians[KERAS] / entry["median_ms"], 2)
-        if OPENVINO_BF16 in medians:
-            entry["times_openvino_bf16"] = round(medians[OPENVINO_BF16] / entry["median_ms"], 2)
+    for group in groups:
+        rivals = [entrant.open() for entrant in group]
+        for entrant, rival in zip(group, rivals, strict=True):
+            first, picture = warm_up(entrant.name, rival, image)
+            reference = picture if reference is None else reference
+            facts = {"name": entrant.name, "precision": entrant.precision, "first_ms": round(first * 1e3, 1)}
+            found.setdefault(entrant.name, facts | agreement(picture, reference, entrant.precision))
+        times = interleaved([partial(rival, image) for rival in rivals], rounds=rounds, budget=budget / len(groups))
+        anchor = float(np.median(times[-1]))
+        for entrant, spent in zip(group, times, strict=True):
+            seconds[entrant.name] += spent
+            if entrant is not ours:
+                relative[entrant.name] = float(np.median(spent)) / anchor
+        for rival in rivals:
+            if isinstance(rival, Ours):
+                rival.close()
+        del rivals, rival
+        gc.collect()
+    for name, entry in found.items():
+        entry |= summary(seconds[name])
+        entry["times_keras_predict"] = round(relative[KERAS] / relative[name], 2)
+        if OPENVINO_BF16 in relative:
+            entry["times_openvino_bf16"] = round(relative[OPENVINO_BF16] / relative[name], 2)
     return {
         "network": generator.name,
         "width": width,
         "height": height,
-        "rounds": len(times[0]),
-        "rivals": found,
+        "rounds": len(seconds[KERAS]),
+        "rivals": [found[entrant.name] for entrant in (*others, ours)],
         "kernels": kernel_share.measure(
             load_plan(plan_file), image, precision="bf16" if has_bf16() else "fp32", rounds=rounds, budget=budget / 10
         ),
         "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
     }
+
+
+def warm_up(name: str, rival: Rival, image: Any) -> tuple[float, Any]:
+    """Seconds of the first call, and its picture; calls again for up to a second."""
+    print(f"  warming up {name} ...", end="", file=sys.stderr, flush=True)
+    first, picture = timed(partial(rival, image))
+    print(f" {first:.2f} s", file=sys.stderr, flush=True)
+    spent = 0.0
+    while spent < min(first, _WARM_SECONDS):
+        spent += timed(partial(rival, image))[0]
+    return first, picture
 
 
 def agreement(picture: Any, reference: Any, precision: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from srgan_trt.compiler.free_size import free_size
 from srgan_trt.compiler.subpixel import rewrite_subpixel
 from srgan_trt.compiler.tail import detach_shuffle, sink_shuffles
 from srgan_trt.models.generator import seed_generator
-from srgan_trt.models.source import open_network
+from srgan_trt.models.opening import open_network
 
 FORMS = ("unmodified", "phases", "dense", "transposed", "chosen")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from ._version import __version__
-from .console import PROGRAM, Console
+from .commands.console import PROGRAM, Console
 from .errors import SrganTrtError
 
 FORMATS = ("png", "jpg", "webp", "tiff")
@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _build(args: argparse.Namespace, console: Console) -> int:
+    from .commands.describe import describe_build
     from .compiler.build import build
-    from .describe import describe_build
     from .models.packaged import find_model
 
     begin = time.perf_counter()
@@ -77,8 +77,8 @@ def _upscale(args: argparse.Namespace, console: Console) -> int:
     if args.output == "-" and (sys.stdout is None or sys.stdout.isatty()):
         console.error("standard output is a terminal or closed: pipe it on, or name a file with -o")
         return 2
-    from .batch import upscale_files
-    from .conveyor import AT_ONCE
+    from .commands.batch import upscale_files
+    from .commands.conveyor import AT_ONCE
     from .imaging.decode import MAX_PIXELS
 
     settings = ("input_range", "output_range", "custom_objects", "trust_model", "arch")
@@ -102,7 +102,7 @@ def _upscale(args: argparse.Namespace, console: Console) -> int:
 
 
 def _info(args: argparse.Namespace, console: Console) -> int:
-    from .describe import describe_file
+    from .commands.describe import describe_file
     from .models.packaged import find_model
 
     console.result(describe_file(find_model(args.file)))
@@ -110,7 +110,7 @@ def _info(args: argparse.Namespace, console: Console) -> int:
 
 
 def _doctor(args: argparse.Namespace, console: Console) -> int:
-    from .doctor import findings
+    from .commands.doctor import findings
 
     works = True
     for finding in findings():

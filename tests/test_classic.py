@@ -13,7 +13,7 @@ from PIL import Image
 import srgan_trt
 from srgan_trt.errors import MissingPackageError, PictureError
 
-from .commands import save_noise
+from .command_line import save_noise
 from .handmade import nearest_model, noise
 
 

@@ -15,7 +15,7 @@ from srgan_trt.cli import FORMATS
 from srgan_trt.compiler.plan import load_plan
 from srgan_trt.imaging import encode
 
-from .commands import Command
+from .command_line import Command
 from .handmade import nearest_model, small_plan
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.imaging import download
 
-from .commands import Command, files, load, save_noise
+from .command_line import Command, files, load, save_noise
 from .handmade import differences, expected, nearest_model, noise, small_model, small_plan, small_spec
 
 

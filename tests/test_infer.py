@@ -10,7 +10,7 @@ import pytest
 
 from srgan_trt.infer import main
 
-from .commands import load, save_noise
+from .command_line import load, save_noise
 from .handmade import small_plan
 
 

@@ -58,8 +58,8 @@ def receptive_field(model: ir.Model) -> Field:
             below = [_union(a, b) for a, b in zip(below, needs[value], strict=True)]
         radius = max(radii[value] for value in outputs)
         for source in node.inputs:
-            if source is None or graph.constant(source) is not None:
-                continue
+            if source is None or source not in scales:
+                continue  # a constant, or computed from constants alone
             above = [_source(node, axis, below[axis]) for axis in (0, 1)]
             known = needs.get(source, above)
             needs[source] = [_union(a, b) for a, b in zip(known, above, strict=True)]
@@ -107,7 +107,12 @@ def _growth(node: ir.Node) -> Fraction:
             return Fraction(1, node.attributes["blocksize"].as_int())
         case "Resize":
             scales = graph.constant(node.inputs[2]) if len(node.inputs) > 2 else None
-            return Fraction(1) if scales is None else Fraction(float(scales[2])).limit_denominator(64)
+            if scales is not None and scales.size == 4:
+                return Fraction(float(scales[2])).limit_denominator(64)
+            before, after = (graph.dims(value) for value in (node.inputs[0], node.outputs[0]))
+            if before and after and len(before) == 4 and before[2] and after[2]:
+                return Fraction(after[2], before[2])
+            return Fraction(1)
         case "Conv" | "MaxPool" | "AveragePool":
             return Fraction(1, node.attributes.get_ints("strides", (1, 1))[0])
         case "ConvTranspose":

@@ -20,7 +20,7 @@ from .free_size import free_size
 from .halo import measure_halo
 from .oracle import Floats, Oracle
 from .plan import Plan, check_target, is_plan, save_plan
-from .precision import PRECISIONS, to_fp16
+from .precision import PRECISIONS, to_fp16, to_fp32
 from .subpixel import rewrite_subpixel
 from .tail import detach_shuffle, sink_shuffles
 from .value_range import RangeFinding, find_ranges
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _EXPORT_SHAPE = (48, 64)
 _SECOND_SHAPE = (37, 53)
 _FIXED_TILE = (128, 128)
+_HALF_TOLERANCE = 5e-3
+"""How far a file that computes in float16 may be from the same network in float32, as a fraction of the range."""
 
 
 def build(
@@ -64,7 +66,7 @@ def build(
         MissingPackageError: TensorFlow is needed to read it and not installed.
         PlanError: the plan cannot be written.
     """
-    from ..models.source import open_network
+    from ..models.opening import open_network
 
     source_path = Path(path)
     precision = precision or "fp32"
@@ -94,7 +96,7 @@ def compile_network(
     output_range: Range | None = None,
 ) -> Plan:
     """``build`` for a network that is already open."""
-    model, ends, shape, notes = _bare_network(source)
+    model, ends, shape, notes, halves = _bare_network(source)
     for end, named in (("input", input_range), ("output", output_range)):
         if named is not None and end in source.left_out:
             notes.append(
@@ -120,7 +122,7 @@ def compile_network(
     bare_out = ends.bare_output_range(finding.output_range)
     macs_before = macs_per_pixel(model)
     against_source = _difference_from_source(source, exact, ends, finding, shape, field)
-    if against_source > verify.TOLERANCE:
+    if against_source > (_HALF_TOLERANCE if halves else verify.TOLERANCE):
         raise ModelError(
             f"{source.name}: the converted network differs from the original by {against_source:.1e} of its range; "
             "please report this file's architecture"
@@ -173,30 +175,34 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Ends, tuple[int, int] | None, list[str]]:
-    """The canonical graph without its ends, free in size where possible; its fixed shape if not; and notes."""
+def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Ends, tuple[int, int] | None, list[str], bool]:
+    """The canonical graph without its ends, free in size where possible; its fixed shape if not; notes; and whether the
+    file itself computes in float16."""
     notes = list(source.notes)
-    model, ends = _canonical(source, source.fixed_shape or _EXPORT_SHAPE)
+    model, ends, halves = _canonical(source, source.fixed_shape or _EXPORT_SHAPE)
+    if halves:
+        notes.append("the file computes in float16; the plan keeps the same weights and computes more exactly")
     ties = free_size(model)
     if not ties:
         if source.fixed_shape:
             height, width = source.fixed_shape
             notes.append(f"the file insists on {width}x{height} pictures; the plan takes any size")
-        return model, ends, None, notes
+        return model, ends, None, notes, halves
     shape = source.fixed_shape or _FIXED_TILE
     if not source.fixed_shape:
-        model, ends = _canonical(source, shape)
+        model, ends, _ = _canonical(source, shape)
     notes.append(f"runs in fixed tiles of {shape[1]}x{shape[0]}: {ties[0]} ties the network to its size")
-    return model, ends, shape, notes
+    return model, ends, shape, notes, halves
 
 
-def _canonical(source: SourceNetwork, shape: tuple[int, int]) -> tuple[ir.Model, Ends]:
+def _canonical(source: SourceNetwork, shape: tuple[int, int]) -> tuple[ir.Model, Ends, bool]:
     model = graph.from_proto(source.export(*shape))
     model.graph.inputs[0].name, model.graph.outputs[0].name = graph.INPUT, graph.OUTPUT
+    halves = to_fp32(model)
     canonicalise(model)
     ends = take_off_ends(model)
     graph.infer_shapes(model)
-    return model, ends
+    return model, ends, halves
 
 
 def _whole_scale(scale: Fraction, name: str) -> int:

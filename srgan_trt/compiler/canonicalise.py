@@ -9,6 +9,7 @@ from onnxscript.rewriter import rules
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from . import graph
+from .cubic import lower_cubic
 from .movement import name_movements
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def canonicalise(model: ir.Model) -> int:
     done += graph.apply(model, graph.rule(LeakyFromMax()), commute=True)
     done += name_movements(model)
     done += graph.apply(model, graph.rule(NearestSpelling()), graph.rule(ColumnRowColumn()))
+    done += lower_cubic(model)
     return done
 
 
@@ -168,30 +170,15 @@ class NearestSpelling(RewriteRuleClassBase):
             node.attributes.get_string("mode", "nearest") == "nearest"
             and modes in self._SAME
             and not (done and len(node.inputs) == 3)
-            and enlargement(node) is not None
+            and graph.enlargement(node) is not None
         )
 
     def rewrite(self, op: Any, x: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
         node = y.producer()
         assert node is not None
-        factor = enlargement(node)
+        factor = graph.enlargement(node)
         assert factor is not None
         return nearest(op, x, factor)
-
-
-def enlargement(node: ir.Node) -> int | None:
-    """r of a Resize that enlarges (N, C, H, W) by the same whole r along both sides, else None."""
-    before, after = (graph.dims(value) for value in (node.inputs[0], node.outputs[0]))
-    scales = graph.constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    if scales is not None and scales.size == 4:
-        _, channel, vertical, horizontal = (float(s) for s in scales)
-        ratios = [channel, vertical, horizontal]
-    elif before and after and len(before) == len(after) == 4 and None not in before[1:] + after[1:]:
-        ratios = [a / b for a, b in zip(after[1:], before[1:], strict=True)]  # type: ignore[operator]
-    else:
-        return None
-    whole = round(ratios[1])
-    return whole if ratios == [1.0, whole, whole] and whole >= 1 else None
 
 
 class ColumnRowColumn(RewriteRuleClassBase):

@@ -117,6 +117,21 @@ def convolution(node: ir.Node) -> Convolution | None:
     )
 
 
+def enlargement(node: ir.Node) -> int | None:
+    """r of a Resize that enlarges (N, C, H, W) by the same whole r along both sides, else None."""
+    before, after = (dims(value) for value in (node.inputs[0], node.outputs[0]))
+    scales = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scales is not None and scales.size == 4:
+        _, channel, vertical, horizontal = (float(s) for s in scales)
+        ratios = [channel, vertical, horizontal]
+    elif before and after and len(before) == len(after) == 4 and None not in before[1:] + after[1:]:
+        ratios = [a / b for a, b in zip(after[1:], before[1:], strict=True)]  # type: ignore[operator]
+    else:
+        return None
+    whole = round(ratios[1])
+    return whole if ratios == [1.0, whole, whole] and whole >= 1 else None
+
+
 def emit_conv(op: Any, x: ir.Value, weight: NDArray[Any], bias: NDArray[Any] | None, pads: tuple[int, ...]) -> ir.Value:
     """A stride-1 convolution with constant weights, inside a rewrite."""
     import onnx_ir as ir

@@ -16,6 +16,38 @@ PRECISIONS = ("fp32", "fp16")
 _LARGEST = float(np.finfo(np.float16).max)
 
 
+def to_fp32(model: ir.Model) -> bool:
+    """Weights and activations of other float types (a mixed-precision model, a half-precision export) become float32.
+
+    Returns whether there were any. Input and output are float32 already.
+    """
+    import onnx_ir as ir
+
+    single = ir.DataType.FLOAT
+    others = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
+    graph.tidy(model)
+    found = False
+    for value in list(model.graph.initializers.values()):
+        array = graph.constant(value)
+        if array is not None and value.dtype in others:
+            value.const_value = ir.tensor(array.astype(np.float32), name=value.name)
+            value.dtype, found = single, True
+    for node in list(model.graph):
+        for value in node.outputs:
+            if value.dtype in others:
+                value.dtype = single
+        if node.op_type == "Cast" and node.attributes["to"].as_int() in {int(kind) for kind in others | {single}}:
+            source = node.inputs[0]
+            assert source is not None
+            if source.dtype != single:
+                node.attributes["to"] = ir.AttrInt64("to", int(single))
+                continue
+            found = found or node.attributes["to"].as_int() != int(single)
+            node.outputs[0].replace_all_uses_with(source, replace_graph_outputs=True)
+            model.graph.remove(node, safe=True)
+    return found
+
+
 def to_fp16(model: ir.Model) -> None:
     """Weights and activations become float16; input and output stay float32, with a cast at each end.
 

@@ -13,7 +13,6 @@ import numpy as np
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from . import graph, phases
-from .canonicalise import enlargement
 from .tail import would_sink
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class NearestThenConv(RewriteRuleClassBase):
         assert resize is not None
         assert conv is not None
         facts = graph.convolution(conv)
-        factor = enlargement(resize)
+        factor = graph.enlargement(resize)
         modes = [
             resize.attributes.get_string(name, "")
             for name in ("mode", "coordinate_transformation_mode", "nearest_mode")
@@ -68,7 +67,7 @@ class NearestThenConv(RewriteRuleClassBase):
         resize, conv = enlarged.producer(), y.producer()
         assert resize is not None
         assert conv is not None
-        facts, factor = graph.convolution(conv), enlargement(resize)
+        facts, factor = graph.convolution(conv), graph.enlargement(resize)
         assert facts is not None
         assert factor is not None
         kernel, pads = phases.after_nearest(facts.weight, factor, facts.pads)

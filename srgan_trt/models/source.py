@@ -52,60 +52,6 @@ class SourceNetwork(Protocol):
         """float32 NHWC in, NHWC out, computed by the framework that wrote the file; None where there is none."""
 
 
-def open_network(
-    path: Path, *, custom_objects: Path | None = None, trust_model: bool = False, arch: str | None = None
-) -> SourceNetwork:
-    """Opens a generator: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, or ``.onnx``.
-
-    What the file is shows in its first bytes, not in its name.
-
-    Args:
-        path: The file, or the folder of a SavedModel.
-        custom_objects: A Python file whose top-level classes and functions the model may use; it is run.
-        trust_model: Run Python bytecode and unlisted TensorFlow functions that the model file carries.
-        arch: "paper" or "seed": the architecture of a file that holds weights only.
-
-    Raises:
-        ModelError: the file is no model, no super-resolver, or cannot be proven safe to open.
-        MissingPackageError: TensorFlow or Keras is needed and not installed.
-    """
-    if not path.exists():
-        raise ModelError(f"{path} does not exist")
-    if path.is_dir():
-        if not (path / "saved_model.pb").is_file():
-            raise ModelError(f"{path} is a folder without a saved_model.pb: not a SavedModel; name a model file")
-        from .saved_model import open_saved_model
-
-        return open_saved_model(path, trust_model=trust_model)
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    if not head:
-        raise ModelError(f"{path} is empty (0 bytes): download or save the model again")
-    if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
-        from .keras_file import read_keras_file
-
-        file_ = read_keras_file(path)
-        if file_.config is None:
-            from .weights_only import open_weights
-
-            return open_weights(path, arch=arch)
-        if arch is not None:
-            raise ModelError(f"{path} holds its own architecture: leave --arch out")
-        from .keras_source import open_keras
-
-        return open_keras(file_, custom_objects=custom_objects, trust_model=trust_model)
-    if path.suffix.lower() in {".h5", ".hdf5", ".keras"}:
-        raise ModelError(f"{path} is not a Keras file: it is neither HDF5 nor a .keras archive inside")
-    if path.name == "saved_model.pb":
-        raise ModelError(f"{path} is one part of a SavedModel: name its folder, {path.parent}")
-    from .onnx_source import open_onnx
-
-    return open_onnx(path)
-
-
 def hash_files(paths: list[Path], root: Path | None = None) -> str:
     """sha256 over the bytes of ``paths`` in order; with ``root``, over their names relative to it as well."""
     digest = hashlib.sha256()

@@ -14,8 +14,8 @@ import pytest
 
 from srgan_trt.errors import MissingPackageError, ModelError
 from srgan_trt.models.generator import paper_generator, seed_generator
+from srgan_trt.models.opening import open_network
 from srgan_trt.models.packaged import packaged
-from srgan_trt.models.source import open_network
 from srgan_trt.models.tensorflow_export import export_function
 
 from .conftest import noise, randomise, run_onnx
@@ -51,7 +51,7 @@ def test_the_packaged_generators_need_no_tensorflow(weights: Path, tmp_path: Pat
 import sys, pathlib
 for name in ("tensorflow", "keras", "tf_keras", "tf2onnx"):
     sys.modules[name] = None
-from srgan_trt.models.source import open_network
+from srgan_trt.models.opening import open_network
 network = open_network(pathlib.Path({str(weights)!r}))
 pathlib.Path("net.onnx").write_bytes(network.export(8, 9).SerializeToString())
 """

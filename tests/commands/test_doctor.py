@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from srgan_trt import doctor
 from srgan_trt.cli import main
-from srgan_trt.doctor import Finding, findings
+from srgan_trt.commands import doctor
+from srgan_trt.commands.doctor import Finding, findings
 
 
 def found() -> dict[str, Finding]:

@@ -9,16 +9,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .compiler.plan import is_plan, load_plan
-from .errors import DeviceError, ModelError
-from .spec import NetworkSpec
+from ..compiler.plan import is_plan, load_plan
+from ..errors import DeviceError, ModelError
+from ..spec import NetworkSpec
 
 if TYPE_CHECKING:
     import onnx
 
-    from .compiler.analysis import Layer
-    from .compiler.plan import Plan
-    from .models.keras_file import KerasFile
+    from ..compiler.analysis import Layer
+    from ..compiler.plan import Plan
+    from ..models.keras_file import KerasFile
 
 Rows = Iterator[tuple[str, str]]
 
@@ -52,9 +52,9 @@ def describe_file(path: Path) -> str:
 def _describe_plan(plan: Plan) -> str:
     import onnx
 
-    from .compiler import graph
-    from .compiler.analysis import layers
-    from .runtime.devices import cpu_facts
+    from ..compiler import graph
+    from ..compiler.analysis import layers
+    from ..runtime.devices import cpu_facts
 
     try:
         facts = cpu_facts()
@@ -166,8 +166,8 @@ def _layer_table(found: Sequence[Layer]) -> str:
 
 def _foreign(path: Path) -> Rows:
     """A model file that is no plan; opened as data only, so that neither TensorFlow nor its code is needed."""
-    from .models.keras_file import read_keras_file
-    from .models.source import HDF5_SIGNATURE, ZIP_SIGNATURE
+    from ..models.keras_file import read_keras_file
+    from ..models.source import HDF5_SIGNATURE, ZIP_SIGNATURE
 
     try:
         with path.open("rb") as file:

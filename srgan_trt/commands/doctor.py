@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._version import __version__
-from .cache import cache_folder
-from .errors import SrganTrtError
+from .._version import __version__
+from ..cache import cache_folder
+from ..errors import SrganTrtError
 
 _EXTRAS = {
     "keras": "to build plans of Keras files",
@@ -87,7 +87,7 @@ def _version(package: str) -> str | None:
 
 def _kernels() -> Finding:
     try:
-        from . import _pixels
+        from .. import _pixels
     except ImportError as error:
         mend = "install a C++ compiler (apt-get install g++), then pip install --force-reinstall srgan-trt"
         return Finding("C extension", False, f"cannot be loaded ({error}): {mend}")
@@ -95,7 +95,7 @@ def _kernels() -> Finding:
 
 
 def _cpu() -> Finding:
-    from .runtime.devices import cpu_facts
+    from ..runtime.devices import cpu_facts
 
     try:
         facts = cpu_facts()
@@ -111,7 +111,7 @@ def _cpu() -> Finding:
 
 
 def _gpu() -> Finding:
-    from .runtime.devices import nvidia_gpus
+    from ..runtime.devices import nvidia_gpus
 
     names = nvidia_gpus()
     if names is None:
@@ -139,7 +139,7 @@ def _test_picture() -> Finding:
     try:
         import numpy as np
 
-        from .upscaler import Upscaler
+        from ..upscaler import Upscaler
 
         image = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
         with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
@@ -158,8 +158,8 @@ def _repeating_plan(path: Path) -> None:
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
-    from .compiler.plan import save_plan
-    from .spec import NetworkSpec
+    from ..compiler.plan import save_plan
+    from ..spec import NetworkSpec
 
     weights = np.tile(np.eye(3, dtype=np.float32), (4, 1)).reshape(12, 3, 1, 1)
     network = helper.make_graph(

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srgan_trt import conveyor
-from srgan_trt.conveyor import run_jobs
+from srgan_trt.commands import conveyor
+from srgan_trt.commands.conveyor import run_jobs
 from srgan_trt.imaging.sources import Job, expand, plan_outputs
 from srgan_trt.upscaler import Upscaler
 
-from .commands import files, load, save_noise
-from .handmade import expected, small_plan
+from ..command_line import files, load, save_noise
+from ..handmade import expected, small_plan
 
 
 @pytest.fixture(scope="module")

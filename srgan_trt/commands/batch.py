@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ModelError
+from ..imaging.decode import MAX_PIXELS
+from ..imaging.sources import Job, expand, plan_outputs
+from ..upscaler import DEFAULT_MODEL, Upscaler, open_plan
 from .conveyor import AT_ONCE, Outcome, run_jobs
-from .errors import ModelError
-from .imaging.decode import MAX_PIXELS
-from .imaging.sources import Job, expand, plan_outputs
-from .upscaler import DEFAULT_MODEL, Upscaler, open_plan
 
 if TYPE_CHECKING:
-    from .compiler.plan import Plan
+    from ..compiler.plan import Plan
     from .console import Console
 
 
@@ -112,9 +112,9 @@ def _opened(model: str | None, settings: dict[str, Any]) -> Plan:
     """The plan of `model`; with settings, of a generator file built by them (or found in the cache)."""
     if not settings:
         return open_plan(model)
-    from .cache import cached_plan
-    from .compiler.plan import is_plan
-    from .models.packaged import find_model
+    from ..cache import cached_plan
+    from ..compiler.plan import is_plan
+    from ..models.packaged import find_model
 
     path = find_model(DEFAULT_MODEL if model is None else model)
     if path.is_file() and is_plan(path):

@@ -33,7 +33,7 @@ class Console:
         self._lock = threading.RLock()
         self._bar: tqdm[None] | None = None
         self._begin: float | None = None
-        self._logger = logging.getLogger(__package__)
+        self._logger = logging.getLogger("srgan_trt")
         self._handler = _Handler(self)
         self._level = self._logger.level
 

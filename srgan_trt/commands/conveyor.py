@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from .errors import PictureError, SrganTrtError
-from .imaging.decode import MAX_PIXELS, decode
-from .imaging.encode import encode, encode_to
-from .imaging.picture import Picture
-from .imaging.sources import Job
+from ..errors import PictureError, SrganTrtError
+from ..imaging.decode import MAX_PIXELS, decode
+from ..imaging.encode import encode, encode_to
+from ..imaging.picture import Picture
+from ..imaging.sources import Job
 
 if TYPE_CHECKING:
-    from .upscaler import Upscaler
+    from ..upscaler import Upscaler
 
 AT_ONCE = 3
 """Pictures in the works unless told otherwise: one is read, one enlarged, one written."""
