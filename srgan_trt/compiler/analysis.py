@@ -41,7 +41,10 @@ Interval = tuple[int, int]
 def receptive_field(model: ir.Model) -> Field:
     """Walks back from the output pixels that one input pixel becomes, in whole pixels, to the input."""
     scales = _scales(model)
+    before, after = graph.dims(model.graph.inputs[0]), graph.dims(model.graph.outputs[0])
     scale = scales[model.graph.outputs[0]]
+    if before and after and before[2] and after[2]:
+        scale = Fraction(after[2], before[2])  # a static graph says it, whatever its nodes are
     multiple = math.lcm(*(value.denominator for value in scales.values()))
     whole = max(1, int(scale)) * multiple
     # rows and columns alike; the block is as many output pixels as `multiple` input pixels become

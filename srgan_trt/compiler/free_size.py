@@ -23,7 +23,7 @@ _FREE = frozenset(
     "Erf Exp Log Sqrt Pow Abs Neg Reciprocal Floor Ceil Round Clip Min Max Sum Mean Add Sub Mul Div Where Cast "
     "Identity Dropout MaxPool AveragePool GlobalAveragePool GlobalMaxPool ReduceMean ReduceSum ReduceMax ReduceMin "
     "Concat Split Pad Transpose Squeeze Unsqueeze Softmax Resize MatMul Gemm Reshape Greater Less Equal Not And Or "
-    "Swish".split()
+    "Swish Slice".split()
 )
 _SIDES = ("height", "width")
 
@@ -84,6 +84,10 @@ def _tie(node: ir.Node) -> str | None:
         before, after = graph.dims(node.inputs[0]), graph.dims(node.outputs[0])
         if before is None or after is None or _spatial(before) or _spatial(after):
             return f"a Reshape to fixed sides ({node.name})"
+    if kind == "Slice":
+        axes = graph.constant(node.inputs[3]) if len(node.inputs) > 3 else None
+        if axes is None or any(axis not in (0, 1) for axis in axes.reshape(-1)):
+            return f"a Slice of the picture ({node.name})"
     if kind == "Concat" and any(graph.constant(value) is not None for value in node.inputs):
         return f"a Concat with a constant ({node.name})"
     return None

@@ -65,3 +65,13 @@ def test_squeeze_and_excitation_is_free() -> None:
     assert free_size(model) == []
     assert run(model, picture(1, 3, 20, 7)).shape == (1, 3, 20, 7)
     assert "GlobalAveragePool" in kinds(model)
+
+
+@pytest.mark.parametrize(("axis", "free"), [(1, True), (2, False)])
+def test_channels_may_be_cut_out_but_not_rows(axis: int, free: bool) -> None:
+    net = Network()
+    cut = net.node(
+        "Slice", net.conv("input", 3, 8), *(net.constant(np.array([value], np.int64)) for value in (0, 3, axis))
+    )
+    model = net.model(net.conv(cut, 3 if axis == 1 else 8, 3), (1, 3, 9, 11))
+    assert (free_size(model) == []) == free
