@@ -8,10 +8,10 @@ import pytest
 from onnx import TensorProto
 
 from srgan_trt.compiler import graph
-from srgan_trt.compiler.precision import to_fp16
+from srgan_trt.compiler.precision import to_fp16, to_fp32
 from srgan_trt.errors import ModelError
 
-from .graphs import Network, picture, run
+from .graphs import Network, kinds, picture, run
 
 
 def test_weights_are_half_and_ends_are_float() -> None:
@@ -23,8 +23,8 @@ def test_weights_are_half_and_ends_are_float() -> None:
     to_fp16(model)
     proto = graph.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
-    kinds = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
-    assert sorted(kinds.values()) == [TensorProto.FLOAT] + [TensorProto.FLOAT16] * 4  # scales of Resize stay
+    types = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    assert sorted(types.values()) == [TensorProto.FLOAT] + [TensorProto.FLOAT16] * 4  # scales of Resize stay
     ends = [value.type.tensor_type.elem_type for value in (proto.graph.input[0], proto.graph.output[0])]
     assert ends == [TensorProto.FLOAT, TensorProto.FLOAT]
     np.testing.assert_allclose(run(model, x), expected, atol=5e-3)
@@ -37,3 +37,25 @@ def test_a_weight_beyond_float16_is_refused() -> None:
     model = net.model(net.node("Mul", net.conv("input", 3, 3), big), (1, 3, 9, 11))
     with pytest.raises(ModelError, match="--precision fp32"):
         to_fp16(model)
+
+
+def test_a_file_that_computes_in_half_precision_computes_in_float() -> None:
+    net = Network()
+    weight = net.random.normal(0, 0.2, (3, 3, 3, 3)).astype(np.float16)
+    half = net.node("Cast", "input", to=TensorProto.FLOAT16)
+    y = net.node("Conv", half, net.constant(weight), pads=[1, 1, 1, 1])
+    model = net.model(net.node("Tanh", net.node("Cast", y, to=TensorProto.FLOAT)), (1, 3, 9, 11))
+    x = picture(1, 3, 9, 11)
+    rounded = run(model, x)
+    assert to_fp32(model)
+    assert kinds(model) == ["Conv", "Tanh"]
+    proto = graph.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    assert [tensor.data_type for tensor in proto.graph.initializer] == [TensorProto.FLOAT]
+    np.testing.assert_allclose(run(model, x), rounded, atol=5e-3)
+
+
+def test_a_float_file_stays_as_it_is() -> None:
+    net = Network()
+    model = net.model(net.conv("input", 3, 3), (1, 3, 9, 11))
+    assert not to_fp32(model)
