@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -152,17 +152,22 @@ def all_entrants(generator: Generator, plan_file: Path, *, height: int, width: i
     """Keras first (its picture is the reference), ours last; bf16 only where the CPU has it."""
     from srgan_trt.models.opening import open_network
 
-    export = open_network(generator.file).export(height, width)
+    @cache
+    def export() -> onnx.ModelProto:
+        return open_network(generator.file).export(height, width)
+
     plan = load_plan(plan_file)
     precisions = ("fp32", "bf16") if has_bf16() else ("fp32",)
     entrants = [
         Entrant(KERAS, "fp32", lambda: KerasPredict(generator)),
         Entrant("Keras predict_on_batch", "fp32", lambda: KerasPredictOnBatch(generator)),
-        Entrant("onnxruntime fp32, unmodified export", "fp32", lambda: OnnxRuntime(generator, export)),
+        Entrant("onnxruntime fp32, unmodified export", "fp32", lambda: OnnxRuntime(generator, export())),
     ]
     for precision in precisions:
         name = OPENVINO_BF16 if precision == "bf16" else f"OpenVINO {precision}, unmodified export"
-        entrants.append(Entrant(name, precision, partial(OpenVino, generator, export, precision=precision)))
+        entrants.append(
+            Entrant(name, precision, lambda precision=precision: OpenVino(generator, export(), precision=precision))
+        )
     for precision in precisions:
         entrants.append(Entrant(f"srgan-trt {precision}", precision, partial(Ours, plan, precision=precision)))
     return entrants

@@ -12,13 +12,10 @@ most of it Keras's.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
-import resource
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,51 +26,47 @@ import machine
 import numpy as np
 import start_up
 from generators import GENERATORS, Generator
+from groups import measure_group
 from PIL import Image, ImageOps
-from rivals import KERAS, OPENVINO_BF16, Ours, Rival, all_entrants, has_bf16
-from timing import interleaved, shown, summary, timed
+from rivals import KERAS, OPENVINO_BF16, all_entrants, has_bf16
+from timing import shown, summary
 
 from srgan_trt import build, load_plan
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PHOTO = _ROOT / "examples" / "coffee.jpg"
 _SIZES = ((64, 64), (480, 320))
-_WARM_SECONDS = 1.0
 _TOGETHER = 128 * 128
 """Input pixels up to which all rivals are held open together."""
 
 
-def measure(generator: Generator, plan_file: Path, image: Any, *, rounds: int, budget: float) -> dict[str, Any]:
+def measure(
+    generator: Generator, folder: Path, plan_file: Path, image: Any, *, rounds: int, budget: float
+) -> dict[str, Any]:
     """All rivals on one picture.
 
     Small pictures: all in the same rounds. Large ones, where a rival holds gigabytes: each in rounds with ours alone,
     and compared with the others through ours.
     """
     height, width, _ = image.shape
-    *others, ours = all_entrants(generator, plan_file, height=height, width=width)
+    *others, ours = [entrant.name for entrant in all_entrants(generator, plan_file, height=height, width=width)]
     groups = [[*others, ours]] if height * width <= _TOGETHER else [[other, ours] for other in others]
     found: dict[str, dict[str, Any]] = {}
-    seconds: dict[str, list[float]] = {entrant.name: [] for entrant in (*others, ours)}
-    relative: dict[str, float] = {ours.name: 1.0}
-    reference = None
-    for group in groups:
-        rivals = [entrant.open() for entrant in group]
-        for entrant, rival in zip(group, rivals, strict=True):
-            first, picture = warm_up(entrant.name, rival, image)
-            reference = picture if reference is None else reference
-            facts = {"name": entrant.name, "precision": entrant.precision, "first_ms": round(first * 1e3, 1)}
-            found.setdefault(entrant.name, facts | agreement(picture, reference, entrant.precision))
-        times = interleaved([partial(rival, image) for rival in rivals], rounds=rounds, budget=budget / len(groups))
-        anchor = float(np.median(times[-1]))
-        for entrant, spent in zip(group, times, strict=True):
-            seconds[entrant.name] += spent
-            if entrant is not ours:
-                relative[entrant.name] = float(np.median(spent)) / anchor
-        for rival in rivals:
-            if isinstance(rival, Ours):
-                rival.close()
-        del rivals, rival
-        gc.collect()
+    seconds: dict[str, list[float]] = {name: [] for name in (*others, ours)}
+    relative: dict[str, float] = {ours: 1.0}
+    reference, peak = None, 0
+    for names in groups:
+        group = measure_group(
+            generator.name, folder, plan_file, image, names, rounds=rounds, budget=budget / len(groups)
+        )
+        anchor = float(np.median(group[-1].seconds))
+        for rival in group:
+            reference = rival.picture if reference is None else reference
+            facts = {"name": rival.name, "precision": rival.precision, "first_ms": round(rival.first * 1e3, 1)}
+            found.setdefault(rival.name, facts | agreement(rival.picture, reference, rival.precision))
+            seconds[rival.name] += rival.seconds
+            relative.setdefault(rival.name, float(np.median(rival.seconds)) / anchor)
+            peak = max(peak, rival.peak_memory)
     for name, entry in found.items():
         entry |= summary(seconds[name])
         entry["times_keras_predict"] = round(relative[KERAS] / relative[name], 2)
@@ -84,23 +77,12 @@ def measure(generator: Generator, plan_file: Path, image: Any, *, rounds: int, b
         "width": width,
         "height": height,
         "rounds": len(seconds[KERAS]),
-        "rivals": [found[entrant.name] for entrant in (*others, ours)],
+        "rivals": [found[name] for name in (*others, ours)],
         "kernels": kernel_share.measure(
             load_plan(plan_file), image, precision="bf16" if has_bf16() else "fp32", rounds=rounds, budget=budget / 10
         ),
-        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
+        "peak_memory_gb": round(peak / 1e9, 2),
     }
-
-
-def warm_up(name: str, rival: Rival, image: Any) -> tuple[float, Any]:
-    """Seconds of the first call, and its picture; calls again for up to a second."""
-    print(f"  warming up {name} ...", end="", file=sys.stderr, flush=True)
-    first, picture = timed(partial(rival, image))
-    print(f" {first:.2f} s", file=sys.stderr, flush=True)
-    spent = 0.0
-    while spent < min(first, _WARM_SECONDS):
-        spent += timed(partial(rival, image))[0]
-    return first, picture
 
 
 def agreement(picture: Any, reference: Any, precision: str) -> dict[str, Any]:
@@ -131,7 +113,7 @@ def print_case(case: dict[str, Any]) -> None:
     pack, network, unpack = (shown(kernel[name]["median_ms"]) for name in ("pack", "network", "unpack"))
     print(
         f"\npack {pack} ms and unpack {unpack} ms on one core are {kernel['share_of_network']:.1%} of the network's "
-        f"{network} ms ({kernel['precision']}, all cores). Peak memory of all rivals so far: "
+        f"{network} ms ({kernel['precision']}, all cores). Peak memory of the hungriest process: "
         f"{case['peak_memory_gb']} GB."
     )
 
@@ -175,7 +157,7 @@ def main() -> None:
             )
             for size in options.size or _SIZES:
                 image = np.asarray(ImageOps.fit(photo, size, Image.Resampling.LANCZOS))
-                case = measure(generator, plan_file, image, rounds=options.rounds, budget=options.budget)
+                case = measure(generator, folder, plan_file, image, rounds=options.rounds, budget=options.budget)
                 found["results"].append(case)
                 print_case(case)
                 sys.stdout.flush()
