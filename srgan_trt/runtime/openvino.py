@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 _VALUE_BYTES = {"fp32": 4, "bf16": 2}
-_ACTIVATION_BYTES = 1_150_000_000
+_ACTIVATION_BYTES = 1_050_000_000
 """Memory for activations, of all streams together: what the constant 1.5 GB leaves beside the libraries."""
 _WORKSPACE = 1.3
 """Memory really used, as a multiple of the tensors that must live at the same time: reordered copies."""
@@ -132,7 +132,8 @@ class CpuPipeline:
         return self._wide_precision if dtype.itemsize > 1 else self._precision
 
     def _pixel_bytes(self, precision: str) -> float:
-        tensors = 4 * 3 * (1 + self.spec.scale**2)
+        # input and output of two workers a stream: one packs and unpacks while the other's tile is in the network
+        tensors = 2 * 4 * 3 * (1 + self.spec.scale**2)
         return self._pixel_values * _VALUE_BYTES[precision] * _WORKSPACE + tensors
 
     def _limit(self, precision: str) -> int:
@@ -200,7 +201,6 @@ class _Engine:
         self, image: Image, out: Image, tiles: TilePlan, spec: NetworkSpec, progress: Callable[[int], None] | None
     ) -> int:
         self._used = True
-        # Two workers a stream: one packs and unpacks while the other's tile is in the network.
         workers = min(len(tiles.tiles), 2 * self._streams)
         while len(self._requests) < workers:
             self._requests.append(self._compiled.create_infer_request())

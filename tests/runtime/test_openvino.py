@@ -6,7 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -282,8 +282,15 @@ def wide_plan(folder: Path) -> Plan:
     return save_plan(model, small_spec(halo=0, default_halo=0), folder / "wide.onnx")
 
 
-def test_memory_is_the_picture_its_result_and_a_constant(tmp_path: Path) -> None:
-    plan = wide_plan(tmp_path)
+@pytest.mark.parametrize(
+    ("make_plan", "height", "width", "halo"),
+    [(wide_plan, 700, 1000, 0), (small_plan, 2000, 2500, HALO)],
+    ids=["a wide network", "a light network, whose inputs and outputs weigh most"],
+)
+def test_memory_is_the_picture_its_result_and_a_constant(
+    make_plan: Callable[[Path], Plan], height: int, width: int, halo: int, tmp_path: Path
+) -> None:
+    plan = make_plan(tmp_path)
     program = f"""
 from pathlib import Path
 import numpy as np
@@ -292,12 +299,13 @@ from srgan_trt.compiler.plan import load_plan
 from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.openvino import CpuPipeline
 pipeline = CpuPipeline(load_plan(Path({str(plan.path)!r})), precision="fp32")
-image, out = np.ones((700, 1000, 3), np.uint8), np.ones((2800, 4000, 3), np.uint8)
-tile = pipeline.preferred_tile(700, 1000, halo=0, dtype=np.uint8)
-pipeline.run(image, out, plan_tiles(700, 1000, tile=tile, halo=0))
+image, out = np.ones(({height}, {width}, 3), np.uint8), np.ones(({4 * height}, {4 * width}, 3), np.uint8)
+tile = pipeline.preferred_tile({height}, {width}, halo={halo}, dtype=np.uint8)
+pipeline.run(image, out, plan_tiles({height}, {width}, tile=tile, halo={halo}))
 print(image.nbytes + out.nbytes)
 {PRINT_PEAK_BYTES}
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     pictures, peak = (int(line) for line in done.stdout.split())
+    print(f"{(peak - pictures) / 1e9:.2f} GB beside the pictures")
     assert peak - pictures < 1_500_000_000
