@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from ..imaging.tiles import window_count, window_size
 
-_SHARING = 0.1
-"""Cost of each further core on the same tile, as a part of one core's work (benchmarks/cpu_tiles.py)."""
+_SHARING = 0.05
+"""Cost of each further core on the same tile, as a part of one core's work: 3 to 5 % measured on two cores without AMX
+(benchmarks/cpu_tiles.py); not measured on AMX yet."""
 _KEPT = 32
 """Pixels between the halos of a window, at least: with fewer its halo costs more than any memory is worth."""
 
