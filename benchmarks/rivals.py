@@ -119,9 +119,6 @@ class Ours:
         result: Image = self._upscaler(image)
         return result
 
-    def close(self) -> None:
-        self._upscaler.close()
-
 
 def compiled(network: bytes | Path, precision: str) -> Any:
     """An OpenVINO network on all cores, for one picture at a time."""

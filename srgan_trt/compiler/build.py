@@ -235,7 +235,6 @@ def _difference_from_source(
     bare: Floats = exact((probe * ends.input_gain + ends.input_shift).astype(np.float32))
     result = np.clip(bare * ends.output_gain + ends.output_shift, ends.low, ends.high)
     low, high = finding.output_range
-    # a file that rounds inside may differ by half a level: rounding was taken off with the ends
     return verify.difference(result.astype(np.float32), expected.astype(np.float32), high - low)
 
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def canonicalise(model: ir.Model) -> int:
+def canonicalise(model: ir.Model) -> None:
     """Brings ``model`` (static shapes, opset 18 or later) to the spellings that the passes know.
 
     PReLU is PRelu, enlargement by repetition is Resize nearest/asymmetric/floor with integer scales, padding is
-    explicit, shuffles are DepthToSpace in DCR mode. Returns the number of rewrites.
+    explicit, shuffles are DepthToSpace in DCR mode.
     """
     from onnxscript import optimizer
 
@@ -29,7 +29,7 @@ def canonicalise(model: ir.Model) -> int:
     graph.tidy(model)
     graph.infer_shapes(model)
     common = rules.common
-    done = graph.apply(
+    graph.apply(
         model,
         common.normalize_pad_format_conv_rule,
         common.fuse_pad_into_conv_rule,
@@ -37,16 +37,15 @@ def canonicalise(model: ir.Model) -> int:
         common.transpose_transpose_rule,
         common.dropout_inference_rule,
     )
-    done += graph.apply(model, *(graph.rule(TransposedBinary(kind)) for kind in ("Add", "Mul", "Sub")))
-    done += graph.apply(model, common.no_op_transpose_rule, common.transpose_transpose_rule)
-    done += graph.apply(
+    graph.apply(model, *(graph.rule(TransposedBinary(kind)) for kind in ("Add", "Mul", "Sub")))
+    graph.apply(model, common.no_op_transpose_rule, common.transpose_transpose_rule)
+    graph.apply(
         model, graph.rule(PReluFromRelus()), graph.rule(PReluFromDifference()), graph.rule(PReluFromAbs()), commute=True
     )
-    done += graph.apply(model, graph.rule(LeakyFromMax()), commute=True)
-    done += name_movements(model)
-    done += graph.apply(model, graph.rule(NearestSpelling()), graph.rule(ColumnRowColumn()))
-    done += lower_cubic(model)
-    return done
+    graph.apply(model, graph.rule(LeakyFromMax()), commute=True)
+    name_movements(model)
+    graph.apply(model, graph.rule(NearestSpelling()), graph.rule(ColumnRowColumn()))
+    lower_cubic(model)
 
 
 class TransposedBinary(RewriteRuleClassBase):

@@ -133,13 +133,10 @@ def enlargement(node: ir.Node) -> int | None:
 
 
 def emit_conv(op: Any, x: ir.Value, weight: NDArray[Any], bias: NDArray[Any] | None, pads: tuple[int, ...]) -> ir.Value:
-    """A stride-1 convolution with constant weights, inside a rewrite."""
-    import onnx_ir as ir
-
-    inputs = [x, op.Constant(value=ir.tensor(np.ascontiguousarray(weight, np.float32)))]
-    if bias is not None:
-        inputs.append(op.Constant(value=ir.tensor(np.ascontiguousarray(bias, np.float32))))
-    value: ir.Value = op.Conv(*inputs, kernel_shape=list(weight.shape[2:]), pads=list(pads), strides=[1, 1])
+    """A stride-1 convolution with constant float32 weights, inside a rewrite."""
+    parts = [weight] if bias is None else [weight, bias]
+    inputs = [emit_constant(op, part.astype(np.float32)) for part in parts]
+    value: ir.Value = op.Conv(x, *inputs, kernel_shape=list(weight.shape[2:]), pads=list(pads), strides=[1, 1])
     return value
 
 

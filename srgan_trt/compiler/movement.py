@@ -7,17 +7,18 @@ the numbers 0, 1, 2, ... and compared with what a repetition or a shuffle would 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import graph
+from .phases import shuffled
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_MOVES = frozenset("Transpose Reshape Unsqueeze Squeeze Tile Expand Gather Flatten Identity".split())
+_MOVES = frozenset("Transpose Reshape Unsqueeze Squeeze Tile Expand Gather Identity".split())
 _MOST = 1 << 26
 """Elements beyond which a chain is left alone: the proof would need too much memory."""
 Index = NDArray[np.int32]
@@ -112,17 +113,6 @@ def _resize(model: ir.Model, start: ir.Value, factor: int) -> ir.Node:
     return ir.node("Resize", [start, None, scales], dict(graph.NEAREST))
 
 
-def shuffled(array: NDArray[Any], factor: int, mode: str) -> NDArray[Any]:
-    """DepthToSpace of (N, C, H, W) as ONNX defines it."""
-    count, channels, height, width = array.shape
-    depth = channels // factor**2
-    if mode == "DCR":
-        split = array.reshape(count, factor, factor, depth, height, width).transpose(0, 3, 4, 1, 5, 2)
-    else:
-        split = array.reshape(count, depth, factor, factor, height, width).transpose(0, 1, 4, 2, 5, 3)
-    return split.reshape(count, depth, height * factor, width * factor)
-
-
 def _run(array: Index, chain: list[ir.Node]) -> Index | None:
     """What ``chain`` makes of ``array``; None where a node's target is no constant."""
     for node in chain:
@@ -151,8 +141,6 @@ def _run(array: Index, chain: list[ir.Node]) -> Index | None:
             case "Gather":
                 assert target is not None
                 array = np.take(array, target, axis=attributes.get_int("axis", 0))
-            case "Flatten":
-                return None
         if array.size > _MOST:
             return None
     return array

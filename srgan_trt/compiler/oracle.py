@@ -43,14 +43,3 @@ class Oracle:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300]
-
-
-def shuffle(batch: Floats, factor: int) -> Floats:
-    """Pixel shuffle of (N, C*r*r, H, W), phase-major (DCR), to (N, C, H*r, W*r)."""
-    if factor == 1:
-        return batch
-    count, channels, height, width = batch.shape
-    parts = batch.reshape(count, factor, factor, channels // factor**2, height, width)
-    return np.ascontiguousarray(parts.transpose(0, 3, 4, 1, 5, 2)).reshape(
-        count, channels // factor**2, height * factor, width * factor
-    )

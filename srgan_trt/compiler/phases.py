@@ -12,12 +12,24 @@ Channels are phase-major everywhere: ``(a*r + b)*C + c``, the order of DepthToSp
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Kernel = NDArray[np.float32]
 Pads = tuple[int, int, int, int]
+
+
+def shuffled(array: NDArray[Any], factor: int, mode: str = "DCR") -> NDArray[Any]:
+    """DepthToSpace of (N, C, H, W) as ONNX defines it, to (N, C/factor^2, H*factor, W*factor)."""
+    count, channels, height, width = array.shape
+    depth = channels // factor**2
+    if mode == "DCR":
+        split = array.reshape(count, factor, factor, depth, height, width).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        split = array.reshape(count, depth, factor, factor, height, width).transpose(0, 1, 4, 2, 5, 3)
+    return split.reshape(count, depth, height * factor, width * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,10 @@ class _Taps:
     source: dict[tuple[int, int], tuple[int, int]]
     first: int
     last: int
+
+    @property
+    def size(self) -> int:
+        return self.last - self.first + 1
 
 
 def _taps(r: int, size: int, before: int) -> _Taps:
@@ -39,6 +55,13 @@ def _taps(r: int, size: int, before: int) -> _Taps:
     return _Taps(source, min(offsets), max(offsets))
 
 
+def shape_after_shuffle(shape: tuple[int, ...], r: int, pads: Pads) -> tuple[int, int, int, int]:
+    """The shape of the weights that ``after_shuffle`` makes of weights (O, C, k, l), without making them."""
+    out, channels, height, width = shape
+    rows, columns = _taps(r, height, pads[0]), _taps(r, width, pads[1])
+    return r * r * out, r * r * channels, rows.size, columns.size
+
+
 def after_shuffle(weight: Kernel, r: int, pads: Pads) -> tuple[Kernel, Pads]:
     """The convolution ``weight`` (O, C, k, l), applied after a shuffle by ``r``, moved before it.
 
@@ -46,12 +69,11 @@ def after_shuffle(weight: Kernel, r: int, pads: Pads) -> tuple[Kernel, Pads]:
     """
     out, channels, height, width = weight.shape
     rows, columns = _taps(r, height, pads[0]), _taps(r, width, pads[1])
-    shape = (r, r, out, r, r, channels, rows.last - rows.first + 1, columns.last - columns.first + 1)
-    moved = np.zeros(shape, np.float64)
+    moved = np.zeros((r, r, out, r, r, channels, rows.size, columns.size), np.float64)
     for (a, i), (source_a, dy) in rows.source.items():
         for (b, j), (source_b, dx) in columns.source.items():
             moved[a, b, :, source_a, source_b, :, dy - rows.first, dx - columns.first] += weight[:, :, i, j]
-    kernel = moved.reshape(r * r * out, r * r * channels, *shape[6:]).astype(np.float32)
+    kernel = moved.reshape(shape_after_shuffle(weight.shape, r, pads)).astype(np.float32)
     return kernel, (-rows.first, -columns.first, rows.last, columns.last)
 
 

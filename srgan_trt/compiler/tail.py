@@ -124,8 +124,8 @@ def _pays(conv: ir.Node, factor: int) -> bool:
     facts = graph.convolution(conv)
     if facts is None or not facts.keeps_size:
         return False
-    kernel, _ = phases.after_shuffle(facts.weight, factor, facts.pads)
-    return _cost(kernel.shape) <= factor * factor * _cost(facts.weight.shape)
+    moved = phases.shape_after_shuffle(facts.weight.shape, factor, facts.pads)
+    return _cost(moved) <= factor * factor * _cost(facts.weight.shape)
 
 
 def would_sink(value: ir.Value, factor: int) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 
 from . import graph
 from .ends import Range
-from .oracle import Floats, Oracle, shuffle
+from .oracle import Floats, Oracle
+from .phases import shuffled
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -68,7 +69,7 @@ class Prover:
 
     def _run(self) -> list[Floats]:
         oracle = Oracle(graph.to_proto(self.model))
-        return [shuffle(oracle(probe), self.shuffle) for probe in self._probes]
+        return [shuffled(oracle(probe), self.shuffle) for probe in self._probes]
 
     def _difference(self, results: list[Floats]) -> float:
         return max(

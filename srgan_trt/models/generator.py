@@ -26,12 +26,7 @@ def paper_generator(*, blocks: int = 16, filters: int = 64, batch_norm: bool = T
     keras, depth_to_space = _keras()
     layers = keras.layers
     doublings = _doublings(scale)
-
-    def norm(x: Any) -> Any:
-        return layers.BatchNormalization(momentum=0.8)(x) if batch_norm else x
-
-    def conv(x: Any, channels: int, kernel: int = 3, **options: Any) -> Any:
-        return layers.Conv2D(channels, kernel, padding="same", **options)(x)
+    norm, conv = _parts(layers, batch_norm)
 
     def prelu(x: Any) -> Any:
         return layers.PReLU(shared_axes=[1, 2])(x)
@@ -60,12 +55,7 @@ def seed_generator(
     keras, _ = _keras()
     layers = keras.layers
     doublings = _doublings(scale)
-
-    def norm(x: Any) -> Any:
-        return layers.BatchNormalization(momentum=0.8)(x) if batch_norm else x
-
-    def conv(x: Any, channels: int, kernel: int = 3, **options: Any) -> Any:
-        return layers.Conv2D(channels, kernel, padding="same", **options)(x)
+    norm, conv = _parts(layers, batch_norm)
 
     picture = layers.Input((None, None, 3))
     head = x = conv(picture, filters, 9, activation="relu")
@@ -76,6 +66,18 @@ def seed_generator(
     for _ in range(doublings):
         x = conv(layers.UpSampling2D(2)(x), upsampling_filters, activation="relu")
     return keras.Model(picture, conv(x, 3, 9, activation="tanh"), name="srgan_seed")
+
+
+def _parts(layers: Any, batch_norm: bool) -> tuple[Any, Any]:
+    """What both generators are made of: a batch norm (or nothing), and a convolution that keeps the size."""
+
+    def norm(x: Any) -> Any:
+        return layers.BatchNormalization(momentum=0.8)(x) if batch_norm else x
+
+    def conv(x: Any, channels: int, kernel: int = 3, **options: Any) -> Any:
+        return layers.Conv2D(channels, kernel, padding="same", **options)(x)
+
+    return norm, conv
 
 
 def _doublings(scale: int) -> int:

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from srgan_trt.compiler.build import build, compile_network
-from srgan_trt.compiler.oracle import Oracle, shuffle
+from srgan_trt.compiler.oracle import Oracle
+from srgan_trt.compiler.phases import shuffled
 from srgan_trt.compiler.plan import load_plan
 from srgan_trt.errors import ModelError
 
@@ -67,7 +68,7 @@ def test_a_plan_computes_what_its_source_does(tmp_path: Path) -> None:
     assert (plan.spec.scale, plan.spec.shuffle, plan.spec.fixed_shape) == (2, 2, None)
     assert plan.report["difference"] < 1e-6
     x = np.abs(picture(1, 3, 7, 5))
-    result = shuffle(Oracle(onnx.load(plan.path))(x), plan.spec.shuffle)
+    result = shuffled(Oracle(onnx.load(plan.path))(x), plan.spec.shuffle)
     np.testing.assert_allclose(result, x.repeat(2, 2).repeat(2, 3), atol=1e-6)
 
 
@@ -117,5 +118,5 @@ def test_fp16_plans_stay_close(tmp_path: Path) -> None:
     plan = compile_network(Source(enlarger()), out=tmp_path / "plan.onnx", precision="fp16")
     assert plan.spec.precision == "fp16"
     x = np.abs(picture(1, 3, 7, 5))
-    result = shuffle(Oracle(onnx.load(plan.path))(x), plan.spec.shuffle)
+    result = shuffled(Oracle(onnx.load(plan.path))(x), plan.spec.shuffle)
     np.testing.assert_allclose(result, x.repeat(2, 2).repeat(2, 3), atol=2e-3)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from srgan_trt.compiler import phases
-from srgan_trt.compiler.movement import shuffled
 from srgan_trt.compiler.oracle import Oracle
+from srgan_trt.compiler.phases import shuffled
 
 Floats = NDArray[np.float32]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srgan_trt.compiler.oracle import shuffle
+from srgan_trt.compiler.phases import shuffled
 from srgan_trt.compiler.tail import detach_shuffle, sink_shuffles
 
 from .graphs import Network, kinds, picture, run
@@ -13,8 +13,8 @@ from .graphs import Network, kinds, picture, run
 
 def paper_tail(net: Network) -> str:
     """Sub-pixel convolution, PReLU, 9x9 to RGB, tanh: how the paper's generator ends."""
-    shuffled = net.node("DepthToSpace", net.conv("input", 8, 32), blocksize=2)
-    active = net.node("PRelu", shuffled, net.constant(net.random.uniform(0, 0.4, (8, 1, 1)).astype(np.float32)))
+    large = net.node("DepthToSpace", net.conv("input", 8, 32), blocksize=2)
+    active = net.node("PRelu", large, net.constant(net.random.uniform(0, 0.4, (8, 1, 1)).astype(np.float32)))
     return net.node("Tanh", net.conv(active, 8, 3, 9))
 
 
@@ -28,33 +28,33 @@ def test_the_papers_tail_moves_before_the_shuffle() -> None:
     assert detach_shuffle(model) == 2
     result = run(model, x)
     assert result.shape == (1, 12, 5, 7)
-    np.testing.assert_allclose(shuffle(result, 2), expected, atol=1e-5)
+    np.testing.assert_allclose(shuffled(result, 2), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["Add", "Mul", "Sub", "Div"])
 def test_per_channel_constants_move_with_their_channels(kind: str) -> None:
     net = Network()
-    shuffled = net.node("DepthToSpace", net.conv("input", 8, 12), blocksize=2, mode="DCR")
-    model = net.model(net.node(kind, shuffled, net.vector(3)), (1, 8, 5, 7))
+    large = net.node("DepthToSpace", net.conv("input", 8, 12), blocksize=2, mode="DCR")
+    model = net.model(net.node(kind, large, net.vector(3)), (1, 8, 5, 7))
     x = picture(1, 8, 5, 7)
     expected = run(model, x)
     assert sink_shuffles(model) == 1
     assert detach_shuffle(model) == 2
-    np.testing.assert_allclose(shuffle(run(model, x), 2), expected, atol=1e-6)
+    np.testing.assert_allclose(shuffled(run(model, x), 2), expected, atol=1e-6)
 
 
 def test_a_wide_convolution_stays_behind_its_shuffle() -> None:
     """64 channels at high resolution fill the lanes: before the shuffle they would cost four times as much."""
     net = Network()
-    shuffled = net.node("DepthToSpace", net.conv("input", 8, 64), blocksize=2)
-    model = net.model(net.node("Relu", net.conv(shuffled, 16, 64)), (1, 8, 5, 7))
+    large = net.node("DepthToSpace", net.conv("input", 8, 64), blocksize=2)
+    model = net.model(net.node("Relu", net.conv(large, 16, 64)), (1, 8, 5, 7))
     assert sink_shuffles(model) == 0
 
 
 def test_a_skip_around_the_tail_keeps_the_shuffle_in_the_graph() -> None:
     net = Network()
-    shuffled = net.node("DepthToSpace", net.conv("input", 3, 12), blocksize=2)
-    model = net.model(net.node("Add", shuffled, net.nearest("input", 2)), (1, 3, 5, 7))
+    large = net.node("DepthToSpace", net.conv("input", 3, 12), blocksize=2)
+    model = net.model(net.node("Add", large, net.nearest("input", 2)), (1, 3, 5, 7))
     x = picture(1, 3, 5, 7)
     expected = run(model, x)
     sink_shuffles(model)
@@ -71,4 +71,4 @@ def test_a_transposed_convolution_to_rgb_ends_in_a_shuffle() -> None:
     expected = run(model, x)
     assert sink_shuffles(model) == 2
     assert detach_shuffle(model) == 2
-    np.testing.assert_allclose(shuffle(run(model, x), 2), expected, atol=1e-5)
+    np.testing.assert_allclose(shuffled(run(model, x), 2), expected, atol=1e-5)

@@ -10,7 +10,7 @@ import pytest
 
 from srgan_trt.compiler import graph, verify
 from srgan_trt.compiler.free_size import free_size
-from srgan_trt.compiler.oracle import shuffle
+from srgan_trt.compiler.phases import shuffled
 from srgan_trt.compiler.tail import detach_shuffle
 
 from .graphs import Network, kinds, picture, run
@@ -42,7 +42,7 @@ def test_a_rewrite_that_changes_nothing_is_kept() -> None:
     assert (proof.count, proof.kept, subject.shuffle) == (1, True, 2)
     assert proof.difference < 1e-6
     x = picture(1, 3, 5, 4)
-    assert shuffle(run(subject.model, x), 2).shape == (1, 3, 10, 8)
+    assert shuffled(run(subject.model, x), 2).shape == (1, 3, 10, 8)
 
 
 def test_a_wrong_rewrite_is_undone_and_said(caplog: pytest.LogCaptureFixture) -> None:
