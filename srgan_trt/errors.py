@@ -23,6 +23,10 @@ class PictureError(SrganTrtError, ValueError):
     """A picture cannot be decoded, is too large, or cannot be written."""
 
 
+class TrainingError(SrganTrtError, RuntimeError):
+    """A training cannot begin, go on, or be trusted; what it had reached is kept."""
+
+
 class DeviceError(SrganTrtError, RuntimeError):
     """The device asked for is not there, or failed while running."""
 
