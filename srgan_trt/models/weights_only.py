@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from .generator import ARCHITECTURES, paper_generator, seed_generator
+from .generator import ARCHITECTURES
 from .keras_source import KerasNetwork
 from .paper_onnx import PaperWeights, paper_onnx, recognise_paper
 from .source import SourceNetwork, hash_files
@@ -74,20 +75,53 @@ def open_weights(path: Path, *, arch: str | None = None) -> SourceNetwork:
             "and they are not the SRGAN paper's generator: save the whole model (model.save), or pass --arch paper or "
             "--arch seed if it is one of these"
         )
-    ranges = {"paper": (0.0, 1.0), "seed": (-1.0, 1.0)}
     return KerasNetwork(
         _built(arch, layers, name),
         name=name,
         kind=f"weights, architecture {arch}",
         source_hash=source_hash,
         notes=[f"weights only: built as the architecture {arch}, as --arch says"],
-        input_range=ranges[arch],
-        output_range=(-1.0, 1.0),
+        input_range=ARCHITECTURES[arch].input_range,
+        output_range=ARCHITECTURES[arch].output_range,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGenerator:
+    """What an HDF5 file of a generator of ours says: the architecture, its sizes, and the layers' weights."""
+
+    arch: str
+    sizes: dict[str, Any]
+    """Keyword arguments of the architecture's ``make``."""
+    layers: Sequence[WeightLayer]
+    name: str
+
+    def build(self, *, precision: str = "fp32") -> Any:
+        """A Keras 3 model with these weights. Raises ModelError if they do not fit the architecture."""
+        model = ARCHITECTURES[self.arch].make(**self.sizes, precision=precision)
+        _fill(model, self.layers, self.name, self.arch)
+        return model
+
+
+def known_generator(path: Path) -> KnownGenerator:
+    """Reads a generator of either architecture, whole or weights only, to go on training with it.
+
+    Raises ModelError for any other network, or a file that is no HDF5 file of Keras.
+    """
+    layers = read_weights(path)
+    if not layers:
+        raise ModelError(f"{path} is an HDF5 file of Keras without any weights in it")
+    arch = "paper" if any(layer.kind == "prelu" for layer in layers) else "seed"
+    return KnownGenerator(arch, _sizes(arch, layers, path.name), layers, path.name)
 
 
 def _built(arch: str, layers: Sequence[WeightLayer], name: str) -> Any:
     """A Keras 3 model of ``arch`` with the weights of ``layers``, sized by them."""
+    return KnownGenerator(arch, _sizes(arch, layers, name), layers, name).build()
+
+
+def _sizes(arch: str, layers: Sequence[WeightLayer], name: str) -> dict[str, Any]:
+    """What the shapes of the weights say about the sizes of the architecture."""
     counts = {kind: [layer for layer in layers if layer.kind == kind] for kind in _KINDS}
     convs, norms = counts["conv"], counts["batch_norm"]
     others = [layer for layer in layers if layer.kind == "other"]
@@ -101,13 +135,21 @@ def _built(arch: str, layers: Sequence[WeightLayer], name: str) -> Any:
     blocks, odd = divmod(len(convs) - 3 - doublings, 2)
     if odd or blocks < 0:
         raise _mismatch(name, arch, f"{len(convs)} convolutions with {doublings} for upsampling leave half a block")
-    sizes: dict[str, Any] = {"blocks": blocks, "filters": filters, "batch_norm": bool(norms), "scale": 1 << doublings}
-    if arch == "seed":
-        if grown:
-            sizes["upsampling_filters"] = grown[0].arrays[0].shape[3]
-        model = seed_generator(**sizes)
-    else:
-        model = paper_generator(**sizes)
+    sizes: dict[str, Any] = {
+        "blocks": blocks,
+        "filters": filters,
+        "tail_kernel": convs[-1].arrays[0].shape[0],
+        "batch_norm": bool(norms),
+        "scale": 1 << doublings,
+    }
+    if arch == "seed" and grown:
+        sizes["upsampling_filters"] = grown[0].arrays[0].shape[3]
+    return sizes
+
+
+def _fill(model: Any, layers: Sequence[WeightLayer], name: str, arch: str) -> None:
+    """Puts the weights into the model, layer by layer of each kind."""
+    counts = {kind: [layer for layer in layers if layer.kind == kind] for kind in _KINDS}
     targets: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
     for layer in model.layers:
         kind = {"Conv2D": "conv", "BatchNormalization": "batch_norm", "PReLU": "prelu"}.get(type(layer).__name__)
@@ -123,7 +165,6 @@ def _built(arch: str, layers: Sequence[WeightLayer], name: str) -> Any:
                 shown = " ".join(str(shape).replace(" ", "") for shape in shapes)
                 raise _mismatch(name, arch, f"its layer {layer.name} is {layer.shapes}, the architecture's {shown}")
             target.set_weights(list(layer.arrays))
-    return model
 
 
 def _mismatch(name: str, arch: str, reason: str) -> ModelError:
