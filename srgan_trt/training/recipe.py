@@ -1,0 +1,123 @@
+"""Recipe: everything that decides what a training gives, but for the pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import TrainingError
+from ..models.generator import ARCHITECTURES
+from .whole_file import write_whole
+
+STAGES = ("pixel", "gan")
+_SCALES = (2, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Settings of one training."""
+
+    stage: str = "pixel"
+    """"pixel": against the pictures alone. "gan": with a content loss on VGG features and a discriminator."""
+    arch: str = "paper"
+    blocks: int = 16
+    filters: int = 64
+    upsampling_filters: int = 256
+    """Of the architecture "seed" only."""
+    tail_kernel: int = 9
+    batch_norm: bool = True
+    scale: int = 4
+    init: str | None = None
+    """HDF5 file of the generator to begin with, of the architecture and sizes above."""
+    teacher: str | None = None
+    """Model whose pictures are learnt from too: a name or a file that `upscale --model` takes."""
+    teacher_weight: float = 0.5
+    """Of the loss against the teacher's picture; the rest is against the real one."""
+    steps: int = 100_000
+    batch: int = 16
+    crop: int = 96
+    """Side of a high-resolution crop in pixels, as the paper's."""
+    learning_rate: float | None = None
+    """Peak; None is 1e-3 for pixels without batch norm, else the paper's 1e-4 (section 3.2)."""
+    loss: str = "l1"
+    """Of pixels: "l1" or "mse" (the paper's)."""
+    content_weight: float = 1.0
+    adversarial_weight: float = 1e-3
+    pixel_weight: float = 0.0
+    """Weights of the stage "gan": the seed's defaults."""
+    vgg_weights: str | None = None
+    content_layers: tuple[str, ...] | None = None
+    discriminator: str = "paper"
+    """"paper": two dense layers, one probability. "patch": fully convolutional, a map of them."""
+    ema: float = 0.999
+    """Decay of the running average of the weights, which is what is saved; 0 is none."""
+    precision: str = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("stage", STAGES),
+            ("arch", tuple(ARCHITECTURES)),
+            ("scale", _SCALES),
+            ("loss", ("l1", "mse")),
+            ("discriminator", ("paper", "patch")),
+            ("precision", ("fp32", "bf16")),
+        ):
+            if (value := getattr(self, name)) not in allowed:
+                raise TrainingError(f"{_flag(name)} is one of {', '.join(map(str, allowed))}, not {value}")
+        for name in ("blocks", "filters", "upsampling_filters", "tail_kernel", "steps", "batch", "crop"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{_flag(name)} is at least 1, not {getattr(self, name)}")
+        if self.crop % self.scale:
+            raise TrainingError(f"--crop {self.crop} is no multiple of the scale: use {self._crop_nearby()}")
+        if self.stage == "gan" and self.discriminator == "paper" and self.crop % 16:
+            raise TrainingError(
+                f"--crop {self.crop}: the paper's discriminator halves it four times, use {-(-self.crop // 16) * 16}"
+            )
+        if not 0 <= self.ema < 1 or not 0 <= self.teacher_weight <= 1:
+            raise TrainingError("--ema is in 0..1 (1 excluded), --teacher-weight in 0..1")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise TrainingError(f"--learning-rate is above 0, not {self.learning_rate}")
+
+    def _crop_nearby(self) -> int:
+        return max(self.scale, self.crop // self.scale * self.scale)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Keyword arguments of the architecture's ``make``."""
+        names = ["blocks", "filters", "tail_kernel", "batch_norm", "scale"]
+        if self.arch == "seed":
+            names.append("upsampling_filters")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def peak_rate(self) -> float:
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 1e-3 if self.stage == "pixel" and not self.batch_norm else 1e-4
+
+    def save(self, path: Path) -> None:
+        """Writes it as JSON. Raises OSError."""
+        write_whole(path, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        """Raises TrainingError if there is none, or one of another version."""
+        try:
+            values: dict[str, Any] = json.loads(path.read_text())
+            if values["content_layers"] is not None:
+                values["content_layers"] = tuple(values["content_layers"])
+            return cls(**values)
+        except FileNotFoundError:
+            raise TrainingError(f"{path.parent} holds no training to resume: leave --resume out to begin one") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"{path} is damaged or of another version ({error}): begin anew in another --out"
+            ) from None
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,46 @@
+"""A training from nothing begins at a network that interpolates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srgan_trt.models.generator import ARCHITECTURES
+from srgan_trt.training.bicubic import enlarge, shrink
+from srgan_trt.training.metrics import psnr
+from srgan_trt.training.start import begin_as_interpolation
+
+from .photos import PHOTO
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("arch", ["paper", "seed"])
+def test_it_is_near_the_interpolated_picture_from_the_first_step(arch: str, scale: int, batch_norm: bool) -> None:
+    architecture = ARCHITECTURES[arch]
+    model = architecture.make(blocks=4, filters=16, scale=scale, batch_norm=batch_norm)
+    hr = np.asarray(Image.open(PHOTO))[100:260, 200:360]
+    low, high = architecture.input_range
+    lr = shrink(hr, scale)
+
+    def distance() -> float:
+        output = np.asarray(model(lr[None].astype(np.float32) / 255 * (high - low) + low))[0]
+        levels = np.rint(np.clip((output + 1) * 127.5, 0, 255)).astype(np.uint8)
+        return psnr(levels, hr, border=scale)
+
+    drawn = distance()
+    begin_as_interpolation(model, architecture, scale)
+    assert distance() > psnr(enlarge(lr, scale), hr, border=scale) - 8
+    assert distance() > drawn + 5
+
+
+@pytest.mark.parametrize("arch", ["paper", "seed"])
+def test_only_the_three_channels_are_set_the_others_stay_random(arch: str) -> None:
+    model = ARCHITECTURES[arch].make(blocks=2, filters=16)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    begin_as_interpolation(model, ARCHITECTURES[arch], 4)
+    head = before[0].shape
+    after = model.trainable_variables[0].numpy()
+    assert head == after.shape
+    np.testing.assert_array_equal(after[..., 3:], before[0][..., 3:])
