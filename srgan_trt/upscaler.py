@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from .address import is_address, without_secrets
 from .compiler.plan import Plan, is_plan, load_plan
 from .errors import PictureError, SrganTrtError
 from .imaging.alpha import fill_transparent, upscale_alpha
@@ -278,8 +279,8 @@ def upscale(
 def read_picture(name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture of a path or an http(s) address. Raises PictureError if it cannot be had."""
     text = os.fspath(name)
-    if text.startswith(("http://", "https://")):
-        from .imaging.download import download, without_secrets
+    if is_address(text):
+        from .imaging.download import download
 
         return decode(download(text), name=without_secrets(text), max_pixels=max_pixels)
     return decode(Path(text), max_pixels=max_pixels)

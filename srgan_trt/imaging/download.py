@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import re
 import socket
 import ssl
 import threading
@@ -15,6 +14,7 @@ import urllib.request
 from typing import Any
 
 from .._version import __version__
+from ..address import without_secrets
 from ..errors import PictureError
 
 MAX_BYTES = 256 << 20
@@ -57,17 +57,6 @@ def download(
             ) from None
         raise _failed(error, name, idle_timeout) from None
     return data
-
-
-def without_secrets(url: str) -> str:
-    """``url`` without user, password, query and fragment, in one printable line."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        shown = urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
-    except ValueError:
-        shown = url.partition("://")[0] + "://..."
-    return re.sub(r"[^\x21-\U0010ffff]|\x7f", "_", shown)
 
 
 class _Watch:

@@ -7,15 +7,15 @@ import glob
 import os
 import re
 import sys
-import urllib.parse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
+from ..address import is_address, name_in, without_secrets
 from ..errors import PictureError
 from .decode import READABLE, SUFFIXES
-from .download import MAX_BYTES, download, without_secrets
+from .download import MAX_BYTES, download
 from .encode import FORMATS, check_target, format_of
 
 STDIO = "-"
@@ -139,8 +139,8 @@ def plan_outputs(
 def _expanded(text: str) -> Iterator[Source]:
     if text == STDIO:
         yield Source(name="standard input", kind="stdin", location=STDIO, relative=Path("stdin"))
-    elif re.match(r"https?://", text, re.IGNORECASE):
-        yield Source(name=without_secrets(text), kind="url", location=text, relative=Path(_name_in(text)))
+    elif is_address(text):
+        yield Source(name=without_secrets(text), kind="url", location=text, relative=Path(name_in(text)))
     elif os.path.isdir(text):
         yield from _in_folder(text)
     elif os.path.lexists(text):
@@ -192,13 +192,6 @@ def _before_magic(pattern: str) -> Iterator[str]:
 
 def _is_picture_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
-def _name_in(url: str) -> str:
-    """A safe file name from the last part of an address."""
-    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
-    name = re.sub(r"[^\w.,()+@ -]", "_", PurePosixPath(path).name).strip(" .")
-    return name[:150] or "download"
 
 
 def _as_folder(output: str, sources: Sequence[Source]) -> Path | None:
