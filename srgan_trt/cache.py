@@ -1,4 +1,4 @@
-"""The user's cache folder: plans built from model files, and whatever a runtime compiles for this machine.
+"""The user's cache folder: plans built from model files, models from the web, and whatever a runtime compiles.
 
 Everything in it can be made again: it may be deleted at any time, by anyone, while the program runs.
 """
@@ -6,6 +6,7 @@ Everything in it can be made again: it may be deleted at any time, by anyone, wh
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import json
@@ -13,6 +14,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,24 +93,40 @@ def cached_plan(path: Path, **settings: Any) -> Plan:
     return _build_locked(path, folder / name, settings, again=False)
 
 
-def _build_locked(path: Path, out: Path, settings: dict[str, Any], *, again: bool) -> Plan:
+@contextlib.contextmanager
+def made_once(path: Path) -> Iterator[Path]:
+    """Gives the place where the cache's file `path` is to be made; no other process makes it meanwhile.
+
+    It may be there already. If the cache cannot be written, which is logged, the place is one that lives as long as
+    this process.
+    """
     from filelock import FileLock
 
-    from .compiler.plan import load_plan
-
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out.parent).close()
-        lock = FileLock(out.with_suffix(".lock"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+        lock = FileLock(path.with_suffix(".lock"))
         lock.acquire()
     except OSError as error:
-        _warn_unwritable(out.parent, error.strerror or str(error))
-        return _build(path, _process_folder() / out.name, settings)
-    with lock:
+        _warn_unwritable(path.parent, error.strerror or str(error))
+        lock = None
+    if lock is None:
+        yield _process_folder() / path.relative_to(cache_folder())
+        return
+    try:
+        yield path
+    finally:
+        lock.release()
+
+
+def _build_locked(path: Path, out: Path, settings: dict[str, Any], *, again: bool) -> Plan:
+    from .compiler.plan import load_plan
+
+    with made_once(out) as place:
         # Another process may have built it while this one waited.
-        if out.is_file() and not again:
-            return load_plan(out)
-        return _build(path, out, settings)
+        if place.is_file() and not again:
+            return load_plan(place)
+        return _build(path, place, settings)
 
 
 def _build(path: Path, out: Path, settings: dict[str, Any]) -> Plan:

@@ -21,6 +21,8 @@ from .imaging.decode import MAX_PIXELS, decode
 from .imaging.encode import check_target, encode, format_of
 from .imaging.picture import Picture, from_array, from_pil
 from .imaging.tiles import plan_tiles
+from .models.packaged import DEFAULT_MODEL as DEFAULT_MODEL
+from .models.packaged import find_model
 from .runtime.devices import open_pipeline
 from .spec import NetworkSpec
 
@@ -29,25 +31,24 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "srgan-x4"
-"""The packaged generator (see models/packaged.py) that runs where none is named."""
-
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (tiles done, tiles in all) of the current picture, from any thread, one call at a time."""
 
 
-def open_plan(model: str | os.PathLike[str] | Plan | None = None) -> Plan:
-    """The plan that `model` names: a plan, a generator file (built once, then cached), a packaged name, or None.
+def open_plan(model: str | os.PathLike[str] | Plan | None = None, *, sha256: str | None = None) -> Plan:
+    """The plan that `model` names: a plan, a generator file (built once, then cached), an http(s) address of one of
+    them (fetched once, with its sha256), a packaged name, or None.
 
-    Raises ModelError if there is no such file or it is no generator, PlanError for a damaged plan, and
-    MissingPackageError if a package is needed to read it.
+    Raises ModelError if there is no such file, it has another checksum or it is no generator, PlanError for a damaged
+    plan, MissingPackageError if a package is needed to read it, and SrganTrtError for a checksum of an open plan.
     """
     from .cache import cached_plan
-    from .models.packaged import find_model, packaged
 
     if isinstance(model, Plan):
+        if sha256 is not None:
+            raise SrganTrtError(f"the plan {model.path} is open already: its checksum comes too late; name the file")
         return model
-    path = packaged(DEFAULT_MODEL) if model is None else find_model(model)
+    path = find_model(model, sha256=sha256)
     if path.is_file() and is_plan(path):
         return load_plan(path)
     return cached_plan(path)
@@ -64,6 +65,7 @@ class Upscaler:
         self,
         model: str | os.PathLike[str] | Plan | None = None,
         *,
+        sha256: str | None = None,
         device: str = "auto",
         precision: str | None = None,
         tile: int | None = None,
@@ -73,8 +75,10 @@ class Upscaler:
     ) -> None:
         """
         Args:
-            model: A plan, a Keras or ONNX file (built once, then cached), or the name of a packaged generator;
-                None is "srgan-x4" of `pip install "srgan-trt[weights]"`.
+            model: A plan, a Keras or ONNX file (built once, then cached), the http(s) address of one of them (fetched
+                once, then cached), or a name that `srgan-trt models` lists; None is the one it marks as the default.
+            sha256: What the model file's content must be, as 64 hexadecimal digits: for an address always, for a file
+                or a name if given.
             device: "auto" or "cpu".
             precision: "fp32", "bf16", or None for the device's fastest that keeps the picture's levels.
             tile: Side, in input pixels, of the largest window the network sees at once, halo included; None is the
@@ -89,7 +93,7 @@ class Upscaler:
         """
         if exact and (halo is not None or precision not in (None, "fp32")):
             raise SrganTrtError("exact sets the halo and fp32 itself: leave halo and precision out")
-        self.plan = open_plan(model)
+        self.plan = open_plan(model, sha256=sha256)
         self._tile = tile
         self._halo, notes = _chosen_halo(self.spec, tile, halo, exact)
         self._max_pixels = max_pixels
@@ -256,6 +260,7 @@ def upscale(
     image: Any,
     *,
     model: str | os.PathLike[str] | Plan | None = None,
+    sha256: str | None = None,
     output: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -271,7 +276,14 @@ def upscale(
     Each call opens the model anew (about a third of a second): for many calls keep an `Upscaler`.
     """
     with Upscaler(
-        model, device=device, precision=precision, tile=tile, halo=halo, exact=exact, max_pixels=max_pixels
+        model,
+        sha256=sha256,
+        device=device,
+        precision=precision,
+        tile=tile,
+        halo=halo,
+        exact=exact,
+        max_pixels=max_pixels,
     ) as up:
         return up(image, output=output, overwrite=overwrite, progress=progress)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError
 from ..imaging.decode import MAX_PIXELS
 from ..imaging.sources import Job, expand, plan_outputs
-from ..upscaler import DEFAULT_MODEL, Upscaler, open_plan
+from ..upscaler import Upscaler, open_plan
 from .conveyor import AT_ONCE, Outcome, run_jobs
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def upscale_files(
     format: str | None = None,
     overwrite: bool = False,
     model: str | None = None,
+    sha256: str | None = None,
     build: dict[str, Any] | None = None,
     device: str = "auto",
     precision: str | None = None,
@@ -47,7 +48,7 @@ def upscale_files(
         for source in sources:
             console.error(str(source.error))
         return False
-    plan = _opened(model, build or {})
+    plan = _opened(model, sha256, build or {})
     jobs = plan_outputs(sources, output=output, format=format, scale=plan.spec.scale, overwrite=overwrite)
     failed = [job for job in jobs if job.error is not None]
     for job in failed:
@@ -108,15 +109,15 @@ def _megapixels(sizes: Iterable[tuple[int, int]]) -> str:
     return f"{sum(width * height for width, height in sizes) / 1e6:.2f}"
 
 
-def _opened(model: str | None, settings: dict[str, Any]) -> Plan:
+def _opened(model: str | None, sha256: str | None, settings: dict[str, Any]) -> Plan:
     """The plan of `model`; with settings, of a generator file built by them (or found in the cache)."""
     if not settings:
-        return open_plan(model)
+        return open_plan(model, sha256=sha256)
     from ..cache import cached_plan
     from ..compiler.plan import is_plan
     from ..models.packaged import find_model
 
-    path = find_model(DEFAULT_MODEL if model is None else model)
+    path = find_model(model, sha256=sha256)
     if path.is_file() and is_plan(path):
         raise ModelError(f"{path} is a plan, built already: leave {', '.join(settings)} out, or build it again")
     return cached_plan(path, **settings)

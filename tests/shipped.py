@@ -1,0 +1,52 @@
+"""A model as this package ships them, made on the spot: its plan is really built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from srgan_trt.compiler.build import build
+from srgan_trt.compiler.plan import Plan
+from srgan_trt.models.card import ModelCard, Scores, TrainingData
+
+from .handmade import nearest_model
+
+NAME = "nearest-x4"
+
+
+def card(**changes: Any) -> ModelCard:
+    facts: dict[str, Any] = {
+        "name": NAME,
+        "what": "repeats every pixel",
+        "architecture": {"blocks": 0, "filters": 48, "kernel": 3},
+        "parameters": 1296,
+        "mmac": 0.001,
+        "scale": 4,
+        "data": TrainingData(sets=("none",), pictures=0, manifest="pictures.csv"),
+        "steps": 0,
+        "hours": 0.5,
+        "teacher": None,
+        "scores": {
+            "Set5": Scores(psnr=26.25, ssim=0.732, perceptual=0.5),
+            "BSD100": Scores(psnr=24.87, ssim=0.638),
+        },
+        "licence": "MIT",
+        "data_licence": "none was used",
+        "limits": "it sharpens nothing",
+        "date": "2026-11-22",
+    }
+    return ModelCard(**facts | changes)
+
+
+def ship(folder: Path, name: str = NAME, *, with_card: bool = True) -> Plan:
+    """Makes the model `name` in `folder`, which stands for srgan_trt/models/shipped."""
+    home = folder / name
+    home.mkdir(parents=True)
+    source = home / f"{name}.onnx"
+    onnx.save(nearest_model(scale=4), source)
+    plan = build(source, out=home / f"{name}.plan.onnx", input_range=(0, 1), output_range=(0, 1))
+    if with_card:
+        (home / "card.json").write_text(card(name=name).to_json(), "utf-8")
+    return plan
