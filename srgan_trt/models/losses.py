@@ -1,7 +1,7 @@
 """What a generator is trained for: pixels, VGG features, a discriminator that is fooled; and their weighted sum.
 
-Tensors of any float dtype in, a float32 scalar out: bfloat16 has too few digits for a mean over a picture. All are means,
-so that weights mean the same for any batch, crop and network.
+Tensors of any float dtype in, a float32 scalar out: bfloat16 has too few digits for a mean over a picture. All are
+means, so that weights mean the same for any batch, crop and network.
 """
 
 from __future__ import annotations
