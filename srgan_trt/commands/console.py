@@ -66,9 +66,14 @@ class Console:
     def error(self, text: str) -> None:
         self._print(_one_line(f"{PROGRAM}: {text}"), sys.stderr)
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether there is a terminal for a bar, and it is wanted."""
+        return not self._quiet and sys.stderr is not None and sys.stderr.isatty()
+
     def progress(self, name: str, done: float, total: int) -> None:
         """Shows that `done` of `total` is done, and `name` under way: on a terminal, and if it takes long enough."""
-        if self._quiet or sys.stderr is None or not sys.stderr.isatty():
+        if not self.shows_progress:
             return
         with self._lock:
             now = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ class Recipe:
     content_layers: tuple[str, ...] | None = None
     discriminator: str = "paper"
     """"paper": two dense layers, one probability. "patch": fully convolutional, a map of them."""
+    discriminator_filters: int = 64
+    """Channels of its first convolution; the others follow in proportion."""
     ema: float = 0.999
     """Decay of the running average of the weights, which is what is saved; 0 is none."""
     precision: str = "fp32"
@@ -68,15 +71,23 @@ class Recipe:
         ):
             if (value := getattr(self, name)) not in allowed:
                 raise TrainingError(f"{_flag(name)} is one of {', '.join(map(str, allowed))}, not {value}")
-        for name in ("blocks", "filters", "upsampling_filters", "tail_kernel", "steps", "batch", "crop"):
+        for name in (
+            "blocks",
+            "filters",
+            "upsampling_filters",
+            "tail_kernel",
+            "discriminator_filters",
+            "steps",
+            "batch",
+            "crop",
+        ):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{_flag(name)} is at least 1, not {getattr(self, name)}")
         if self.crop % self.scale:
             raise TrainingError(f"--crop {self.crop} is no multiple of the scale: use {self._crop_nearby()}")
-        if self.stage == "gan" and self.discriminator == "paper" and self.crop % 16:
-            raise TrainingError(
-                f"--crop {self.crop}: the paper's discriminator halves it four times, use {-(-self.crop // 16) * 16}"
-            )
+        for name in ("content_weight", "adversarial_weight", "pixel_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise TrainingError(f"{_flag(name)} is a number from 0, not {getattr(self, name)}")
         if not 0 <= self.ema < 1 or not 0 <= self.teacher_weight <= 1:
             raise TrainingError("--ema is in 0..1 (1 excluded), --teacher-weight in 0..1")
         if self.learning_rate is not None and not self.learning_rate > 0:

@@ -1,0 +1,222 @@
+"""What `srgan-trt train` does: prepares the pictures, trains, and can be stopped at any time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TrainingError
+from ..runtime.devices import cpu_facts
+from ..training.pictures import PictureSet, Teacher, find_pictures, hold_out, prepare
+from ..training.recipe import Recipe
+from ..training.whole_file import write_whole
+from .console import PROGRAM, Console
+
+if TYPE_CHECKING:
+    from ..training.trainer import Progress
+    from ..upscaler import Upscaler
+
+VALIDATE_EVERY = 1000
+"""Steps."""
+_LINE_EVERY = 30.0
+"""Seconds between lines about the progress, where no bar can be shown."""
+_log = logging.getLogger(__name__)
+_FREE_ON_RESUME = {"steps", "learning_rate"}
+"""Settings that may differ from those the training began with."""
+
+
+def train(
+    hr: Path,
+    *,
+    console: Console,
+    out: Path,
+    settings: dict[str, Any],
+    val: Path | None = None,
+    validate_every: int | None = None,
+    resume: bool = False,
+) -> bool:
+    """Trains a generator on the pictures in `hr` into the folder `out`. Returns False where it was stopped before.
+
+    settings: fields of ``Recipe`` that were given; with `resume` the others are those of the training in `out`.
+    val: folder of pictures to validate on; None holds some of `hr` back (``hold_out``).
+
+    Raises what ``prepare``, ``Trainer`` and ``Trainer.run`` raise; TrainingError if `out` holds a training already
+    and `resume` is not given, or a setting contradicts it.
+    """
+    recipe = _recipe(out, settings, resume)
+    files = find_pictures(hr, purpose="--hr")
+    if val is None:
+        files, held = hold_out(files, hr)
+        console.note(
+            f"{len(held)} of {len(files) + len(held)} pictures are held back for validation: --val names others"
+        )
+    else:
+        held = find_pictures(val, purpose="--val")
+    out.mkdir(parents=True, exist_ok=True)
+    with _teacher(recipe) as (teacher, teacher_name):
+
+        def prepared(files: list[Path], root: Path, name: str, smallest: int, teacher: Teacher | None) -> PictureSet:
+            return prepare(
+                files,
+                root,
+                out / "pictures" / name,
+                scale=recipe.scale,
+                smallest=smallest,
+                teacher=teacher,
+                teacher_name=teacher_name if teacher is not None else None,
+                progress=lambda done, total: console.progress(f"preparing {root.name}", done, total),
+            )
+
+        pictures = prepared(files, hr, "train", recipe.crop, teacher)
+        validation = prepared(held, hr if val is None else val, "validation", 11 + 2 * recipe.scale, None)
+    console.end_progress()
+    _write_manifest(out / "manifest.json", pictures, resume)
+    console.note(
+        f"{len(pictures)} pictures to train on, {len(validation)} to validate on; arithmetic in {recipe.precision}"
+    )
+
+    from ..training.trainer import GENERATOR, RECIPE, Trainer
+
+    trainer = Trainer(recipe, pictures, validation, out=out, resume=resume)
+    recipe.save(out / RECIPE)
+    with _stopped_by_signals(console) as stopped:
+        complete = trainer.run(
+            validate_every=validate_every or VALIDATE_EVERY,
+            progress=_reporter(console),
+            stop=stopped.is_set,
+        )
+    console.end_progress()
+    if complete:
+        console.result(f"{out / GENERATOR}: next '{PROGRAM} build {out / GENERATOR}'")
+    else:
+        console.note(f"stopped: '{PROGRAM} train ... --resume' goes on from {out}")
+    return complete
+
+
+def _recipe(out: Path, settings: dict[str, Any], resume: bool) -> Recipe:
+    from ..training.trainer import CHECKPOINT, RECIPE
+
+    if not resume:
+        if (out / CHECKPOINT).exists():
+            raise TrainingError(f"{out} holds a training already: go on with it by --resume, or name another --out")
+        return Recipe(**{"precision": _fast_precision(), **_with_sizes(settings)})
+    began = Recipe.load(out / RECIPE)
+    changed = {name: value for name, value in settings.items() if getattr(began, name) != value}
+    if fixed := sorted(set(changed) - _FREE_ON_RESUME):
+        name = fixed[0]
+        raise TrainingError(
+            f"the training in {out} has --{name.replace('_', '-')} {getattr(began, name)}, not {changed[name]}: "
+            "leave it out, or begin anew in another --out"
+        )
+    return dataclasses.replace(began, **changed)
+
+
+def _fast_precision() -> str:
+    """bf16 where the processor computes in it: elsewhere it is slower than fp32."""
+    return "bf16" if "BF16" in cpu_facts()["capabilities"] else "fp32"
+
+
+def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with the sizes of the generator to begin with, where there is one."""
+    if "init" not in settings:
+        return settings
+    from ..models.weights_only import known_generator
+
+    known = known_generator(Path(settings["init"]))
+    sizes = {"arch": known.arch, **known.sizes}
+    for name, value in sizes.items():
+        if settings.get(name, value) != value:
+            raise TrainingError(f"{settings['init']} has {name} {value}, not {settings[name]}: leave that option out")
+    return settings | sizes
+
+
+@contextlib.contextmanager
+def _teacher(recipe: Recipe) -> Iterator[tuple[Teacher | None, str | None]]:
+    """The teacher as a function, and a name that is another one for another teacher."""
+    if recipe.teacher is None:
+        yield None, None
+        return
+    from ..upscaler import Upscaler
+
+    with Upscaler(recipe.teacher) as up:
+        if up.spec.scale != recipe.scale:
+            raise TrainingError(f"the teacher {recipe.teacher} enlarges by {up.spec.scale}, --scale is {recipe.scale}")
+        yield _enlarger(up), f"{recipe.teacher} {up.spec.source_hash}"
+
+
+def _enlarger(up: Upscaler) -> Teacher:
+    def enlarge(lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        large: NDArray[np.uint8] = up(lr)
+        return large
+
+    return enlarge
+
+
+def _write_manifest(path: Path, pictures: PictureSet, resume: bool) -> None:
+    text = json.dumps(pictures.manifest, indent=1) + "\n"
+    if resume and path.is_file() and path.read_text() != text:
+        _log.warning("the pictures are not those that the training began with: its result is not that of one go")
+    write_whole(path, text.encode())
+
+
+def _reporter(console: Console) -> Callable[[Progress], None]:
+    """A bar on a terminal, and lines elsewhere: a training is often looked at in a log."""
+    first: int | None = None
+    said = time.monotonic()
+
+    def report(progress: Progress) -> None:
+        nonlocal first, said
+        if first is None:
+            first = progress.step - 1
+        text = f"step {progress.step} loss {progress.loss:.4f}"
+        if progress.psnr is not None:
+            text += f" {progress.psnr:.2f} dB"
+        console.progress(text, progress.step - first, progress.steps - first)
+        if not console.shows_progress and time.monotonic() - said > _LINE_EVERY:
+            said = time.monotonic()
+            console.note(
+                f"{text}, {progress.step} of {progress.steps} steps, {_duration(progress.seconds_left)} left, "
+                f"{progress.waiting:.1%} of the time waiting for pictures"
+            )
+
+    return report
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(console: Console) -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM end the training after its current step; a second one ends it at once."""
+    stopped = threading.Event()
+    before: dict[signal.Signals, Any] = {}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+        console.note("stopping after this step; once more stops at once, and loses what is not saved")
+
+    # Python takes signals in the main thread only; elsewhere the caller has its own ways.
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    try:
+        for number in numbers:
+            before[number] = signal.signal(number, stop)
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

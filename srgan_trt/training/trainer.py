@@ -1,0 +1,271 @@
+"""The trainer: turns a stage step by step, writes down how it goes, and can go on where it stopped."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TrainingError
+from ..models.generator import ARCHITECTURES
+from ..models.weights_only import known_generator
+from .bicubic import enlarge
+from .checkpoint import load_checkpoint, save_checkpoint
+from .journal import Journal
+from .metrics import psnr, ssim
+from .panels import Panel, draw_panel
+from .pictures import PictureSet
+from .recipe import Recipe
+from .samples import Sampler, batches
+from .schedule import learning_rate
+from .stages import open_stage
+
+_log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.npz"
+GENERATOR = "generator.h5"
+RECIPE = "recipe.json"
+_ROW_EVERY = 100
+_MINUTES_BETWEEN_CHECKPOINTS = 3.0
+_PANELS = 4
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How a training goes."""
+
+    step: int
+    """Steps done."""
+    steps: int
+    loss: float
+    seconds_left: float
+    waiting: float
+    """Share of the time since the last row that went into waiting for pictures, 0..1."""
+    psnr: float | None
+    """dB of the last validation."""
+
+
+@dataclass(slots=True)
+class _Interval:
+    """Sums since the last row of the journal."""
+
+    losses: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    def add(self, losses: dict[str, float], seconds: float, waited: float) -> None:
+        for name, value in losses.items():
+            self.losses[name] = self.losses.get(name, 0.0) + value
+        self.steps += 1
+        self.seconds += seconds
+        self.waited += waited
+
+    @property
+    def waiting(self) -> float:
+        return self.waited / self.seconds if self.seconds else 0.0
+
+    def row(self, rate: float) -> dict[str, float]:
+        means = {name: total / self.steps for name, total in self.losses.items()}
+        return {
+            **means,
+            "learning_rate": rate,
+            "seconds_per_step": self.seconds / self.steps,
+            "waiting_share": self.waiting,
+        }
+
+
+class Trainer:
+    """A training in the folder `out`: recipe.json, checkpoint.npz, generator.h5, the journal, panels.png.
+
+    generator.h5 is the running average of the generator as a whole Keras 3 model, written with every checkpoint.
+    """
+
+    def __init__(
+        self, recipe: Recipe, pictures: PictureSet, validation: PictureSet, *, out: Path, resume: bool = False
+    ) -> None:
+        """resume: go on from the checkpoint in `out`, made with the same recipe but for its number of steps.
+
+        Raises TrainingError if there is no good one or a setting differs, ModelError if ``recipe.init`` is no
+        generator, MissingPackageError without Keras.
+        """
+        self.recipe = recipe
+        self._pictures, self._validation, self._out = pictures, validation, out
+        architecture = ARCHITECTURES[recipe.arch]
+        self._input_range, self._output_range = architecture.input_range, architecture.output_range
+        begins_with = None if resume or recipe.init is None else known_generator(Path(recipe.init)).build()
+        self._stage = open_stage(recipe, weights=None if begins_with is None else begins_with.get_weights())
+        self._step = 0
+        self._interval = _Interval()
+        self._last_psnr: float | None = None
+        if resume:
+            self._restore()
+        self._predict = _predictor(self._stage.average)
+
+    def run(
+        self,
+        *,
+        validate_every: int,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> bool:
+        """Trains to the last step, or until `stop` says so; saves either way. Returns whether it is complete.
+
+        Raises TrainingError when a loss is no longer finite, OSError when the disk is full: the checkpoint before
+        stays.
+        """
+        recipe = self.recipe
+        sampler = Sampler(self._pictures, batch=recipe.batch, crop=recipe.crop, seed=recipe.seed)
+        saved = time.monotonic()
+        with Journal(self._out, resume_at=self._step if self._step else None) as journal:
+            if self._step == 0:
+                self._validate(journal)
+            for batch, waited in _timed(batches(sampler, first_step=self._step, steps=recipe.steps)):
+                begin = time.perf_counter()
+                rate = learning_rate(self._step, peak=recipe.peak_rate, steps=recipe.steps)
+                losses = self._stage.step(*batch, rate=rate)
+                self._check(losses)
+                self._step += 1
+                self._interval.add(losses, time.perf_counter() - begin + waited, waited)
+                if progress is not None:
+                    progress(self._progress(losses["loss"]))
+                complete = self._step == recipe.steps
+                stopping = stop is not None and stop()
+                if self._step % _ROW_EVERY == 0 or complete:
+                    journal.step(self._step, self._interval.row(rate))
+                    self._interval = _Interval()
+                if self._step % validate_every == 0 or complete:
+                    self._validate(journal)
+                due = time.monotonic() - saved > 60 * _MINUTES_BETWEEN_CHECKPOINTS
+                if complete or stopping or due:
+                    self._save()
+                    journal.draw_curves()
+                    saved = time.monotonic()
+                if stopping and not complete:
+                    return False
+        return True
+
+    def _progress(self, loss: float) -> Progress:
+        per_step = self._interval.seconds / self._interval.steps
+        return Progress(
+            step=self._step,
+            steps=self.recipe.steps,
+            loss=loss,
+            seconds_left=per_step * (self.recipe.steps - self._step),
+            waiting=self._interval.waiting,
+            psnr=self._last_psnr,
+        )
+
+    def _check(self, losses: dict[str, float]) -> None:
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss {name} became {value} at step {self._step + 1}: the last good checkpoint is kept, go on "
+                    "from it with --resume and a smaller --learning-rate"
+                )
+
+    def _validate(self, journal: Journal) -> None:
+        """PSNR and SSIM on the validation pictures, by the field's protocol (``metrics``), and a panel of some."""
+        panels: list[Panel] = []
+        scores = []
+        border = self.recipe.scale
+        for entry, lr, hr in zip(self._validation.entries, self._validation.lr, self._validation.hr, strict=True):
+            sr = self.upscale(lr)
+            bicubic = enlarge(np.asarray(lr), self.recipe.scale)
+            scores.append((psnr(sr, hr, border=border), ssim(sr, hr, border=border), psnr(bicubic, hr, border=border)))
+            if len(panels) < _PANELS:
+                panels.append(
+                    Panel(
+                        name=entry.name, lr=np.asarray(lr), bicubic=bicubic, sr=sr, hr=np.asarray(hr),
+                        psnr=scores[-1][0], ssim=scores[-1][1],
+                    )
+                )  # fmt: skip
+        means = [float(np.mean(values)) for values in zip(*scores, strict=True)]
+        self._last_psnr = means[0]
+        journal.validation(self._step, dict(zip(("psnr", "ssim", "bicubic_psnr"), means, strict=True)))
+        draw_panel(self._out / "panels.png", panels)
+
+    def upscale(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 RGB (h, w, 3) by the running average -> uint8 (h*scale, w*scale, 3)."""
+        low, high = self._input_range
+        batch = lr[None].astype(np.float32) * ((high - low) / 255.0) + low
+        black, white = self._output_range
+        sr = (self._predict(batch)[0] - black) * (255.0 / (white - black))
+        levels: NDArray[np.uint8] = np.rint(np.clip(sr, 0.0, 255.0)).astype(np.uint8)
+        return levels
+
+    def _save(self) -> None:
+        groups = self._stage.variables()
+        arrays = {
+            f"{group}/{index:04}": variable.numpy()
+            for group, variables in groups.items()
+            for index, variable in enumerate(variables)
+        }
+        facts = {"step": self._step, "interval": [self._interval.losses, self._interval.steps, self._interval.seconds,
+                 self._interval.waited], "psnr": self._last_psnr}  # fmt: skip
+        save_checkpoint(self._out / CHECKPOINT, arrays, facts)
+        save_generator(self._stage.average, self._out / GENERATOR)
+
+    def _restore(self) -> None:
+        path = self._out / CHECKPOINT
+        arrays, facts = load_checkpoint(path)
+        for group, variables in self._stage.variables().items():
+            for index, variable in enumerate(variables):
+                array = arrays.pop(f"{group}/{index:04}", None)
+                if array is None or array.shape != tuple(variable.shape):
+                    raise TrainingError(f"{path} is of another network ({group}): begin anew in another --out")
+                variable.assign(array)
+        if arrays:
+            raise TrainingError(f"{path} is of another network: begin anew in another --out")
+        self._step = int(facts["step"])
+        losses, steps, seconds, waited = facts["interval"]
+        self._interval = _Interval(losses, steps, seconds, waited)
+        self._last_psnr = facts["psnr"]
+        if self._step >= self.recipe.steps:
+            raise TrainingError(f"{path} is complete at step {self._step}: pass more --steps to go on")
+
+
+def save_generator(model: Any, path: Path) -> None:
+    """A whole Keras model as .h5, written whole or not at all. Raises OSError."""
+    import contextlib
+    import io
+    import os
+    import warnings
+
+    partial = path.with_name(f".{path.stem}.part.h5")
+    try:
+        # Keras calls .h5 legacy, and says so on standard output too.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore", UserWarning)
+            model.save(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _timed(dataset: Any) -> Iterator[tuple[tuple[NDArray[np.uint8], ...], float]]:
+    """The batches as arrays, each with the seconds that it was waited for."""
+    source = iter(dataset.as_numpy_iterator())
+    while True:
+        begin = time.perf_counter()
+        batch = next(source, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - begin
+
+
+def _predictor(model: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def predict(batch: Any) -> Any:
+        return model(batch, training=False)
+
+    return lambda batch: predict(batch).numpy()
