@@ -76,7 +76,7 @@ class TestUsage:
         assert message in done.err[-1]
 
     def test_every_command_has_help(self, command: Command) -> None:
-        for name in ("build", "upscale", "info", "doctor"):
+        for name in ("build", "upscale", "info", "models", "doctor"):
             done = command(name, "--help")
             assert done.status == 0
             assert done.out.startswith(f"usage: srgan-trt {name}")

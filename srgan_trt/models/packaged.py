@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..address import is_address, without_secrets
+from ..address import is_address, name_in, without_secrets
 from ..errors import ModelError, missing
 from .card import Scores, read_card
 
@@ -153,6 +153,14 @@ def find_model(name: str | os.PathLike[str] | None, *, sha256: str | None = None
 
         check_sha256(path, sha256)
     return path
+
+
+def plan_target(name: str) -> Path | None:
+    """Where the plan of the model that a user named goes if nobody says: None for beside the file; for an address or
+    a packaged name into the current folder, as neither the cache nor Python's folders are a place for it."""
+    if is_address(name):
+        return Path(f"{Path(name_in(name)).stem}.plan.onnx")
+    return None if os.path.lexists(name) else Path(f"{name}.plan.onnx")
 
 
 def _local(name: str | os.PathLike[str]) -> Path:
