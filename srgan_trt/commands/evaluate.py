@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..errors import MissingPackageError, PictureError, SrganTrtError
-from ..training.evaluation import BICUBIC, Features, find_pairs, find_pictures, measure, read_pair
+from ..training.evaluation import BICUBIC, Features, find_pairs, measure, read_pair
+from ..training.pictures import find_pictures
 from ..training.report import MEASURES, PROTOCOL, text_table, write_report
 from ..upscaler import DEFAULT_MODEL, Upscaler, open_plan
 

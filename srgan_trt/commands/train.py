@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrainingError
+from ..imaging.sources import Source
 from ..runtime.devices import cpu_facts
+from ..training.metrics import WINDOW
 from ..training.pictures import PictureSet, Teacher, find_pictures, hold_out, prepare
 from ..training.recipe import Recipe
 from ..training.whole_file import write_whole
@@ -56,31 +58,30 @@ def train(
     and `resume` is not given, or a setting contradicts it.
     """
     recipe = _recipe(out, settings, resume)
-    files = find_pictures(hr, purpose="--hr")
+    sources = find_pictures(hr, "--hr")
     if val is None:
-        files, held = hold_out(files, hr)
+        sources, held = hold_out(sources)
         console.note(
-            f"{len(held)} of {len(files) + len(held)} pictures are held back for validation: --val names others"
+            f"{len(held)} of {len(sources) + len(held)} pictures are held back for validation: --val names others"
         )
     else:
-        held = find_pictures(val, purpose="--val")
+        held = find_pictures(val, "--val")
     out.mkdir(parents=True, exist_ok=True)
     with _teacher(recipe) as (teacher, teacher_name):
 
-        def prepared(files: list[Path], root: Path, name: str, smallest: int, teacher: Teacher | None) -> PictureSet:
+        def prepared(sources: list[Source], name: str, smallest: int, teacher: Teacher | None) -> PictureSet:
             return prepare(
-                files,
-                root,
+                sources,
                 out / "pictures" / name,
                 scale=recipe.scale,
                 smallest=smallest,
                 teacher=teacher,
                 teacher_name=teacher_name if teacher is not None else None,
-                progress=lambda done, total: console.progress(f"preparing {root.name}", done, total),
+                progress=lambda done, total: console.progress(f"preparing pictures ({name})", done, total),
             )
 
-        pictures = prepared(files, hr, "train", recipe.crop, teacher)
-        validation = prepared(held, hr if val is None else val, "validation", 11 + 2 * recipe.scale, None)
+        pictures = prepared(sources, "train", recipe.crop, teacher)
+        validation = prepared(held, "validation", WINDOW + 2 * recipe.scale, None)
     console.end_progress()
     _write_manifest(out / "manifest.json", pictures, resume)
     console.note(

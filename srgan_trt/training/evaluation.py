@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PictureError
-from ..imaging.sources import Source, expand
+from ..imaging.sources import Source
 from .bicubic import enlarge, shrink
 from .metrics import WINDOW, luma, paper_ssim, psnr, ssim
-from .pictures import read_rgb
+from .pictures import find_pictures, read_rgb
 
 BICUBIC = "bicubic"
 """The method that others are measured against."""
@@ -87,19 +87,6 @@ class Measured:
     width: int
     scores: Mapping[str, Scores]
     crop: Crop
-
-
-def find_pictures(folder: Path, option: str) -> list[Source]:
-    """The pictures in `folder`, to the bottom, sorted; `option` is the one that named it.
-
-    Raises PictureError if it is no folder, holds no pictures, or cannot be read.
-    """
-    if not folder.is_dir():
-        raise PictureError(f"{folder} is no folder: {option} names a folder of pictures")
-    sources = expand([folder])
-    for source in sources:
-        source.read()  # raises what `expand` found wrong
-    return sources
 
 
 def find_pairs(high: Path, low: Path | None = None, *, scale: int) -> list[Pair]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PictureError, TrainingError
-from ..imaging.decode import READABLE, decode
-from ..imaging.sources import expand
+from ..imaging.decode import decode
+from ..imaging.sources import Source, expand
 from .bicubic import shrink
 from .whole_file import write_whole
 
@@ -61,19 +61,21 @@ class PictureSet:
         return [{"name": entry.name, "sha256": entry.sha256} for entry in self.entries]
 
 
-def find_pictures(folder: Path, *, purpose: str) -> list[Path]:
-    """The picture files in `folder`, to the bottom, sorted. Raises TrainingError if there are none."""
+def find_pictures(folder: Path, option: str) -> list[Source]:
+    """The pictures in `folder`, to the bottom, sorted; `option` is the one that named it.
+
+    Raises PictureError if it is no folder, holds no pictures, or cannot be read.
+    """
     if not folder.is_dir():
-        raise TrainingError(f"{folder} is no folder: {purpose} names a folder of pictures")
-    found = [Path(source.location) for source in expand([folder]) if source.error is None]
-    if not found:
-        raise TrainingError(f"{folder} holds no pictures ({READABLE}): {purpose} names a folder of pictures")
-    return found
+        raise PictureError(f"{folder} is no folder: {option} names a folder of pictures")
+    sources = expand([folder])
+    for source in sources:
+        source.read()  # raises what `expand` found wrong
+    return sources
 
 
 def prepare(
-    files: Sequence[Path],
-    root: Path,
+    sources: Sequence[Source],
     out: Path,
     *,
     scale: int,
@@ -82,25 +84,24 @@ def prepare(
     teacher_name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PictureSet:
-    """Decodes `files` into `out`, unless it holds just that already.
+    """Decodes the pictures `sources` into `out`, unless it holds just that already.
 
     Pictures are cropped at the lower right to a multiple of `scale`, reduced as MATLAB's imresize does, and given to
     the `teacher`. Alpha is left out, gray becomes RGB. Pictures with a side under `smallest` pixels, and damaged
     ones, are left out with a warning.
 
     Args:
-        root: The folder that names in the manifest are relative to.
         teacher_name: What tells this teacher from another, when `out` is used again.
         progress: Called with (pictures done, pictures in all).
 
     Raises TrainingError if no picture remains, OSError where `out` cannot be written.
     """
-    hashes = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    hashes = [hashlib.sha256(Path(source.location).read_bytes()).hexdigest() for source in sources]
     wanted = {
         "scale": scale,
         "smallest": smallest,
         "teacher": teacher_name,
-        "files": [[_name(file, root), sha256] for file, sha256 in hashes.items()],
+        "files": [[_name(source), sha256] for source, sha256 in zip(sources, hashes, strict=True)],
     }
     if (index := _index(out / _INDEX)) is not None and index["of"] == wanted:
         entries = [Entry(**entry) for entry in index["entries"]]
@@ -115,11 +116,11 @@ def prepare(
     try:
         for name in names:
             parts[name] = open(out / f"{name}.bin", "wb")  # noqa: SIM115 - closed below, however many are open
-        for done, (file, sha256) in enumerate(hashes.items()):
+        for done, (source, sha256) in enumerate(zip(sources, hashes, strict=True)):
             if progress is not None:
-                progress(done, len(files))
+                progress(done, len(sources))
             try:
-                hr = read_rgb(file, multiple=scale)
+                hr = read_rgb(Path(source.location), multiple=scale)
             except PictureError as error:
                 _log.warning("left out: %s", error)
                 continue
@@ -132,16 +133,16 @@ def prepare(
                 if array.shape[:2] != (hr if name != "lr" else lr).shape[:2]:
                     raise TrainingError(f"the teacher enlarges by {array.shape[0] / lr.shape[0]:g}, not by {scale}")
                 parts[name].write(array.tobytes())
-            entries.append(Entry(_name(file, root), sha256, *hr.shape[:2]))
+            entries.append(Entry(_name(source), sha256, *hr.shape[:2]))
     finally:
         for part in parts.values():
             part.close()
     if small:
-        _log.warning("%d of %d pictures in %s are smaller than %d pixels: left out", small, len(files), root, smallest)
+        _log.warning("%d of %d pictures are smaller than %d pixels: left out", small, len(sources), smallest)
     if not entries:
         raise TrainingError(
-            f"no picture in {root} is readable and at least {smallest} pixels on both sides: add larger pictures, or "
-            "make --crop smaller"
+            f"none of {len(sources)} pictures is readable and at least {smallest} pixels on both sides: add larger "
+            "ones, or make --crop smaller"
         )
     # Written last, whole: pictures without an index are prepared again.
     index = {"of": wanted, "entries": [asdict(entry) for entry in entries]}
@@ -163,21 +164,24 @@ def read_rgb(file: Path, *, multiple: int = 1) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[:height, :width])
 
 
-def hold_out(files: Sequence[Path], root: Path) -> tuple[list[Path], list[Path]]:
+def hold_out(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
     """(to train on, to validate on): every twentieth picture, at most 20, chosen by name so that it stays the same.
 
     One picture is both, as there is no other.
     """
-    if len(files) == 1:
-        return list(files), list(files)
-    count = min(20, max(1, len(files) // 20))
-    by_chance = sorted(files, key=lambda file: hashlib.sha256(_name(file, root).encode()).digest())
-    held = set(by_chance[:count])
-    return [file for file in files if file not in held], [file for file in files if file in held]
+    if len(sources) == 1:
+        return list(sources), list(sources)
+    count = min(20, max(1, len(sources) // 20))
+    by_chance = sorted(sources, key=lambda source: hashlib.sha256(_name(source).encode()).digest())
+    held = {_name(source) for source in by_chance[:count]}
+    return (
+        [source for source in sources if _name(source) not in held],
+        [source for source in sources if _name(source) in held],
+    )
 
 
-def _name(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix()
+def _name(source: Source) -> str:
+    return source.relative.as_posix()
 
 
 def _index(path: Path) -> dict[str, Any] | None:

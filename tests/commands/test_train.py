@@ -104,9 +104,9 @@ def test_it_begins_with_another_generator_and_takes_its_sizes(command: Command, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--hr", "empty"), "empty holds no pictures"),
+        (("--hr", "empty"), "no pictures"),
         (("--hr", "nowhere"), "nowhere is no folder: --hr names a folder of pictures"),
-        (("--hr", "hr", "--crop", "512"), "no picture in hr is readable and at least 512 pixels on both sides"),
+        (("--hr", "hr", "--crop", "512"), "none of 4 pictures is readable and at least 512 pixels on both sides"),
         (("--hr", "hr", "--crop", "50"), "--crop 50 is no multiple of the scale: use 48"),
         (("--hr", "hr", "--init", "absent.h5"), "absent.h5"),
         (("--hr", "hr", "--teacher", "absent"), "there is no model absent"),

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan_trt.errors import TrainingError
+from srgan_trt.errors import PictureError, TrainingError
+from srgan_trt.imaging.sources import Source
 from srgan_trt.training.bicubic import enlarge, shrink
 from srgan_trt.training.pictures import PictureSet, find_pictures, hold_out, prepare
 
@@ -20,7 +21,7 @@ from .photos import photo_folder
 
 def prepared(folder: Path, out: Path, **options: object) -> PictureSet:
     settings: dict[str, object] = {"scale": 4, "smallest": 96, **options}
-    return prepare(find_pictures(folder, purpose="--hr"), folder, out, **settings)  # type: ignore[arg-type]
+    return prepare(find_pictures(folder, "--hr"), out, **settings)  # type: ignore[arg-type]
 
 
 def test_every_picture_with_its_bicubic_reduction(tmp_path: Path) -> None:
@@ -101,12 +102,12 @@ def test_small_and_damaged_pictures_are_left_out_and_named(tmp_path: Path, caplo
 
 def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(TrainingError, match="holds no pictures"):
-        find_pictures(tmp_path / "empty", purpose="--hr")
-    with pytest.raises(TrainingError, match="is no folder"):
-        find_pictures(tmp_path / "nowhere", purpose="--hr")
+    with pytest.raises(PictureError, match="no pictures"):
+        find_pictures(tmp_path / "empty", "--hr")
+    with pytest.raises(PictureError, match="is no folder"):
+        find_pictures(tmp_path / "nowhere", "--hr")
     folder = photo_folder(tmp_path / "hr", count=2, side=64)
-    with pytest.raises(TrainingError, match=r"no picture in .* at least 96 pixels"):
+    with pytest.raises(TrainingError, match=r"none of 2 pictures .* at least 96 pixels"):
         prepared(folder, tmp_path / "out")
 
 
@@ -120,11 +121,10 @@ def test_torn_arrays_are_found_and_said(tmp_path: Path) -> None:
 
 
 def test_what_is_held_out_stays_the_same_when_pictures_are_added() -> None:
-    root = Path("hr")
-    files = [root / f"{index}.png" for index in range(100)]
-    train, held = hold_out(files, root)
+    sources = [Source(name=f"hr/{index}.png", relative=Path(f"{index}.png")) for index in range(100)]
+    train, held = hold_out(sources)
     assert len(held) == 5
-    assert sorted([*train, *held]) == sorted(files)
-    _, later = hold_out([*files, root / "new.png"], root)
-    assert len(set(later) & set(held)) >= 4
-    assert hold_out(files[:1], root) == (files[:1], files[:1])
+    assert [source for source in sources if source in train or source in held] == sources
+    _, later = hold_out([*sources, Source(name="hr/new.png", relative=Path("new.png"))])
+    assert sum(source in held for source in later) >= 4
+    assert hold_out(sources[:1]) == (sources[:1], sources[:1])

@@ -17,9 +17,9 @@ from .photos import photo_folder
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> PictureSet:
     folder = photo_folder(tmp_path_factory.mktemp("photos") / "hr", count=4)
-    files = find_pictures(folder, purpose="--hr")
+    files = find_pictures(folder, "--hr")
     return prepare(
-        files, folder, folder.parent / "out", scale=4, smallest=64,
+        files, folder.parent / "out", scale=4, smallest=64,
         teacher=lambda lr: enlarge(lr, 4), teacher_name="bicubic",
     )  # fmt: skip
 
@@ -62,7 +62,7 @@ def test_large_pictures_are_drawn_more_often(tmp_path: Path) -> None:
     folder = photo_folder(tmp_path / "hr", count=1, side=64)
     photo_folder(tmp_path / "large", count=1, side=192)
     (tmp_path / "large" / "photo0.png").rename(folder / "large.png")
-    pictures = prepare(find_pictures(folder, purpose="--hr"), folder, tmp_path / "out", scale=4, smallest=64)
+    pictures = prepare(find_pictures(folder, "--hr"), tmp_path / "out", scale=4, smallest=64)
     _, hr, _ = Sampler(pictures, batch=200, crop=64, seed=0).draw(0)
     small = next(hr for entry, hr in zip(pictures.entries, pictures.hr, strict=True) if entry.height == 64)
     places = {turned(small, turns, mirrored).tobytes() for turns in range(4) for mirrored in (False, True)}

@@ -32,9 +32,9 @@ TINY = Recipe(
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> PictureSet:
     folder = photo_folder(tmp_path_factory.mktemp("photos") / "hr", count=4, side=64)
-    files = find_pictures(folder, purpose="--hr")
+    files = find_pictures(folder, "--hr")
     return prepare(
-        files, folder, folder.parent / "out", scale=4, smallest=32,
+        files, folder.parent / "out", scale=4, smallest=32,
         teacher=lambda lr: enlarge(lr, 4), teacher_name="bicubic",
     )  # fmt: skip
 
@@ -190,7 +190,7 @@ def test_bf16_learns_too(pictures: PictureSet, tmp_path: Path, caplog: pytest.Lo
 
 def prepared_at_2(tmp_path: Path) -> PictureSet:
     folder = photo_folder(tmp_path / "hr", count=4, side=64)
-    return prepare(find_pictures(folder, purpose="--hr"), folder, tmp_path / "x2", scale=2, smallest=32)
+    return prepare(find_pictures(folder, "--hr"), tmp_path / "x2", scale=2, smallest=32)
 
 
 def table(path: Path) -> list[dict[str, str]]:
