@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +111,26 @@ def test_a_local_plan_with_its_checksum(command: Command, tmp_path: Path) -> Non
     sha256 = hashlib.sha256(plan.path.read_bytes()).hexdigest()
     save_noise(Path("photo.png"))
     assert command("upscale", "photo.png", "--model", plan.path, "--sha256", sha256).status == 0
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_download_that_is_stopped_leaves_nothing(server: Server, number: signal.Signals, status: int) -> None:
+    under_way, stopped = threading.Event(), threading.Event()
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(bytes(1 << 20))
+        under_way.set()
+        stopped.wait(30)
+
+    server.answers["/x4.h5"] = slow
+    command = [sys.executable, "-m", "srgan_trt", "info", f"{server.base}/x4.h5", "--sha256", "0" * 64]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert under_way.wait(30)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        stopped.set()
+    assert process.returncode == status
+    assert "Traceback" not in err
+    assert [path.suffix for path in Path("cache").rglob("*") if path.is_file()] == [".lock"]
