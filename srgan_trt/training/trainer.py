@@ -168,10 +168,13 @@ class Trainer:
     def _check(self, losses: dict[str, float]) -> None:
         for name, value in losses.items():
             if not math.isfinite(value):
-                raise TrainingError(
-                    f"the loss {name} became {value} at step {self._step + 1}: the last good checkpoint is kept, go on "
-                    "from it with --resume and a smaller --learning-rate"
-                )
+                raise TrainingError(self._lost(f"the loss {name} is"))
+
+    def _lost(self, what: str) -> str:
+        return (
+            f"{what} no longer finite at step {self._step}: the last good checkpoint is kept, go on from it with "
+            "--resume and a smaller --learning-rate"
+        )
 
     def _validate(self, journal: Journal) -> None:
         """PSNR and SSIM on the validation pictures, by the field's protocol (``metrics``), and a panel of some."""
@@ -195,11 +198,16 @@ class Trainer:
         draw_panel(self._out / "panels.png", panels)
 
     def upscale(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 RGB (h, w, 3) by the running average -> uint8 (h*scale, w*scale, 3)."""
+        """uint8 RGB (h, w, 3) by the running average -> uint8 (h*scale, w*scale, 3).
+
+        Raises TrainingError if the result is not finite.
+        """
         low, high = self._input_range
         batch = lr[None].astype(np.float32) * ((high - low) / 255.0) + low
         black, white = self._output_range
         sr = (self._predict(batch)[0] - black) * (255.0 / (white - black))
+        if not np.isfinite(sr).all():
+            raise TrainingError(self._lost("the generator's pictures are"))
         levels: NDArray[np.uint8] = np.rint(np.clip(sr, 0.0, 255.0)).astype(np.uint8)
         return levels
 
