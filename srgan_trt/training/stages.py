@@ -119,9 +119,13 @@ def open_stage(recipe: Recipe, *, weights: list[NDArray[Any]] | None = None) -> 
     Raises MissingPackageError if Keras, or what the stage needs beside it, is not installed.
     """
     from ..models.keras3 import import_keras
+    from ..models.tensorflow_export import import_tensorflow
 
     architecture = ARCHITECTURES[recipe.arch]
     keras = import_keras("train a generator")
+    # TensorFlow's rewriting of sums makes one AddN of several, and that adds up in whatever order its inputs' memory
+    # becomes free: two trainings from one seed would part in the last bit, and soon in all of them.
+    import_tensorflow().config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     sizes = recipe.sizes
     average = architecture.make(**sizes)
     keras.utils.set_random_seed(recipe.seed)

@@ -107,6 +107,7 @@ class Trainer:
         self._step = 0
         self._interval = _Interval()
         self._last_psnr: float | None = None
+        self._bicubic: list[tuple[float, float]] = []
         if resume:
             self._restore()
         self._predict = _predictor(self._stage.average)
@@ -178,23 +179,35 @@ class Trainer:
 
     def _validate(self, journal: Journal) -> None:
         """PSNR and SSIM on the validation pictures, by the field's protocol (``metrics``), and a panel of some."""
+        border = self.recipe.scale
         panels: list[Panel] = []
         scores = []
-        border = self.recipe.scale
-        for entry, lr, hr in zip(self._validation.entries, self._validation.lr, self._validation.hr, strict=True):
+        for index, (entry, small, large) in enumerate(
+            zip(self._validation.entries, self._validation.lr, self._validation.hr, strict=True)
+        ):
+            lr, hr = np.asarray(small), np.asarray(large)
             sr = self.upscale(lr)
-            bicubic = enlarge(np.asarray(lr), self.recipe.scale)
-            scores.append((psnr(sr, hr, border=border), ssim(sr, hr, border=border), psnr(bicubic, hr, border=border)))
-            if len(panels) < _PANELS:
+            scores.append((psnr(sr, hr, border=border), ssim(sr, hr, border=border)))
+            shown = len(panels) < _PANELS
+            if shown or index == len(self._bicubic):
+                bicubic = enlarge(lr, self.recipe.scale)
+            if index == len(self._bicubic):
+                self._bicubic.append((psnr(bicubic, hr, border=border), ssim(bicubic, hr, border=border)))
+            if shown:
+                pictures = {"lr": lr, "bicubic": bicubic, "sr": sr, "hr": hr}
+                own, other = scores[index], self._bicubic[index]
                 panels.append(
                     Panel(
-                        name=entry.name, lr=np.asarray(lr), bicubic=bicubic, sr=sr, hr=np.asarray(hr),
-                        psnr=scores[-1][0], ssim=scores[-1][1],
+                        name=entry.name, **pictures, psnr=own[0], ssim=own[1], bicubic_psnr=other[0],
+                        bicubic_ssim=other[1],
                     )
                 )  # fmt: skip
-        means = [float(np.mean(values)) for values in zip(*scores, strict=True)]
-        self._last_psnr = means[0]
-        journal.validation(self._step, dict(zip(("psnr", "ssim", "bicubic_psnr"), means, strict=True)))
+        row = {}
+        for prefix, each in (("", scores), ("bicubic_", self._bicubic)):
+            for name, values in zip(("psnr", "ssim"), zip(*each, strict=True), strict=True):
+                row[prefix + name] = float(np.mean(values))
+        self._last_psnr = row["psnr"]
+        journal.validation(self._step, row)
         draw_panel(self._out / "panels.png", panels)
 
     def upscale(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:

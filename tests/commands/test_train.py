@@ -121,6 +121,15 @@ def test_what_cannot_be_is_said_in_one_line(command: Command, hr: Path, argument
     assert not Path("training/generator.h5").exists()
 
 
+def test_a_new_process_learns_the_same_to_the_last_bit(command: Command, hr: Path) -> None:
+    arguments = ("train", "--hr", str(hr), "--steps", "40", "--precision", "fp32", *SMALL)
+    assert command(*arguments, "--out", "here").status == 0
+    subprocess.run([sys.executable, "-m", "srgan_trt", *arguments, "--out", "there"], check=True, capture_output=True)
+    here, there = (load_checkpoint(Path(out) / "checkpoint.npz")[0] for out in ("here", "there"))
+    for name, array in here.items():
+        np.testing.assert_array_equal(there[name], array, err_msg=name)
+
+
 def test_ctrl_c_keeps_what_was_learnt(hr: Path) -> None:
     arguments = ["train", "--hr", str(hr), "--steps", "1000000", "--out", "run", *SMALL]
     with subprocess.Popen(
