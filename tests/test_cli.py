@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from srgan_trt import __version__
-from srgan_trt.cli import FORMATS
+from srgan_trt.arguments import FORMATS
 from srgan_trt.compiler.plan import load_plan
 from srgan_trt.imaging import encode
 
