@@ -62,7 +62,9 @@ def main() -> None:
         parameters=_parameters(model),
         mmac=round(plan.spec.macs / 1e6, 4),
         scale=plan.spec.scale,
-        data=TrainingData(_DATA, len(json.loads((folder / "manifest.json").read_text())), "manifest.json"),
+        data=TrainingData(
+            sets=_DATA, pictures=len(json.loads((folder / "manifest.json").read_text())), manifest="manifest.json"
+        ),
         steps=recipe["steps"],
         hours=round(_seconds(rows) / 3600, 2),
         teacher=recipe["teacher"],
@@ -74,7 +76,7 @@ def main() -> None:
     )
     (folder / "card.json").write_text(card.to_json(), "utf-8")
     (folder / "README.md").write_text(
-        _readme(card, recipe, {name: other for name, (_, other) in scores.items()}), "utf-8"
+        _readme(card, recipe, args.note, {name: other for name, (_, other) in scores.items()}), "utf-8"
     )
     print(*sorted(path.name for path in folder.iterdir()), sep="\n")
 
@@ -85,6 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("name")
     parser.add_argument("--what", required=True)
     parser.add_argument("--limits", required=True)
+    parser.add_argument("--note", help="what else is worth knowing about this training")
     parser.add_argument("--set", action="append", required=True, type=lambda text: tuple(text.split("=", 1)))
     return parser.parse_args()
 
@@ -132,7 +135,7 @@ def _seconds(rows: list[dict[str, str]]) -> float:
     return total
 
 
-def _readme(card: ModelCard, recipe: dict[str, Any], bicubic: dict[str, dict[str, float]]) -> str:
+def _readme(card: ModelCard, recipe: dict[str, Any], note: str | None, bicubic: dict[str, dict[str, float]]) -> str:
     lines = [
         f"# {card.name}", "", card.what, "",
         "| | |", "|---|---|",
@@ -145,6 +148,7 @@ def _readme(card: ModelCard, recipe: dict[str, Any], bicubic: dict[str, dict[str
         f"| teacher | {card.teacher or 'none'} |",
         f"| stage | {recipe['stage']}, {card.steps:,} steps of {recipe['batch']} crops of {recipe['crop']} pixels, "
         f"{card.hours:.1f} hours on two CPU cores; every setting in recipe.json |",
+        *([f"| note | {note} |"] if note else []),
         f"| date | {card.date} |",
         f"| licence of the weights | {card.licence} |",
         f"| licence of the data | {card.data_licence} |",

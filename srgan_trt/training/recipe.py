@@ -15,6 +15,7 @@ from .whole_file import write_whole
 
 STAGES = ("pixel", "gan")
 _SCALES = (2, 4)
+_LEAST_GAN_CROP = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,8 @@ class Recipe:
                 raise TrainingError(f"{_flag(name)} is at least 1, not {getattr(self, name)}")
         if self.crop % self.scale:
             raise TrainingError(f"--crop {self.crop} is no multiple of the scale: use {self._crop_nearby()}")
+        if self.stage == "gan" and self.crop < _LEAST_GAN_CROP:
+            raise TrainingError(f"--crop {self.crop} is too small for VGG and a discriminator: use {_LEAST_GAN_CROP}")
         for name in ("content_weight", "adversarial_weight", "pixel_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise TrainingError(f"{_flag(name)} is a number from 0, not {getattr(self, name)}")

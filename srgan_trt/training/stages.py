@@ -12,6 +12,8 @@ from .recipe import Recipe
 from .start import begin_as_interpolation
 
 Batch = NDArray[np.uint8]
+_VGG_GRID = 16
+"""Pixels a side that the last convolutions of a VGG take together."""
 _LARGEST_GRADIENT = 1.0
 """Norm of all gradients together; above it they are scaled down (Pascanu et al., arXiv 1211.5063)."""
 
@@ -56,7 +58,11 @@ class PixelStage:
 
 
 class GanStage:
-    """The generator against VGG features and a discriminator, turn by turn (arXiv 1609.04802, section 2.2)."""
+    """The generator against VGG features and a discriminator, turn by turn (arXiv 1609.04802, section 2.2).
+
+    VGG sees each batch of crops from another corner, up to 15 pixels in. Always on the same grid, what its pooling
+    leaves out would be the same pixels of each shuffled block, and the generator would learn to put a pattern there.
+    """
 
     def __init__(self, recipe: Recipe, generator: Any, average: Any, architecture: Architecture) -> None:
         from ..models.discriminator import paper_discriminator, patch_discriminator
@@ -80,15 +86,26 @@ class GanStage:
         )
         self._opponent = opponent = _optimizer(discriminator, recipe)
 
+        side = recipe.crop - _VGG_GRID + 1
+        optimizer = trained.optimizer
+
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
         def step(lr: Any, hr: Any, teacher: Any) -> Any:
             real = trained.wanted(hr)
+            # By the step's number, so that a resumed training sees the same corners.
+            corner = tf.random.stateless_uniform(
+                [2], [recipe.seed, tf.cast(optimizer.iterations, tf.int32)], 0, _VGG_GRID, tf.int32
+            )
+
+            def part(batch: Any) -> Any:
+                return tf.slice(batch, [0, corner[0], corner[1], 0], [-1, side, side, -1])
+
             with tf.GradientTape(persistent=True) as tape:
                 sr = trained.enlarge(lr)
                 fooled, seen = discriminator(sr, training=True), discriminator(real, training=True)
                 parts = {
                     "pixel": trained.against_pictures(sr, hr, teacher),
-                    "content": content_loss(real, sr),
+                    "content": content_loss(part(real), part(sr)),
                     "adversarial": generator_loss(fooled),
                 }
                 loss, _ = weighted_sum(parts, weights)

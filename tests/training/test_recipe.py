@@ -46,6 +46,7 @@ def test_no_training_is_said(tmp_path: Path) -> None:
         ({"stage": "both"}, "--stage is one of pixel, gan, not both"),
         ({"scale": 3}, "--scale is one of 2, 4, not 3"),
         ({"crop": 98}, "--crop 98 is no multiple of the scale: use 96"),
+        ({"stage": "gan", "crop": 28}, "--crop 28 is too small for VGG and a discriminator: use 32"),
         ({"pixel_weight": -1.0}, "--pixel-weight is a number from 0"),
         ({"discriminator_filters": 0}, "--discriminator-filters is at least 1"),
         ({"batch": 0}, "--batch is at least 1"),
