@@ -135,13 +135,16 @@ def _seconds(rows: list[dict[str, str]]) -> float:
     return total
 
 
-def _readme(card: ModelCard, recipe: dict[str, Any], note: str | None, bicubic: dict[str, dict[str, float]]) -> str:
+def _readme(
+    card: ModelCard, before: float, recipe: dict[str, Any], note: str | None, bicubic: dict[str, dict[str, float]]
+) -> str:
     lines = [
         f"# {card.name}", "", card.what, "",
         "| | |", "|---|---|",
         f"| network | the SRGAN paper's generator: {recipe['blocks']} blocks of {recipe['filters']} filters, last "
         f"kernel {recipe['tail_kernel']}x{recipe['tail_kernel']}, no batch norm |",
-        f"| size | {card.parameters:,} parameters, {card.mmac:.2f} million multiply-adds per low-resolution pixel |",
+        f"| size | {card.parameters:,} parameters, {before:.2f} million multiply-adds per low-resolution pixel, "
+        f"{card.mmac:.2f} as the plan has them |",
         f"| trained on | {card.data.pictures} pictures ({', '.join(card.data.sets)}; names and hashes in "
         f"{card.data.manifest}) |",
         f"| began with | {recipe['init'] or 'nothing'} |",
