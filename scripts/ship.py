@@ -75,9 +75,9 @@ def main() -> None:
         date=datetime.date.today().isoformat(),
     )
     (folder / "card.json").write_text(card.to_json(), "utf-8")
-    (folder / "README.md").write_text(
-        _readme(card, recipe, args.note, {name: other for name, (_, other) in scores.items()}), "utf-8"
-    )
+    before = plan.report["macs_before"] / 1e6
+    text = _readme(card, before, recipe, args.note, {name: other for name, (_, other) in scores.items()})
+    (folder / "README.md").write_text(text, "utf-8")
     print(*sorted(path.name for path in folder.iterdir()), sep="\n")
 
 
