@@ -192,10 +192,20 @@ def test_crops_that_begin_and_end_at_every_phase(element: type, channels: int, s
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("shuffle", [1, 2, 4])
 def test_canvases_at_every_alignment(level: type, shuffle: int) -> None:
-    tensor = random_tensor((2, 3 * shuffle**2, 2, 40), np.float16)
+    """Rows of 256 output pixels fill a group's shared memory to the last level."""
+    tensor = random_tensor((2, 3 * shuffle**2, 2, 256 // shuffle), np.float16)
     for past in range(16):
-        jobs = [region(0, 1, 0, past, 2, 39 * shuffle), region(1, 0, 2, 0, shuffle, 40 * shuffle - past)]
-        check_unpack(tensor, (2 + shuffle, 60 * shuffle, 3), level, jobs, shuffle=shuffle, past=past)
+        jobs = [region(0, 0, 0, past, shuffle, 256), region(1, past, 4, 0, shuffle, 256 - past)]
+        check_unpack(tensor, (8, 280, 3), level, jobs, shuffle=shuffle, past=past)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_blocks_full_to_the_last_level_of_the_last_row(level: type) -> None:
+    """16 groups of 8 lanes, 64 tensor pixels each, in a canvas whose rows begin everywhere in their 16 bytes."""
+    tensor = random_tensor((1, 48, 4, 64), np.float32)
+    for past in range(16):
+        whole = [region(0, 0, 0, 5, 16, 256)]
+        check_unpack(tensor, (16, 261, 3), level, whole, shuffle=4, past=past)
 
 
 def test_a_batch_of_different_regions() -> None:
