@@ -18,6 +18,8 @@ namespace srgan {
 // The host launches with these (srgan_trt/runtime/launch_geometry.py).
 constexpr int pack_threads = 256;
 constexpr int pack_columns_per_lane = 8;
+// Blocks that a multiprocessor has registers for. Left to itself, ptxas wants more of them and spills.
+constexpr int pack_blocks = 3;
 constexpr int pack_groups = pack_threads / 8;
 
 // Chunks of shared memory that a group needs: its segment, the planes' shift, and the alignment of the picture's row.
@@ -128,7 +130,7 @@ __device__ __forceinline__ void pack_tiles(const Level* __restrict__ image, int 
 }  // namespace srgan
 
 #define SRGAN_PACK(name, Level, Element)                                                                              \
-    extern "C" __global__ void __launch_bounds__(srgan::pack_threads)                                                 \
+    extern "C" __global__ void __launch_bounds__(srgan::pack_threads, srgan::pack_blocks)                             \
         name(const Level* __restrict__ image, int image_height, int image_width, int channels,                        \
              const srgan::TileJob* __restrict__ jobs, int first, Element* __restrict__ tensor, int height, int width, \
              float scale, float bias) {                                                                               \

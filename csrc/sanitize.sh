@@ -39,7 +39,9 @@ import sys
 import pytest
 
 # Only sys: the sanitizers report on the real standard error, which must not be swallowed with the process.
-status = pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--capture=sys", "tests/csrc"])
+# The CUDA kernels' tests build and sanitize a library of their own (test_cuda_kernels_sanitized.py).
+options = ["-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--capture=sys", "--ignore-glob=*/test_cuda_*"]
+status = pytest.main([*options, "tests/csrc"])
 built = pathlib.Path(sys.modules["srgan_trt._pixels"].__file__).resolve()
 if built.parent != pathlib.Path("srgan_trt").resolve():
     sys.exit(f"the tests did not run the sanitized build, but {built}")

@@ -18,6 +18,8 @@ namespace srgan {
 // The host launches with these (srgan_trt/runtime/launch_geometry.py).
 constexpr int unpack_threads = 128;
 constexpr int unpack_levels_per_lane = 96;  // 8 tensor pixels of colour at r = 4; so r is at most 256
+// Blocks that a multiprocessor has registers for. Left to itself, ptxas wants more of them and spills.
+constexpr int unpack_blocks = 4;
 constexpr int unpack_groups = unpack_threads / 8;
 
 __device__ __forceinline__ int with_gaps(int byte) {
@@ -170,14 +172,14 @@ __device__ __forceinline__ void unpack_tiles(const Element* __restrict__ tensor,
 }  // namespace srgan
 
 // The canvas's height is for the host, which checks the regions; the kernel has no use for it.
-#define SRGAN_UNPACK(name, Element, Level)                                                                         \
-    extern "C" __global__ void __launch_bounds__(srgan::unpack_threads)                                            \
-        name(const Element* __restrict__ tensor, int height, int width, int shuffle,                               \
-             const srgan::TileJob* __restrict__ jobs, int first, Level* __restrict__ image, int /*image_height*/,  \
-             int image_width, int channels, float scale, float bias, unsigned int* __restrict__ not_finite) {      \
-        __shared__ unsigned int shared[srgan::unpack_groups * srgan::unpack_words<Level>(8)];                      \
-        srgan::unpack_tiles(tensor, height, width, shuffle, jobs, first, image, image_width, channels, scale,      \
-                            bias, not_finite, shared);                                                             \
+#define SRGAN_UNPACK(name, Element, Level)                                                                        \
+    extern "C" __global__ void __launch_bounds__(srgan::unpack_threads, srgan::unpack_blocks)                     \
+        name(const Element* __restrict__ tensor, int height, int width, int shuffle,                              \
+             const srgan::TileJob* __restrict__ jobs, int first, Level* __restrict__ image, int /*image_height*/, \
+             int image_width, int channels, float scale, float bias, unsigned int* __restrict__ not_finite) {     \
+        __shared__ unsigned int shared[srgan::unpack_groups * srgan::unpack_words<Level>(8)];                     \
+        srgan::unpack_tiles(tensor, height, width, shuffle, jobs, first, image, image_width, channels, scale,     \
+                            bias, not_finite, shared);                                                            \
     }
 
 SRGAN_UNPACK(unpack_f16_u8, srgan::Half, unsigned char)

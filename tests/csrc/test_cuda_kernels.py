@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from srgan_trt import _pixels
-from srgan_trt.runtime.launch_geometry import LaunchGeometry, pack_launch, unpack_launch
+from srgan_trt.runtime.launch_geometry import LaunchGeometry
 
 from ..cuda_host import kernels
 
@@ -249,6 +249,11 @@ def test_ties_round_to_even() -> None:
 # ------------------------------------------------------------------------------------------- geometry and memory
 
 
+def test_the_largest_shuffle() -> None:
+    tensor = random_tensor((1, 3 * 256**2, 1, 2), np.float16)
+    check_unpack(tensor, (256, 512, 3), np.uint16, [region(3, 9, 0, 0, 20, 500)], shuffle=256)
+
+
 GEOMETRIES = [
     LaunchGeometry((1, 1, 1), (8, 1, 1)),
     LaunchGeometry((1, 1, 1), (32, 4, 1)),
@@ -339,16 +344,3 @@ def test_aligned_tiles_are_moved_sixteen_bytes_at_a_time() -> None:
     tensor = on_sector((1, 48, 32, 64), np.float16)
     table = kernels.jobs(region(0, 0, 3, 128, 128, 256))
     assert moved(lambda: kernels.unpack(tensor, table, image, shuffle=4)).narrow == 0
-
-
-def test_launch_geometry() -> None:
-    assert pack_launch(96, 96, count=4) == LaunchGeometry((1, 6, 4), (16, 16, 1))
-    assert pack_launch(1, 1, count=1) == LaunchGeometry((1, 1, 1), (8, 32, 1))
-    assert pack_launch(512, 512, count=1) == LaunchGeometry((2, 64, 1), (32, 8, 1))
-    shape = {"out_height": 384, "channels": 3, "count": 4}
-    assert unpack_launch(96, 96, shuffle=4, **shape) == LaunchGeometry((1, 48, 4), (16, 8, 1))
-    assert unpack_launch(512, 512, shuffle=4, **shape) == LaunchGeometry((2, 96, 4), (32, 4, 1))
-    with pytest.raises(ValueError, match="at most 65535 tiles at once, not 65536"):
-        pack_launch(8, 8, count=65536)
-    with pytest.raises(ValueError, match="shuffle by at most 256, not 257"):
-        unpack_launch(8, 8, shuffle=257, **shape)
