@@ -202,10 +202,10 @@ class Layer:
     """Multiply-accumulates per input pixel of the network."""
 
 
-def layers(model: ir.Model) -> list[Layer]:
-    """Every convolution and matrix product, in order."""
+def work(model: ir.Model) -> dict[ir.Node, Layer]:
+    """Every convolution and matrix product, in order, by the node that does it."""
     scales = _scales(model)
-    found = []
+    found = {}
     for node in model.graph:
         if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
             continue
@@ -216,8 +216,13 @@ def layers(model: ir.Model) -> list[Layer]:
         where = node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0]
         if where is not None and where in scales:
             macs = int(np.prod(weight.shape)) * scales[where] ** 2
-            found.append(Layer(node.op_type, weight.shape, scales[node.outputs[0]], macs))
+            found[node] = Layer(node.op_type, weight.shape, scales[node.outputs[0]], macs)
     return found
+
+
+def layers(model: ir.Model) -> list[Layer]:
+    """Every convolution and matrix product, in order."""
+    return list(work(model).values())
 
 
 def macs_per_pixel(model: ir.Model) -> float:

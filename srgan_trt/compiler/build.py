@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from .halo import measure_halo
 from .oracle import Floats, Oracle
 from .plan import Plan, check_target, is_plan, save_plan
 from .precision import PRECISIONS, to_fp16, to_fp32
+from .roofline import layer_costs, to_rows
 from .subpixel import rewrite_subpixel
 from .tail import detach_shuffle, sink_shuffles
 from .value_range import RangeFinding, find_ranges
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from ..models.source import SourceNetwork
+
+log = logging.getLogger(__name__)
 
 _EXPORT_SHAPE = (48, 64)
 _SECOND_SHAPE = (37, 53)
@@ -121,6 +125,7 @@ def compile_network(
     bare_in = ends.bare_input_range(finding.input_range)
     bare_out = ends.bare_output_range(finding.output_range)
     macs_before = macs_per_pixel(model)
+    layers_before = _layer_rows(model)
     against_source = _difference_from_source(source, exact, ends, finding, shape, field)
     if against_source > (_HALF_TOLERANCE if halves else verify.TOLERANCE):
         raise ModelError(
@@ -159,11 +164,21 @@ def compile_network(
         "rewrites": [dataclasses.asdict(proof) for proof in prover.proofs],
         "macs_before": macs_before,
         "macs_after": macs_after,
+        "layers_before": layers_before,
         "difference": max([against_source, *(proof.difference for proof in prover.proofs if proof.kept)]),
     }
     proto = graph.to_proto(prover.model)
     proto.graph.name = Path(source.name).stem
     return save_plan(proto, spec, out, report=_finite(report))
+
+
+def _layer_rows(model: ir.Model) -> list[list[Any]] | None:
+    """What the roofline needs of the graph; a network may do without."""
+    try:
+        return to_rows(layer_costs(model))
+    except ModelError as error:
+        log.warning("the plan can tell no roofline from before its rewrites: %s", error)
+        return None
 
 
 def _finite(value: Any) -> Any:
