@@ -94,7 +94,8 @@ def _conditions(plan: Plan, height: int, width: int) -> Iterator[str]:
     )
     yield from _bullet(
         "Tensors that stay in a large cache from one layer to the next need not pass through memory. 'least' holds "
-        "even then: all operations at the peak, or the pictures once through memory."
+        "even then: all operations at the peak, or the pictures once through memory. Both are of direct convolutions: "
+        "a kernel with fewer multiplications (Winograd) could be faster."
     )
     yield from _bullet(
         "fp16 is with sums in fp16, the faster; int8 is every layer in int8, whatever that does to the picture. Input "

@@ -17,7 +17,9 @@ What is counted, of the canonical graph without the range mappings at its ends:
   two kernels are layers too.
 
 Tensors that stay in a cache between two layers do not pass through memory, so a device with a large one may beat the
-sum over layers; ``least`` holds even then.
+sum over layers; ``least`` holds even then. Neither holds for a kernel that multiplies less than a direct convolution
+does, as Winograd's does (Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016): direct ones
+are what is reckoned with.
 
 A plan keeps the list of the network as it was before the rewrites (``report["layers_before"]``): the graph it was made
 from is gone by the time that somebody asks, and opening the model file again may need TensorFlow.
@@ -30,7 +32,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError
+from ..errors import ModelError, PlanError
 from . import graph
 from .analysis import receptive_field, work
 
@@ -103,7 +105,8 @@ def total(costs: Iterable[LayerCost], peak: Peak, *, pixels: int, precision: str
 
 
 def least(costs: Sequence[LayerCost], peak: Peak, *, pixels: int, precision: str) -> float:
-    """Seconds that hold for any cache, too: all operations at the peak, or the pictures once through memory."""
+    """Seconds that hold for any cache, too, for direct convolutions: all operations at the peak, or the pictures once
+    through memory."""
     once = LayerCost(
         "all",
         macs=sum(cost.macs for cost in costs),
@@ -241,5 +244,11 @@ def to_rows(costs: Sequence[LayerCost]) -> list[list[Any]]:
 
 
 def from_rows(rows: Sequence[Sequence[Any]]) -> list[LayerCost]:
-    """What ``to_rows`` gave."""
-    return [LayerCost(kind, tuple(weight), *numbers) for kind, weight, *numbers in rows]
+    """What ``to_rows`` gave. Raises PlanError for anything else: a plan's seal does not cover its report."""
+    try:
+        return [
+            LayerCost(kind, tuple(weight), macs, constants, read, written, ends)
+            for kind, weight, macs, constants, read, written, ends in rows
+        ]
+    except (TypeError, ValueError) as error:
+        raise PlanError(f"the plan's list of layers is not of this version ({error}); build the plan again") from None

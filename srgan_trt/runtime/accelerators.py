@@ -81,15 +81,14 @@ ACCELERATORS = (
     ),
     Accelerator(
         name="Orin",
-        fp16_tflops=42.75,
-        fp16_sums_in_fp32_tflops=42.75,
-        int8_tops=85.5,
+        fp16_tflops=42.5,
+        fp16_sums_in_fp32_tflops=42.5,
+        int8_tops=85,
         bandwidth=204.8,
-        source="Jetson AGX Orin 64 GB at MAXN, its GPU without the DLAs: README of NVIDIA's repository "
-        "Deep-Learning-Accelerator-SW, table of int8 rates by power mode (171 TOPS with sparsity); bandwidth: Jetson "
-        "AGX Orin Series Data Sheet",
-        unsure="its fp16 rates; half of int8's is taken, as the A100 has it, for both sums. The bandwidth was not seen "
-        "quoted",
+        source="Jetson AGX Orin 64 GB, its GPU without the DLAs: NVIDIA Jetson AGX Orin Series Modules Data Sheet, "
+        "DS-10662-001 v1.6, table 1-3 (170 int8 TOPS with sparsity or 85 fp16 TFLOPS; 204.8 GB/s)",
+        unsure="whether the 85 fp16 TFLOPS are with sparsity, and which sums they are of; taken as with it, because 16 "
+        "SMs at 1.3 GHz with the A100's rate per SM make 42.6 without, and for both sums",
     ),
 )
 """The GPUs that the roofline is printed for, in this order."""

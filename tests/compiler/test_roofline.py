@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -23,7 +24,7 @@ from srgan_trt.compiler.roofline import (
     with_kernels,
 )
 from srgan_trt.compiler.tail import detach_shuffle, sink_shuffles
-from srgan_trt.errors import ModelError
+from srgan_trt.errors import ModelError, PlanError
 
 from ..handmade import small_model
 from .graphs import Network
@@ -115,6 +116,11 @@ class TestLayers:
 
     def test_rows_hold_everything(self) -> None:
         assert from_rows(json.loads(json.dumps(to_rows(SMALL)))) == SMALL
+
+    @pytest.mark.parametrize("rows", ["x", [["Conv", [8, 3, 5, 5]]], [["Conv", [8], 1, 2, 3, 4, 5, 6, 7]], [1]])
+    def test_rows_of_another_version_are_refused(self, rows: Any) -> None:
+        with pytest.raises(PlanError, match="build the plan again"):
+            from_rows(rows)
 
 
 @pytest.fixture(scope="module")
