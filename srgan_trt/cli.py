@@ -17,8 +17,8 @@ from .errors import SrganTrtError
 _RECIPE = (
     "stage", "arch", "blocks", "filters", "upsampling_filters", "tail_kernel", "batch_norm", "scale", "init", "teacher",
     "teacher_weight", "steps", "batch", "crop", "learning_rate", "loss", "content_weight", "adversarial_weight",
-    "pixel_weight", "vgg_weights", "content_layers", "discriminator", "discriminator_filters", "ema", "precision",
-    "seed",
+    "pixel_weight", "pattern_weight", "vgg_weights", "content_layers", "discriminator", "discriminator_filters", "ema",
+    "precision", "seed",
 )  # fmt: skip
 """Options of `train` that are fields of training/recipe.py, which holds their defaults."""
 

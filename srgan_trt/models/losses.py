@@ -54,6 +54,20 @@ class ContentLoss:
         return self.scale**2 * tf.add_n([mse_loss(*pair) for pair in pairs]) / len(pairs)
 
 
+def pattern_loss(truth: Any, made: Any, *, block: int) -> Any:
+    """How far a pattern that repeats every `block` pixels stands out: a shuffle's checkerboard, or a shift of colour.
+
+    truth, made: (N, H, W, 3), sides multiples of `block`. The difference is averaged over the blocks of each picture,
+    which leaves block x block x 3 means; their absolute values are averaged. 0 where each place in the block is right
+    on average.
+    """
+    tf = import_tensorflow()
+    difference = _exact(made) - _exact(truth)
+    shape = tf.shape(difference)
+    blocks = tf.reshape(difference, [shape[0], shape[1] // block, block, shape[2] // block, block, 3])
+    return tf.reduce_mean(tf.abs(tf.reduce_mean(blocks, axis=[1, 3])))
+
+
 def generator_loss(made: Any) -> Any:
     """-log D(G(x)), meaned (arXiv 1609.04802, equation 6, which does not vanish where D is sure).
 
@@ -89,6 +103,7 @@ class LossWeights:
     content: float = 1.0
     adversarial: float = 1e-3
     pixel: float = 0.0
+    pattern: float = 0.0
 
     def __post_init__(self) -> None:
         for name, weight in dataclasses.asdict(self).items():

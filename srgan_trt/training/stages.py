@@ -67,7 +67,14 @@ class GanStage:
     def __init__(self, recipe: Recipe, generator: Any, average: Any, architecture: Architecture) -> None:
         from ..models.discriminator import paper_discriminator, patch_discriminator
         from ..models.features import open_features
-        from ..models.losses import ContentLoss, LossWeights, discriminator_loss, generator_loss, weighted_sum
+        from ..models.losses import (
+            ContentLoss,
+            LossWeights,
+            discriminator_loss,
+            generator_loss,
+            pattern_loss,
+            weighted_sum,
+        )
 
         self.average = average
         self._trained = trained = _Trained(recipe, generator, average, architecture)
@@ -76,7 +83,10 @@ class GanStage:
         self.content_name = features.name
         content_loss = ContentLoss(features)
         weights = LossWeights(
-            content=recipe.content_weight, adversarial=recipe.adversarial_weight, pixel=recipe.pixel_weight
+            content=recipe.content_weight,
+            adversarial=recipe.adversarial_weight,
+            pixel=recipe.pixel_weight,
+            pattern=recipe.pattern_weight,
         )
         options: dict[str, Any] = {"filters": recipe.discriminator_filters, "precision": recipe.precision}
         self._discriminator = discriminator = (
@@ -107,6 +117,7 @@ class GanStage:
                     "pixel": trained.against_pictures(sr, hr, teacher),
                     "content": content_loss(part(real), part(sr)),
                     "adversarial": generator_loss(fooled),
+                    "pattern": pattern_loss(real, sr, block=recipe.scale),
                 }
                 loss, _ = weighted_sum(parts, weights)
                 opposing = discriminator_loss(seen, fooled)

@@ -63,7 +63,8 @@ def library_folder() -> Path:
     assert include is not None, missing()
     sources = sorted([*HERE.glob("*.cpp"), *HERE.glob("*.h"), Path(__file__)])
     digest = hashlib.sha256("".join(_FLAGS).encode())
-    for source in [*sources, include / "cuda.h", include / "cudaTypedefs.h"]:
+    read = ("cuda.h", "cudaTypedefs.h", "cudaProfilerTypedefs.h")
+    for source in [*sources, *(include / name for name in read)]:
         digest.update(source.name.encode() + source.read_bytes())
     parent = Path(tempfile.gettempdir()) / f"srgan-trt-cuda-driver-{os.getuid()}"
     parent.mkdir(mode=0o700, exist_ok=True)
@@ -109,11 +110,13 @@ def _entry_points(include: Path) -> tuple[set[str], list[tuple[str, int, str]], 
     """What cuda.h declares: the symbols written here; (name, first CUDA version, symbol) of all; the symbols left."""
     header = (include / "cuda.h").read_text()
     typedefs = (include / "cudaTypedefs.h").read_text()
+    profiler = (include / "cudaProfilerTypedefs.h").read_text()  # cudaProfiler.h itself is in another package
     renamed = dict(
         re.findall(r"^ *# *define +(cu[A-Z]\w+) +(?:__CUDA_API_PT[DS][SZ]\()?(cu[A-Z]\w+)\)?\s*$", header, re.M)
     )
     renamed = {name: symbol for name, symbol in renamed.items() if not re.search(r"_pt[ds][sz]$", symbol)}
     declared = set(re.findall(r"CUresult\s+CUDAAPI\s+(cu[A-Z]\w+)\s*\(", header)) | set(renamed) | set(renamed.values())
+    declared |= set(re.findall(r"PFN_(cuProfiler\w+?)_v\d+\)", profiler))
     symbols = {symbol for symbol in declared if not re.search(r"_pt[ds][sz]$", symbol)}
 
     written: set[str] = set()

@@ -322,6 +322,25 @@ CUresult CUDAAPI cuCtxDestroy(CUcontext ctx) {
     });
 }
 
+CUresult CUDAAPI cuCtxAttach(CUcontext* out, unsigned int flags) {
+    return entry("cuCtxAttach", Needs::context, [&](Call&) {
+        require(flags == 0);
+        ++current().usage;
+        *out = handle(&current());
+    });
+}
+
+CUresult CUDAAPI cuCtxDetach(CUcontext ctx) {
+    return entry("cuCtxDetach", Needs::init, [&](Call& call) {
+        Context& released = context(ctx);
+        require(--released.usage >= 0, CUDA_ERROR_INVALID_CONTEXT);
+        if (released.usage == 0) {
+            stack.erase(std::remove(stack.begin(), stack.end(), &released), stack.end());
+            destroy(call.lock, released);
+        }
+    });
+}
+
 CUresult CUDAAPI cuCtxGetCurrent(CUcontext* out) {
     return entry("cuCtxGetCurrent", Needs::init, [&](Call&) { *out = handle(current_or_null()); });
 }

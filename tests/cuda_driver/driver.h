@@ -93,6 +93,7 @@ struct Context {
     unsigned int flags = 0;
     uint64_t id = 0;
     bool alive = true;
+    int usage = 1;  // of cuCtxAttach and cuCtxDetach
     CUresult error = CUDA_SUCCESS;  // sticky: every call but the context's destruction returns it
     Stream* legacy = nullptr;
     std::vector<Stream*> streams;  // the default streams too; destroyed ones until they are empty

@@ -147,11 +147,18 @@ Arguments copy_arguments(const Function& function, void** given, void** extra) {
     return copied;
 }
 
-// Only what looks like an address can be checked: eight bytes, more than 2^32.
-bool is_illegal(const Function& function, const Arguments& arguments) {
+// Only what looks like an address can be checked: eight bytes, more than 2^32. Memory of cuMemAlloc is its context's.
+bool is_illegal(const Function& function, const Arguments& arguments, const Context& running) {
     const Lock lock(machine());
     for (size_t i = 0; i < arguments.size(); ++i) {
-        if (function.sizes[i] == 8 && arguments[i][0] >> 32 != 0 && !device_may_touch(arguments[i][0], 1)) {
+        const uint64_t value = arguments[i][0];
+        if (function.sizes[i] != 8 || value >> 32 == 0) {
+            continue;
+        }
+        const Allocation* found = find_allocation(value);
+        const bool foreign = found != nullptr && found->space == Space::device && found->pool == nullptr &&
+                             found->context != &running;
+        if (foreign || !device_may_touch(value, 1)) {
             return true;
         }
     }
@@ -179,8 +186,10 @@ void launch(Function& function, const unsigned int (&shape)[6], unsigned int sha
         work.record.detail += (i == 0 ? "" : ", ") + std::to_string((*arguments)[i][0]);
     }
     work.record.detail += "]";
-    work.run = [&function, extents, arguments] {
-        if (is_illegal(function, *arguments)) {
+    Stream& where = stream(on);
+    const Context& running = *where.context;
+    work.run = [&function, &running, extents, arguments] {
+        if (is_illegal(function, *arguments, running)) {
             return CUDA_ERROR_ILLEGAL_ADDRESS;
         }
         std::vector<void*> addresses;
@@ -190,7 +199,7 @@ void launch(Function& function, const unsigned int (&shape)[6], unsigned int sha
         function.run(extents.data(), addresses.data());
         return CUDA_SUCCESS;
     };
-    enqueue(stream(on), std::move(work));
+    enqueue(where, std::move(work));
 }
 
 Function& function(const void* handle) {

@@ -16,6 +16,7 @@ from srgan_trt.models.losses import (
     LossWeights,
     discriminator_loss,
     generator_loss,
+    pattern_loss,
     weighted_sum,
 )
 
@@ -147,3 +148,16 @@ def test_parts_and_weights_belong_together(tf: Any) -> None:
         LossWeights(pixel=-1)
     with pytest.raises(ValueError, match=r"not nan"):
         LossWeights(content=float("nan"))
+
+
+def test_a_pattern_is_what_repeats_with_the_blocks() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random((2, 12, 16, 3), np.float32)
+    noisy = truth + rng.normal(0, 0.1, truth.shape).astype(np.float32)
+    tile = rng.normal(0, 0.1, (2, 4, 4, 3)).astype(np.float32)
+    patterned = truth + np.tile(tile, (1, 3, 4, 1))
+    assert float(pattern_loss(truth, truth, block=4)) == 0
+    assert float(pattern_loss(truth, patterned, block=4)) == pytest.approx(np.abs(tile).mean(), rel=1e-4)
+    means = (noisy - truth).reshape(2, 3, 4, 4, 4, 3).mean((1, 3))
+    assert float(pattern_loss(truth, noisy, block=4)) == pytest.approx(np.abs(means).mean(), rel=1e-4)
+    assert float(pattern_loss(truth, truth + 0.5, block=4)) == pytest.approx(0.5, rel=1e-5)  # a shift of colour

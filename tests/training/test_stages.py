@@ -88,17 +88,19 @@ def test_gan_with_pixels_alone_is_the_pixel_stage(batch: Any, discriminator: str
     for _ in range(2):
         parts = gan.step(*batch, rate=1e-3)
         assert parts["loss"] == pytest.approx(plain.step(*batch, rate=1e-3)["loss"], rel=1e-5)
-    assert parts.keys() == {"loss", "pixel", "content", "adversarial", "discriminator"}
+    assert parts.keys() == {"loss", "pixel", "content", "adversarial", "pattern", "discriminator"}
     for ours, theirs in zip(weights(gan), weights(plain), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 @needs_features
 def test_the_parts_add_up_by_their_weights(batch: Any) -> None:
-    stage = open_stage(dataclasses.replace(GAN, content_weight=0.5, adversarial_weight=0.01, pixel_weight=2.0))
+    stage = open_stage(
+        dataclasses.replace(GAN, content_weight=0.5, adversarial_weight=0.01, pixel_weight=2.0, pattern_weight=3.0)
+    )
     parts = stage.step(*batch, rate=1e-4)
     assert parts["loss"] == pytest.approx(
-        0.5 * parts["content"] + 0.01 * parts["adversarial"] + 2 * parts["pixel"], rel=1e-5
+        0.5 * parts["content"] + 0.01 * parts["adversarial"] + 2 * parts["pixel"] + 3 * parts["pattern"], rel=1e-5
     )  # fmt: skip
 
 
