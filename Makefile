@@ -30,5 +30,5 @@ bench: ## Speed against Keras, onnxruntime and OpenVINO on this machine (options
 
 clean: ## Takes away all that the other targets made
 	rm -rf .venv build demo srgan_trt.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -f srgan_trt/_pixels*.so
+	rm -rf srgan_trt/_pixels*.so srgan_trt/csrc
 	find srgan_trt tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
