@@ -2,9 +2,14 @@
 """Puts a finished training into the package, as a model with a name: its .h5, plan, recipe, manifest, scores and card.
 
 Usage: python scripts/ship.py TRAINING NAME --what TEXT --set Set5=DIR [--set BSD100=DIR ...]
+       [--earlier TRAINING ...] [--blend MODEL.h5=SHARE]
 
 TRAINING is the --out of `srgan-trt train`; each DIR holds high-resolution pictures, which were not trained on. Run it
 with the Python of an environment that has srgan-trt[train].
+
+--blend takes SHARE of each weight from another model of the same shape and the rest from the training: between a model
+trained on pixels and the same model after its adversarial training, it trades texture against artefacts (Wang et al.,
+"ESRGAN", arXiv 1809.00219, section 3.4).
 """
 
 from __future__ import annotations
@@ -41,8 +46,14 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("recipe.json", "manifest.json"):
         shutil.copyfile(args.training / name, folder / name)
+    for count, training in enumerate(args.earlier, 1):
+        target = folder / f"recipe-earlier-{count}.json"
+        shutil.copyfile(training / "recipe.json", target)
+        _forget_paths(json.loads(target.read_text()), target)
     model = folder / f"{args.name}.h5"
     _without_optimizer(args.training / "generator.h5", model)
+    if args.blend is not None:
+        _blend(model, *args.blend)
     plan = build(model, out=folder / f"{args.name}.plan.onnx")
 
     recipe = json.loads((folder / "recipe.json").read_text())
@@ -88,8 +99,26 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--what", required=True)
     parser.add_argument("--limits", required=True)
     parser.add_argument("--note", help="what else is worth knowing about this training")
+    parser.add_argument("--earlier", type=Path, action="append", default=[], help="a training before it: its recipe")
+    parser.add_argument("--blend", type=_model_and_share, metavar="MODEL.h5=SHARE")
     parser.add_argument("--set", action="append", required=True, type=lambda text: tuple(text.split("=", 1)))
     return parser.parse_args()
+
+
+def _model_and_share(text: str) -> tuple[Path, float]:
+    path, share = text.rsplit("=", 1)
+    return Path(path), float(share)
+
+
+def _blend(model: Path, other: Path, share: float) -> None:
+    """Moves each weight of ``model``, in place, by ``share`` of the way to that of ``other``."""
+    with h5py.File(model, "r+") as file, h5py.File(other) as source:
+
+        def move(name: str, item: h5py.Dataset | h5py.Group) -> None:
+            if isinstance(item, h5py.Dataset):
+                item[...] = (1 - share) * item[...] + share * source["model_weights"][name][...]
+
+        file["model_weights"].visititems(move)
 
 
 def _without_optimizer(source: Path, target: Path) -> None:

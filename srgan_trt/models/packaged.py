@@ -15,7 +15,7 @@ from ..address import is_address, name_in, without_secrets
 from ..errors import ModelError, missing
 from .card import Scores, read_card
 
-DEFAULT_MODEL = "srresnet-fast-x4"
+DEFAULT_MODEL = "srgan-fast-x4"
 """The packaged generator that runs where none is named."""
 
 SHIPPED = Path(__file__).parent / "shipped"

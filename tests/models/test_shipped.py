@@ -1,0 +1,68 @@
+"""The fast models of this package on a photo that neither was trained on: what their cards say, in kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from srgan_trt.training.bicubic import enlarge, shrink
+from srgan_trt.training.metrics import psnr
+from srgan_trt.upscaler import Upscaler
+
+_PIXEL, _GAN = "srresnet-fast-x4", "srgan-fast-x4"
+
+
+@pytest.fixture(scope="module")
+def photo() -> NDArray[np.uint8]:
+    path = Path(__file__).resolve().parents[2] / "examples" / "coffee.jpg"
+    return np.asarray(Image.open(path).convert("RGB"))[:400, :600]
+
+
+@pytest.fixture(scope="module")
+def results(photo: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+    small = shrink(photo, 4)
+    found = {"bicubic": enlarge(small, 4)}
+    for name in (_PIXEL, _GAN):
+        with Upscaler(name, precision="fp32") as up:
+            found[name] = up(small)
+    return found
+
+
+def _sharpness(picture: NDArray[np.uint8]) -> float:
+    """Mean strength of what the pixels around a pixel do not tell about it (a Laplacian), in levels."""
+    values = picture.astype(np.float64)
+    around = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:]
+    return float(np.abs(4 * values[1:-1, 1:-1] - around).mean())
+
+
+def test_the_pixel_model_is_closer_to_the_truth_than_bicubic(
+    photo: NDArray[np.uint8], results: dict[str, NDArray[np.uint8]]
+) -> None:
+    assert psnr(results[_PIXEL], photo, border=4) > psnr(results["bicubic"], photo, border=4) + 1.0
+
+
+def test_the_gan_model_is_sharper_and_little_farther_from_the_truth(
+    photo: NDArray[np.uint8], results: dict[str, NDArray[np.uint8]]
+) -> None:
+    assert _sharpness(results[_GAN]) > 1.15 * _sharpness(results[_PIXEL])
+    assert psnr(results[_GAN], photo, border=4) > psnr(results[_PIXEL], photo, border=4) - 2.5
+
+
+@pytest.mark.parametrize("name", [_PIXEL, _GAN])
+def test_colours_do_not_shift(name: str, photo: NDArray[np.uint8], results: dict[str, NDArray[np.uint8]]) -> None:
+    shift = results[name].mean((0, 1)) - photo.mean((0, 1))
+    assert np.abs(shift).max() < 1.0
+
+
+@pytest.mark.parametrize("level", [20, 60, 100, 140, 180, 230])
+@pytest.mark.parametrize("name", [_PIXEL, _GAN])
+def test_a_plain_area_stays_plain(name: str, level: int) -> None:
+    """Checkerboards show here first. The frame, where the network sees its zero padding, is left out."""
+    with Upscaler(name, precision="fp32") as up:
+        large = up(np.full((40, 40, 3), level, np.uint8))[48:-48, 48:-48].astype(np.float64)
+    assert large.reshape(-1, 3).std(0).max() < 1.0
+    assert np.abs(large.mean((0, 1)) - level).max() < 4.0
