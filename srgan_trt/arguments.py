@@ -65,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs",
         type=_positive,
         metavar="N",
-        help="pictures in the works: read, enlarged and written at the same time (default: 3; 1 takes least memory)",
+        help="pictures in the works: read, enlarged and written at the same time (default: those that "
+        "the device takes at once, and two; 1 takes least memory)",
     )
     upscale.add_argument(
         "--max-pixels", type=_positive, metavar="N", help="largest picture that is taken (default: 200 million)"

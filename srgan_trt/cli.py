@@ -78,7 +78,6 @@ def _upscale(args: argparse.Namespace, console: Console) -> int:
         console.error("standard output is a terminal or closed: pipe it on, or name a file with -o")
         return 2
     from .commands.batch import upscale_files
-    from .commands.conveyor import AT_ONCE
     from .imaging.decode import MAX_PIXELS
 
     settings = ("input_range", "output_range", "custom_objects", "trust_model", "arch")
@@ -97,7 +96,7 @@ def _upscale(args: argparse.Namespace, console: Console) -> int:
         halo=args.halo,
         exact=args.exact,
         max_pixels=args.max_pixels or MAX_PIXELS,
-        at_once=args.jobs or AT_ONCE,
+        at_once=args.jobs,
     )
     return 0 if complete else 1
 

@@ -116,6 +116,11 @@ class Upscaler:
         with self._lock:
             return facts | self._last | {"notes": list(self._notes)}
 
+    @property
+    def at_once(self) -> int:
+        """Pictures that gain from being upscaled at the same time, each by a thread; more of them wait."""
+        return self._pipeline.at_once
+
     def __call__(
         self,
         image: Any,

@@ -10,7 +10,7 @@ from ..errors import ModelError
 from ..imaging.decode import MAX_PIXELS
 from ..imaging.sources import Job, expand, plan_outputs
 from ..upscaler import Upscaler, open_plan
-from .conveyor import AT_ONCE, Outcome, run_jobs
+from .conveyor import Outcome, run_jobs
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
@@ -33,7 +33,7 @@ def upscale_files(
     halo: int | None = None,
     exact: bool = False,
     max_pixels: int = MAX_PIXELS,
-    at_once: int = AT_ONCE,
+    at_once: int | None = None,
 ) -> bool:
     """Upscales every picture that `inputs` name (see imaging/sources.py) and says what came of it on `console`.
 

@@ -1,6 +1,7 @@
 """Many pictures, one after the other: while one is in the network the next is read and the last is written.
 
-The network uses all cores by itself, so only reading and writing run beside it.
+A CPU's network uses all cores by itself, so only reading and writing run beside it; a device that takes several
+pictures at once gets as many.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from ..imaging.sources import Job
 if TYPE_CHECKING:
     from ..upscaler import Upscaler
 
-AT_ONCE = 3
-"""Pictures in the works unless told otherwise: one is read, one enlarged, one written."""
+_BESIDE = 2
+"""Pictures in the works beside those in the network, unless told otherwise: one is read, one written."""
 
 Result = TypeVar("Result")
 Work = Callable[[], Result]
@@ -59,20 +60,26 @@ def run_jobs(
     *,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
-    at_once: int = AT_ONCE,
+    at_once: int | None = None,
     progress: Callable[[Job, float], None] | None = None,
 ) -> Iterator[Outcome]:
     """Reads, enlarges and writes; an Outcome of each job as it is finished, about in order.
 
-    A picture that fails does not keep the others. At most `at_once` pictures are in the works, fewer where that many of
-    the largest so far, with their results, would take more than a quarter of the machine's memory. `progress` is
-    called with the job in the network and how many are through (2.5: the third by half), from any thread.
+    A picture that fails does not keep the others. At most `at_once` pictures are in the works (None: as many as the
+    device takes and two more), fewer where that many of the largest so far, with their results, would take more than a
+    quarter of the machine's memory. `progress` is called with a job in the network and how many are through (2.5: the
+    third by half), from any thread.
     """
-    start = _here if at_once == 1 or len(jobs) == 1 else _beside
+    most = up.at_once + _BESIDE if at_once is None else at_once
+    in_network = min(up.at_once, most)
+    start = _here if most == 1 or len(jobs) == 1 else _beside
+    enlarge_in = start if in_network > 1 else _here
     waiting = deque(jobs)
     reading: deque[Future[_Read]] = deque()
+    enlarging: deque[Future[tuple[Picture | None, Outcome]]] = deque()
     writing: deque[Future[Outcome]] = deque()
-    largest, through, room = 0, 0, 1
+    largest, room = 0, 1
+    through = _Through(progress)
 
     def read_next() -> None:
         job = waiting.popleft()
@@ -80,37 +87,65 @@ def run_jobs(
         begin = _here if job.source.kind == "stdin" else start
         reading.append(begin(partial(_read, job, max_pixels), abandoned=True))
 
+    def finish_enlarging() -> Iterator[Outcome]:
+        large, outcome = enlarging.popleft().result()
+        if large is None:
+            yield outcome
+        else:
+            writing.append(start(partial(_write, large, outcome, overwrite), abandoned=False))
+
+    def make_room(pictures: int) -> Iterator[Outcome]:
+        while len(enlarging) + len(writing) >= pictures:
+            if writing:
+                yield writing.popleft().result()
+            else:
+                yield from finish_enlarging()
+
     try:
         while waiting or reading:
             if not reading:
-                while len(writing) >= room:
-                    yield writing.popleft().result()
+                yield from make_room(room)
                 read_next()
             read = reading.popleft().result()
-            done, through = through, through + 1
             if read.picture is None:
+                through.count(read.outcome.job, 1.0)
                 yield read.outcome
                 continue
             largest = max(largest, _bytes(read.picture) * (1 + up.spec.scale**2))
-            room = max(1, min(at_once, _memory_budget() // largest))
-            while len(writing) >= room:
-                yield writing.popleft().result()
-            while waiting and len(reading) + 1 + len(writing) < room:
+            room = max(1, min(most, _memory_budget() // largest))
+            yield from make_room(room)
+            while waiting and len(reading) + 1 + len(enlarging) + len(writing) < room:
                 read_next()
-            counted = None if progress is None else _counted(progress, read.outcome.job, done)
-            large, outcome = _enlarge(read, up, counted)
-            if large is None:
-                yield outcome
-                continue
-            writing.append(start(partial(_write, large, outcome, overwrite), abandoned=False))
-            del read, large
+            enlarging.append(enlarge_in(partial(_enlarge, read, up, through), abandoned=False))
+            del read
+            while enlarging and (len(enlarging) >= in_network or enlarging[0].done()):
+                yield from finish_enlarging()
             while writing and writing[0].done():
                 yield writing.popleft().result()
+        while enlarging:
+            yield from finish_enlarging()
         while writing:
             yield writing.popleft().result()
     finally:
         # At Ctrl-C too: files that are being written are finished or removed before the program ends.
+        wait(enlarging)
         wait(writing)
+
+
+class _Through:
+    """How many pictures are through the network, parts of pictures counted."""
+
+    def __init__(self, progress: Callable[[Job, float], None] | None) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._parts: dict[int, float] = {}
+
+    def count(self, job: Job, part: float) -> None:
+        if self._progress is None:
+            return
+        with self._lock:
+            self._parts[id(job)] = part
+            self._progress(job, sum(self._parts.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +168,15 @@ def _read(job: Job, max_pixels: int) -> _Read:
     return _Read(picture, Outcome(job=job, size=(picture.width, picture.height), reading=seconds))
 
 
-def _enlarge(read: _Read, up: Upscaler, progress: Callable[[int, int], None] | None) -> tuple[Picture | None, Outcome]:
+def _enlarge(read: _Read, up: Upscaler, through: _Through) -> tuple[Picture | None, Outcome]:
     assert read.picture is not None
+    job = read.outcome.job
     begin = time.perf_counter()
     try:
-        large = up.enlarge(read.picture, progress=progress)
+        large = up.enlarge(read.picture, progress=lambda done, total: through.count(job, done / total))
     except (SrganTrtError, MemoryError) as error:
-        return None, Outcome(job=read.outcome.job, error=_said(error, read.outcome.job))
+        through.count(job, 1.0)
+        return None, Outcome(job=job, error=_said(error, job))
     return large, dataclasses.replace(
         read.outcome,
         enlarged=(large.width, large.height),
@@ -170,10 +207,6 @@ def _said(error: SrganTrtError | MemoryError, job: Job) -> str:
         return f"{name} needs more memory than there is: try --jobs 1 and a smaller --tile, or give parts of it"
     text = str(error)
     return text if name in text or text == job.error else f"{name}: {text}"
-
-
-def _counted(progress: Callable[[Job, float], None], job: Job, before: int) -> Callable[[int, int], None]:
-    return lambda done, total: progress(job, before + done / total)
 
 
 def _here(work: Work[Result], *, abandoned: bool) -> Future[Result]:

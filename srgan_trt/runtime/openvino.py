@@ -83,6 +83,11 @@ class CpuPipeline:
         self._machine = [self._version, self._cpu, sorted(capabilities), self._cores]
         self._pixel_values = self._engine(self._precision, 1).pixel_values
 
+    @property
+    def at_once(self) -> int:
+        """See Pipeline."""
+        return 1
+
     def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
         """See Pipeline. Raises DeviceError if the network needs a whole picture that does not fit into memory."""
         if self.spec.fixed_shape is not None:

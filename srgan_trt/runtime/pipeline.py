@@ -25,6 +25,10 @@ class Pipeline(Protocol):
     def info(self) -> dict[str, Any]:
         """device, engine, precision, streams, notes: facts for people, in words and numbers."""
 
+    @property
+    def at_once(self) -> int:
+        """Runs that gain from being under way at the same time; more of them wait for their turn."""
+
     def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
         """(height, width) of the tile that is fastest here and keeps memory flat.
 

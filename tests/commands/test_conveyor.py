@@ -17,7 +17,7 @@ from srgan_trt.imaging.sources import Job, expand, plan_outputs
 from srgan_trt.upscaler import Upscaler
 
 from ..command_line import files, load, save_noise
-from ..handmade import expected, small_plan
+from ..handmade import differences, expected, small_plan
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +126,48 @@ def test_an_error_of_ours_is_not_hidden(up: Upscaler, tmp_path: Path, monkeypatc
     for at_once in (1, 3):
         with pytest.raises(AssertionError, match="a mistake"):
             list(run_jobs(jobs_of(tmp_path, 3), up, at_once=at_once))
+
+
+class TestADeviceThatTakesTwoAtOnce:
+    @pytest.fixture
+    def pair(self, up: Upscaler) -> Iterator[Upscaler]:
+        class Two(Upscaler):
+            """Goes on only once two pictures are in it: the CPU's pipeline makes them take turns after that."""
+
+            met = threading.Barrier(2, timeout=20)
+            at_once = property(lambda self: 2)
+
+            def enlarge(self, picture: Any, **options: Any) -> Any:
+                self.met.wait()
+                return super().enlarge(picture, **options)
+
+        with Two(up.plan, precision="fp32") as two:
+            yield two
+
+    def test_gets_two(self, pair: Upscaler, tmp_path: Path) -> None:
+        seen: list[float] = []
+        outcomes = list(run_jobs(jobs_of(tmp_path, 6), pair, progress=lambda job, through: seen.append(through)))
+        assert [(outcome.job.source.relative.name, outcome.error) for outcome in outcomes] == [
+            (f"{i}.png", None) for i in range(6)
+        ]
+        for i in range(6):
+            wanted = expected(pair.plan, load(tmp_path / f"in/{i}.png"))
+            assert differences(load(tmp_path / f"out/{i}_x4.png"), wanted).max() <= 1
+        assert seen == sorted(seen)
+        assert seen[-1] == 6
+
+    def test_gets_no_more_than_the_user_allows(self, up: Upscaler, tmp_path: Path) -> None:
+        class Two(Upscaler):
+            at_once = property(lambda self: 2)
+            inside = most = 0
+
+            def enlarge(self, picture: Any, **options: Any) -> Any:
+                Two.inside += 1
+                Two.most = max(Two.most, Two.inside)
+                result = super().enlarge(picture, **options)
+                Two.inside -= 1
+                return result
+
+        with Two(up.plan, precision="fp32") as two:
+            assert len(list(run_jobs(jobs_of(tmp_path, 4), two, at_once=1))) == 4
+        assert Two.most == 1
