@@ -14,7 +14,7 @@ demo: ## The main job: builds a plan from a real Keras generator and upscales a 
 	@$(PYTHON) scripts/demo.py
 
 test: ## ruff, mypy --strict and all tests
-	@$(PYTHON) scripts/environment.py train weights plot dev
+	@$(PYTHON) scripts/environment.py train weights plot gpu-dev dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
