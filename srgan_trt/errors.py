@@ -31,6 +31,10 @@ class DeviceError(SrganTrtError, RuntimeError):
     """The device asked for is not there, or failed while running."""
 
 
+class DeviceMemoryError(DeviceError):
+    """The device has too little memory for what was asked; a smaller tile may fit."""
+
+
 def missing(package: str, extra: str, purpose: str) -> MissingPackageError:
     """The error for an absent optional package.
 

@@ -1,0 +1,62 @@
+"""The seam between the GPU pipeline and what runs a network on a GPU: engines, and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .gpu import Gpu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What an engine is built for."""
+
+    precision: str
+    """ "fp32", "fp16" or "int8"."""
+    tile: tuple[int, int]
+    """Height and width of the largest window, in input pixels."""
+    batch: int
+    """The most windows at once."""
+    opt_level: int | None = None
+    """The builder's effort; None is its default."""
+    workspace: int | None = None
+    """Bytes that the builder may use for a layer's scratch memory; None is its default."""
+    compute_capability: tuple[int, int] | None = None
+    """Of the GPU to build for; None is the one that is here."""
+
+
+class Engine(Protocol):
+    """A network on a GPU; its tensors are "input" (N, 3, h, w) and "output" (N, 3*r*r, h*scale/r, w*scale/r)."""
+
+    @property
+    def settings(self) -> EngineSettings: ...
+
+    @property
+    def element(self) -> np.dtype[Any]:
+        """float16 or float32, of both tensors."""
+
+    @property
+    def device_bytes(self) -> int:
+        """Device memory that each execution context takes."""
+
+    def create_execution_context(self) -> Any:
+        """TensorRT's IExecutionContext, or None if it could not make one: what is used of it is
+        set_input_shape(name, shape) -> bool, set_tensor_address(name, address) -> bool,
+        execute_async_v3(stream handle) -> bool."""
+
+    def close(self) -> None:
+        """Frees the engine; its contexts must be gone."""
+
+
+class EngineSource(Protocol):
+    """Builds engines of one plan, or takes them from where they are kept."""
+
+    def open(self, settings: EngineSettings, gpu: Gpu) -> Engine:
+        """The engine for these settings on `gpu`, whose context is current in this thread.
+
+        Raises DeviceError if there can be none, DeviceMemoryError if the GPU's memory does not do.
+        """

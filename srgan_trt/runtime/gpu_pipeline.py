@@ -1,0 +1,277 @@
+"""Plans on an NVIDIA GPU: picture up, windows packed, TensorRT's network, levels unpacked, picture down.
+
+The GPU's memory is taken as it is needed and kept until `close`, or until it is short: then pictures go through in
+bands, one at a time, in smaller batches, and at last in smaller windows.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DeviceError, DeviceMemoryError
+from ..imaging.tiles import TilePlan
+from ..spec import NetworkSpec
+from .engine import EngineSource
+from .gpu import GpuFailure, core, current, find_gpu
+from .gpu_ends import Source, Target
+from .gpu_engines import Engines, SharedEngine
+from .gpu_kernels import PixelKernels
+from .gpu_lane import Lane
+from .gpu_lanes import MOST_LANES, Lanes, closed
+from .gpu_memory import DeviceMemory
+from .gpu_schedule import Band, batch_size, cut_bands, engine_side, gpu_tile, largest_band, tile_side
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from ..compiler.plan import Plan
+
+_log = logging.getLogger(__name__)
+
+PRECISIONS = ("fp16", "fp32", "int8")
+_WIDE = "fp32"
+_LARGEST_BAND = 1 << 29
+"""Bytes of picture and canvas at once: as much page-locked memory of the host is a fair share."""
+_SMALLEST_TILE = 32
+
+
+class GpuPipeline:
+    """A `Pipeline` (see runtime/pipeline.py) on one NVIDIA GPU.
+
+    Two pictures are under way at once: one is copied while the other computes; further threads wait. 8-bit pictures run
+    in fp16, 16-bit ones in fp32. A window whose values are not all finite in fp16 runs again in fp32.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        source: EngineSource,
+        precision: str | None = None,
+        gpu_id: int = 0,
+        max_vram: int | None = None,
+    ) -> None:
+        """
+        Args:
+            source: Where engines of `plan` come from.
+            precision: "fp16", "fp32" or "int8"; None is fp16.
+            gpu_id: As CUDA counts.
+            max_vram: Bytes of the GPU's memory that may be taken; None is all that is free.
+
+        Raises DeviceError if the GPU or the precision is not to be had, MissingPackageError without cuda-core.
+        """
+        self.spec: NetworkSpec = plan.spec
+        self._precision = "fp16" if precision is None else precision
+        if self._precision not in PRECISIONS:
+            raise DeviceError(f"precision {precision!r} is not to be had on a GPU: use one of {', '.join(PRECISIONS)}")
+        core()
+        self.gpu = find_gpu(gpu_id)
+        side = tile_side(self.spec.default_halo)
+        self._tile_limit = side
+        self._batch = batch_size(side**2, self.gpu.multiprocessors)
+        self._lock = threading.Lock()
+        self._failure: GpuFailure | None = None
+        self._closed = self._redone = False
+        self._engines = Engines(source, self.gpu)
+        with current(gpu_id) as device, ExitStack() as stack:
+            self._memory = DeviceMemory(device, max_vram)
+            stack.callback(self._memory.close)
+            self._kernels = PixelKernels(self.gpu)
+            stack.pop_all()
+        self._lanes = Lanes(lambda: Lane(gpu_id, self._memory, self._engines, self._kernels, self.spec))
+        self.info: dict[str, Any] = {
+            "device": f"cuda:{gpu_id}",
+            "name": self.gpu.name,
+            "engine": "TensorRT",
+            "precision": self._precision,
+            "streams": MOST_LANES,
+            "notes": [],
+        }
+
+    @property
+    def at_once(self) -> int:
+        """See Pipeline."""
+        return self._lanes.limit
+
+    def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
+        """See Pipeline. After a DeviceMemoryError of `run` it is smaller."""
+        if self.spec.fixed_shape is not None:
+            return self.spec.fixed_shape
+        if halo is None:
+            return height, width
+        with self._lock:
+            limit = self._tile_limit
+        return gpu_tile(height, width, halo=halo, multiple=self.spec.multiple, limit=limit)
+
+    def run(
+        self,
+        image: Any,
+        out: Any,
+        tiles: TilePlan,
+        *,
+        progress: Callable[[int], None] | None = None,
+        stream: int | None = None,
+    ) -> int:
+        """See Pipeline. `image` and `out` may each be a DeviceImage (runtime/device_array.py) instead of an array.
+
+        stream: the handle of the CUDA stream on which the caller made and uses device images; our work comes after what
+        is on it now. None: there is nothing to wait for. Everything is done when this returns.
+
+        Raises DeviceMemoryError, a DeviceError, if the memory does not do for windows as large as these.
+        """
+        _check(image, out, tiles, self.spec.scale)
+        source, target = Source(image, 1), Target(out, self.spec.scale)
+        report = _Progress(progress)
+        with current(self.gpu.number):
+            while True:
+                with self._lanes.borrow() as lane:
+                    self._check_alive()
+                    try:
+                        return self._run(lane, source, target, tiles, report)
+                    except DeviceMemoryError as error:
+                        lane.settle()
+                        lane.release()
+                        shortage = error
+                    except GpuFailure as error:
+                        with self._lock:
+                            self._failure = error
+                        lane.settle()
+                        raise
+                    except BaseException:
+                        lane.settle()
+                        raise
+                self._give_way(shortage, tiles)
+
+    def close(self) -> None:
+        """See Pipeline. Waits for runs of other threads."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        with ExitStack() as stack:
+            # A GPU that failed may refuse even this; what is left is freed all the same.
+            with suppress(DeviceError):
+                stack.enter_context(current(self.gpu.number))
+            self._lanes.close()
+            self._engines.close()
+            self._kernels.close()
+            self._memory.close()
+
+    def _run(self, lane: Lane, source: Source, target: Target, tiles: TilePlan, report: _Progress) -> int:
+        precision = _WIDE if source.dtype.itemsize > 1 else self._precision
+        shared = self._prepared(lane, precision, tiles)
+        bands = self._bands(lane, source, target, tiles, shared.engine.settings.batch)
+        self.info["precision"] = precision
+        report.restart()
+
+        def wide() -> SharedEngine:
+            self._warn_of_redoing(precision)
+            return self._prepared(lane, _WIDE, tiles)
+
+        return sum(
+            lane.run(shared, band, source, target, tiles, wide=None if precision == _WIDE else wide, done=report.more)
+            for band in bands
+        )
+
+    def _prepared(self, lane: Lane, precision: str, tiles: TilePlan) -> SharedEngine:
+        """An engine for windows of these tiles, with slots in the lane."""
+        height, width = tiles.tile_height, tiles.tile_width
+        with self._lock:
+            limit, batch = self._tile_limit, self._batch
+        tile = self.spec.fixed_shape or (
+            engine_side(height, limit, self.spec.multiple),
+            engine_side(width, limit, self.spec.multiple),
+        )
+        batch = min(batch, batch_size(tile[0] * tile[1], self.gpu.multiprocessors))
+        try:
+            shared = self._engines.take(precision, tile, batch)
+            lane.prepare(shared)
+        except DeviceMemoryError:
+            # Slots of another precision may be all that is in the way.
+            if not lane.forget():
+                raise
+            shared = self._engines.take(precision, tile, batch)
+            lane.prepare(shared)
+        return shared
+
+    def _bands(self, lane: Lane, source: Source, target: Target, tiles: TilePlan, batch: int) -> list[Band]:
+        """As few as may be, with memory for them reserved in the lane."""
+        rows = {"row_bytes": source.row_bytes, "kept_row_bytes": target.row_bytes}
+        limit = min(_LARGEST_BAND, (self._memory.available() + lane.reserved()) // self._lanes.limit)
+        while True:
+            bands = cut_bands(tiles, **rows, limit=limit)
+            try:
+                lane.reserve(source, target, bands, batch)
+            except DeviceMemoryError:
+                limit = largest_band(bands, **rows) // 2
+                if len(cut_bands(tiles, **rows, limit=limit)) == len(bands):
+                    raise
+                continue
+            if len(bands) > 1:
+                _log.info("a picture of %d x %d pixels in %d bands", tiles.width, tiles.height, len(bands))
+            return bands
+
+    def _check_alive(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise closed()
+            if self._failure is not None:
+                raise GpuFailure(str(self._failure))
+
+    def _give_way(self, shortage: DeviceMemoryError, tiles: TilePlan) -> None:
+        """Takes less memory from now on. Raises DeviceMemoryError if only smaller windows can."""
+        if self._lanes.give_way():
+            _log.warning("GPU memory is short: one picture at a time from now on")
+            return
+        with self._lock:
+            if self._batch > 1:
+                self._batch //= 2
+                _log.warning("GPU memory is short: batches of at most %d windows from now on", self._batch)
+                return
+            longest = max(tiles.tile_height, tiles.tile_width)
+            self._tile_limit = max(_SMALLEST_TILE, min(self._tile_limit, longest) // 2)
+        raise DeviceMemoryError(
+            f"windows of {tiles.tile_width} x {tiles.tile_height} pixels do not fit into the GPU's memory ({shortage})"
+        )
+
+    def _warn_of_redoing(self, precision: str) -> None:
+        with self._lock:
+            warned, self._redone = self._redone, True
+        if not warned:
+            note = f"values that are not finite in {precision}: these tiles run again in {_WIDE}"
+            self.info["notes"].append(note)
+            _log.warning("%s: %s", self.spec.name, note)
+
+
+class _Progress:
+    """Tiles done, told to the caller; a picture that begins anew is not told of before it is further than it was."""
+
+    def __init__(self, callback: Callable[[int], None] | None) -> None:
+        self._callback = callback
+        self._done = self._told = 0
+
+    def restart(self) -> None:
+        self._done = 0
+
+    def more(self, count: int) -> None:
+        self._done += count
+        if self._callback is not None and self._done > self._told:
+            self._told = self._done
+            self._callback(self._done)
+
+
+def _check(image: Any, out: Any, tiles: TilePlan, scale: int) -> None:
+    if len(image.shape) != 3 or np.dtype(image.dtype) not in (np.uint8, np.uint16) or image.shape[2] not in (1, 3):
+        raise TypeError(f"image is {image.dtype} of shape {image.shape}, not uint8 or uint16 of (H, W, 1 or 3)")
+    height, width, channels = image.shape
+    if (tiles.height, tiles.width) != (height, width):
+        raise ValueError(f"the tiles are of {tiles.height} x {tiles.width}, the image is {height} x {width}")
+    wanted = (height * scale, width * scale, channels)
+    if tuple(out.shape) != wanted or np.dtype(out.dtype) != np.dtype(image.dtype):
+        raise ValueError(f"out is {out.dtype} of {out.shape}, not {image.dtype} of {wanted}")

@@ -1,0 +1,205 @@
+"""An engine whose network onnxruntime runs, in stream order, on the addresses that it was given.
+
+Device memory of the stand-in driver is host memory, so a host function on the stream can read and write it: that is
+what `execute_async_v3` puts there, and what a CUDA graph captures. What TensorRT would refuse or get wrong is refused,
+or noted in `Script.violations`, which a test asserts to be empty.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srgan_trt.runtime.engine import EngineSettings
+from srgan_trt.runtime.gpu import Gpu, bindings, checked
+
+_ALIGNMENT = 256
+_HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_KEPT: list[Any] = []
+"""Host functions must outlive the graphs that hold them; the process is short."""
+
+
+@dataclass
+class Script:
+    """What is to go wrong, and what did."""
+
+    nan: frozenset[int] = frozenset()
+    """Runs of fp16 networks, counted from 0, whose first window comes out with a NaN and an infinity."""
+    refuse: frozenset[int] = frozenset()
+    """Calls of execute_async_v3, counted from 0, that return False."""
+    uncapturable: bool = False
+    """execute_async_v3 returns False during a capture."""
+    seconds: float = 0.0
+    """That a run takes at least."""
+    context_bytes: int = 4096
+    """Device memory of a context for each window of 4096 pixels in a batch."""
+    violations: list[str] = field(default_factory=list)
+    opened: list[EngineSettings] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    """Of each run's input."""
+    captures: int = 0
+    engines: int = 0
+    """That are open."""
+    contexts: int = 0
+    """That are alive."""
+    enqueued: int = 0
+    fp16_runs: int = 0
+
+
+class SourceDouble:
+    """An `EngineSource` of one plan; fp16 is computed in float32 and rounded at both ends."""
+
+    def __init__(self, plan: Path, script: Script | None = None, *, fixed_shape: tuple[int, int] | None = None) -> None:
+        self.script = Script() if script is None else script
+        self.fixed_shape = fixed_shape
+        self._plan = plan
+        self._session: Any = None
+
+    def open(self, settings: EngineSettings, gpu: Gpu) -> EngineDouble:
+        if self._session is None:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            # The session must have no threads of its own, or a process that holds it cannot be forked.
+            options.intra_op_num_threads = options.inter_op_num_threads = 1
+            self._session = onnxruntime.InferenceSession(str(self._plan), options, providers=["CPUExecutionProvider"])
+        self.script.opened.append(settings)
+        return EngineDouble(settings, self._session, self.script, self.fixed_shape)
+
+
+class EngineDouble:
+    """An `Engine`."""
+
+    def __init__(
+        self, settings: EngineSettings, session: Any, script: Script, fixed_shape: tuple[int, int] | None
+    ) -> None:
+        self.settings = settings
+        self.element = np.dtype(np.float32 if settings.precision == "fp32" else np.float16)
+        self.device_bytes = script.context_bytes * max(1, settings.batch * settings.tile[0] * settings.tile[1] // 4096)
+        self._session, self._script, self._fixed_shape = session, script, fixed_shape
+        self._alive = 0
+        script.engines += 1
+
+    def create_execution_context(self) -> ContextDouble | None:
+        status, memory = bindings().cuMemAlloc(self.device_bytes)
+        if int(status):
+            return None
+        return ContextDouble(self, self._session, self._script, self._fixed_shape, int(memory))
+
+    def close(self) -> None:
+        if self._alive:
+            self._script.violations.append("an engine was closed before its contexts")
+        self._script.engines -= 1
+
+
+class ContextDouble:
+    """An IExecutionContext: the methods of it that the pipeline calls."""
+
+    def __init__(
+        self, engine: EngineDouble, session: Any, script: Script, fixed_shape: tuple[int, int] | None, memory: int
+    ) -> None:
+        self._engine, self._session, self._script, self._fixed = engine, session, script, fixed_shape
+        self._memory = memory
+        self._addresses: dict[str, int] = {}
+        self._shape: tuple[int, ...] | None = None
+        self._settled: tuple[int, ...] | None = None
+        """Shape of the last run that was enqueued outside of a capture."""
+        self._busy = threading.Lock()
+        engine._alive += 1
+        script.contexts += 1
+
+    def __del__(self) -> None:
+        self._engine._alive -= 1
+        self._script.contexts -= 1
+        bindings().cuMemFree(self._memory)
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        settings = self._engine.settings
+        most = (settings.batch, 3, *settings.tile)
+        fits = (
+            name == "input" and len(shape) == 4 and all(1 <= n <= limit for n, limit in zip(shape, most, strict=True))
+        )
+        if not fits or shape[1] != 3 or (self._fixed is not None and tuple(shape[2:]) != self._fixed):
+            return False
+        self._shape = tuple(shape)
+        return True
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        if name not in ("input", "output") or address % _ALIGNMENT:
+            return False
+        self._addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        number, self._script.enqueued = self._script.enqueued, self._script.enqueued + 1
+        shape = self._shape
+        if shape is None or set(self._addresses) != {"input", "output"} or number in self._script.refuse:
+            return False
+        driver = bindings()
+        stream = driver.CUstream(stream_handle)
+        capturing = int(checked(driver.cuStreamIsCapturing(stream))) != 0
+        if capturing:
+            self._script.captures += 1
+            if self._script.uncapturable:
+                return False
+            if self._settled != shape:
+                self._violation(f"captured {shape} after {self._settled}, without a run in between")
+        else:
+            self._settled = shape
+        addresses = dict(self._addresses)
+        itself, script = weakref.ref(self), self._script
+
+        def work(_: Any) -> None:
+            context = itself()
+            if context is None:
+                script.violations.append("a context was gone before its work had run")
+            else:
+                context._run(shape, addresses)
+
+        function = _HOST_FUNCTION(work)
+        _KEPT.append(function)
+        pointer = driver.CUhostFn(ctypes.cast(function, ctypes.c_void_p).value)
+        (status,) = driver.cuLaunchHostFunc(stream, pointer, 0)
+        return int(status) == 0
+
+    def _run(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
+        if not self._busy.acquire(blocking=False):
+            self._violation("one context ran on two streams at once")
+            return
+        try:
+            self._compute(shape, addresses)
+        except Exception as error:
+            self._violation(f"{type(error).__name__}: {error}")
+        finally:
+            self._busy.release()
+
+    def _compute(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
+        script, element = self._script, self._engine.element
+        time.sleep(script.seconds)
+        script.shapes.append(shape)
+        if self._shape != shape:
+            self._violation(f"a graph of {shape} ran when the context had {self._shape}")
+        (result,) = self._session.run(None, {"input": _array(addresses["input"], shape, element).astype(np.float32)})
+        with np.errstate(over="ignore"):
+            rounded = result.astype(element)
+        if element == np.float16:
+            number, script.fp16_runs = script.fp16_runs, script.fp16_runs + 1
+            if number in script.nan:
+                rounded[0, 0, rounded.shape[2] // 2, rounded.shape[3] // 2] = np.nan
+                rounded[0, -1, rounded.shape[2] // 2, rounded.shape[3] // 2] = np.inf
+        _array(addresses["output"], rounded.shape, element)[...] = rounded
+
+    def _violation(self, what: str) -> None:
+        self._script.violations.append(what)
+
+
+def _array(address: int, shape: tuple[int, ...], element: np.dtype[Any]) -> np.ndarray:
+    size = int(np.prod(shape)) * element.itemsize
+    return np.frombuffer((ctypes.c_ubyte * size).from_address(address), element).reshape(shape)
