@@ -18,10 +18,11 @@ from .batch_norm import fold_batch_norm
 from .canonicalise import canonicalise
 from .ends import Ends, Range, take_off_ends
 from .free_size import free_size
+from .half import halve
 from .halo import measure_halo
 from .oracle import Floats, Oracle
 from .plan import Plan, check_target, is_plan, save_plan
-from .precision import PRECISIONS, to_fp16, to_fp32
+from .precision import PRECISIONS, to_fp32
 from .roofline import layer_costs, to_rows
 from .subpixel import rewrite_subpixel
 from .tail import detach_shuffle, sink_shuffles
@@ -140,8 +141,18 @@ def compile_network(
     prover.rewrite("tail before the last shuffle", sink_shuffles)
     prover.rewrite("last shuffle into the unpack kernel", detach_shuffle, ends_in_shuffle=True)
     macs_after = macs_per_pixel(prover.model)
+    proto = graph.to_proto(prover.model)
     if precision == "fp16":
-        to_fp16(prover.model)
+        in_half = halve(
+            prover.model,
+            input_range=bare_in,
+            output_range=bare_out,
+            shape=shape,
+            multiple=field.multiple,
+            half_ends=False,
+        )
+        proto = in_half.model()
+        notes += [f"{layer.name} ({layer.kind}) stays in fp32: {layer.reason}" for layer in in_half.float32]
     spec = NetworkSpec(
         name=source.name,
         scale=scale,
@@ -167,7 +178,6 @@ def compile_network(
         "layers_before": layers_before,
         "difference": max([against_source, *(proof.difference for proof in prover.proofs if proof.kept)]),
     }
-    proto = graph.to_proto(prover.model)
     proto.graph.name = Path(source.name).stem
     return save_plan(proto, spec, out, report=_finite(report))
 

@@ -32,13 +32,17 @@ class Oracle:
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: Floats) -> Floats:
+        return self.every_output(batch)[0]
+
+    def every_output(self, batch: Floats) -> list[Floats]:
+        """All outputs of a model that has several, in its order."""
         try:
-            result: Floats = self._session.run(None, {self._input: batch})[0]
+            results: list[Floats] = self._session.run(None, {self._input: batch})
         except Exception as error:
             raise ModelError(
                 f"the network does not run on an input of {batch.shape[2]}x{batch.shape[3]}: {_first_line(error)}"
             ) from error
-        return result
+        return results
 
 
 def _first_line(error: Exception) -> str:

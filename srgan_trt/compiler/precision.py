@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 PRECISIONS = ("fp32", "fp16")
-_LARGEST = float(np.finfo(np.float16).max)
+LARGEST = float(np.finfo(np.float16).max)
+"""Of float16."""
 
 
 def to_fp32(model: ir.Model) -> bool:
@@ -48,28 +50,72 @@ def to_fp32(model: ir.Model) -> bool:
     return found
 
 
-def to_fp16(model: ir.Model) -> None:
-    """Weights and activations become float16; input and output stay float32, with a cast at each end.
+def to_fp16(
+    model: ir.Model, *, float32: Collection[ir.Node] = (), ends: ir.DataType | None = None
+) -> tuple[ir.Node, ...]:
+    """Weights and activations become float16, with casts where a float32 value meets a float16 one.
 
-    Raises ModelError where a weight is beyond float16's range.
+    float32: nodes that stay as they are. ends: type of the network's input and output, FLOAT (None) or FLOAT16.
+    Returns the nodes that compute in float32 afterwards; those that have float outputs only (a Cast from integers)
+    are among them.
+
+    Raises ModelError where a weight that is to become float16 is beyond its range.
     """
     import onnx_ir as ir
 
     half, single = ir.DataType.FLOAT16, ir.DataType.FLOAT
-    keep = {node.inputs[index] for node in model.graph for index in _float32_inputs(node) if index < len(node.inputs)}
-    for value in list(model.graph.initializers.values()):
-        array = graph.constant(value)
-        if array is None or array.dtype != np.float32 or value in keep:
-            continue
-        if np.abs(array).max(initial=0) > _LARGEST:
-            raise ModelError(f"weight {value.name} is beyond float16's {_LARGEST:.0f}: build with --precision fp32")
-        value.const_value = ir.tensor(array.astype(np.float16), name=value.name)
-        value.dtype = half
-    for node in model.graph:
-        for value in node.outputs:
-            if value.dtype == single:
-                value.dtype = half
-    _cast_ends(model, half, single)
+    ends = ends or single
+    source, result = model.graph.inputs[0], model.graph.outputs[0]
+    stay = [node for node in model.graph if node in set(float32) or not can_be_half(node)]
+    kept = set(stay)
+    nodes = list(model.graph)
+    source.dtype = ends
+    for node in nodes:
+        if node not in kept:
+            for made in node.outputs:
+                if made.dtype == single:
+                    made.dtype = half
+    others: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}  # a value in its other type, made when first read in it
+    for node in nodes:
+        for index, value in enumerate(node.inputs):
+            if value is None or value.dtype not in (half, single) or node.op_type in ("Shape", "Size"):
+                continue
+            wanted = single if node in kept or index in _float32_inputs(node) else half
+            if value.dtype == wanted:
+                continue
+            if (value, wanted) not in others:
+                weight = value.is_initializer()
+                others[value, wanted] = (
+                    _half_weight(model, value) if weight else _cast(model, value, wanted, before=node)
+                )
+            node.replace_input_with(index, others[value, wanted])
+    if result.dtype != ends:
+        _cast_result(model, result, ends)
+    graph.tidy(model)
+    return tuple(stay)
+
+
+def is_single(value: ir.Value | None) -> bool:
+    """Whether `value` is a float32 tensor."""
+    import onnx_ir as ir
+
+    return value is not None and value.dtype == ir.DataType.FLOAT
+
+
+def half_inputs(node: ir.Node) -> list[ir.Value]:
+    """Float32 tensors that `node` reads and could as well read in float16, weights included."""
+    wide = _float32_inputs(node)
+    return [value for index, value in enumerate(node.inputs) if value and is_single(value) and index not in wide]
+
+
+def floats(node: ir.Node) -> list[ir.Value]:
+    """Float32 tensors that `node` gives, and those of `half_inputs`."""
+    return [*half_inputs(node), *(value for value in node.outputs if is_single(value))]
+
+
+def can_be_half(node: ir.Node) -> bool:
+    """False for what makes floats of no floats, or makes none: there is nothing to be gained."""
+    return bool(half_inputs(node)) and any(is_single(value) for value in node.outputs) and node.op_type != "Cast"
 
 
 def _float32_inputs(node: ir.Node) -> tuple[int, ...]:
@@ -77,20 +123,37 @@ def _float32_inputs(node: ir.Node) -> tuple[int, ...]:
     return (1, 2) if node.op_type == "Resize" else ()
 
 
-def _cast_ends(model: ir.Model, half: ir.DataType, single: ir.DataType) -> None:
+def _half_weight(model: ir.Model, value: ir.Value) -> ir.Value:
     import onnx_ir as ir
 
-    source, result = model.graph.inputs[0], model.graph.outputs[0]
-    entry = ir.node("Cast", [source], {"to": int(half)})
-    readers = [(use.node, use.idx) for use in source.uses() if use.node is not entry]
-    entry.outputs[0].name = f"{graph.INPUT}.fp16"
-    entry.outputs[0].dtype, entry.outputs[0].shape = half, source.shape
-    for node, index in readers:
-        node.replace_input_with(index, entry.outputs[0])
-    model.graph.insert_before(model.graph[0], entry)
-    leave = ir.node("Cast", [result], {"to": int(single)})
-    leave.outputs[0].dtype, leave.outputs[0].shape = single, result.shape
-    leave.outputs[0].name, result.name = result.name, f"{graph.OUTPUT}.fp16"
-    result.dtype = half
-    model.graph.append(leave)
-    model.graph.outputs[0] = leave.outputs[0]
+    array = graph.constant(value)
+    assert array is not None
+    if np.abs(array).max(initial=0) > LARGEST:
+        raise ModelError(f"weight {value.name} is beyond float16's {LARGEST:.0f}: build with --precision fp32")
+    tensor = ir.tensor(array.astype(np.float16), name=f"{value.name}.fp16")
+    weight = ir.Value(name=tensor.name, shape=value.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    model.graph.register_initializer(weight)
+    return weight
+
+
+def _cast(model: ir.Model, value: ir.Value, kind: ir.DataType, *, before: ir.Node) -> ir.Value:
+    import onnx_ir as ir
+
+    cast = ir.node("Cast", [value], {"to": int(kind)})
+    suffix = "fp16" if kind == ir.DataType.FLOAT16 else "fp32"
+    cast.outputs[0].name = cast.name = f"{value.name}.{suffix}"
+    cast.outputs[0].dtype, cast.outputs[0].shape = kind, value.shape
+    model.graph.insert_before(before, cast)
+    return cast.outputs[0]
+
+
+def _cast_result(model: ir.Model, result: ir.Value, kind: ir.DataType) -> None:
+    import onnx_ir as ir
+
+    cast = ir.node("Cast", [result], {"to": int(kind)})
+    value = cast.outputs[0]
+    value.dtype, value.shape = kind, result.shape
+    value.name, result.name = result.name, f"{graph.OUTPUT}.inside"
+    cast.name = f"{graph.OUTPUT}.cast"
+    model.graph.append(cast)
+    model.graph.outputs[0] = value
