@@ -99,11 +99,16 @@ def cuda_errors() -> Iterator[None]:
     """Inside, errors of cuda.core become DeviceMemoryError (out of memory) or GpuFailure."""
     try:
         yield
+    except DeviceError:
+        raise
     except Exception as error:
-        code = _code(error)
-        if code is None:
+        # The class of cuda.core's errors is not among its public names; their messages begin with CUDA's own name.
+        found = _CODE.match(str(error))
+        if found:
+            raise translated(found.group()) from error
+        if not isinstance(error, RuntimeError):
             raise
-        raise translated(code) from error
+        raise translated(str(error)) from error  # "Failed to create CUDA event": cuda.core does not say why
 
 
 def translated(code: str) -> DeviceError:
@@ -138,14 +143,6 @@ def current(number: int) -> Iterator[Any]:
         if int(before):
             # A context that its owner destroyed meanwhile is not ours to complain about.
             driver.cuCtxSetCurrent(before)
-
-
-def _code(error: Exception) -> str | None:
-    # The class is not among cuda.core's public names; its messages begin with CUDA's own name of the error.
-    if isinstance(error, DeviceError):
-        return None
-    found = _CODE.match(str(error))
-    return found.group() if found else None
 
 
 def _facts(driver: Any, number: int, version: int) -> Gpu:

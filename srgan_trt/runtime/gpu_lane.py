@@ -16,7 +16,7 @@ import numpy as np
 
 from ..imaging.tiles import Tile, TilePlan
 from ..spec import NetworkSpec
-from .gpu import core, cuda_errors
+from .gpu import bindings, checked, core, cuda_errors
 from .gpu_ends import Source, Target
 from .gpu_engines import Engines, SharedEngine
 from .gpu_kernels import BandKernels, PixelKernels
@@ -239,7 +239,7 @@ class Lane:
         with cuda_errors():
             if source is not None and not source.staged:
                 source.copy(band, address, self._copies)
-            copy(self._copies, address + begin, int(staged.handle), size)
+            copy(self._copies, address + begin, staged, size)
             self._counts.reserve(4 * len(jobs)).fill(0, stream=self._copies)
             self._copies.record(self._event)
         return address + where
@@ -250,7 +250,7 @@ class Lane:
         with cuda_errors():
             for event in after:
                 self._copies.wait(event)
-            copy(self._copies, int(staged.handle), int(self._counts.reserve(0).handle), 4 * rows)
+            copy(self._copies, staged, int(self._counts.reserve(0).handle), 4 * rows)
         return self._staged_counts.view((rows,), np.uint32)
 
     def _fetch(self, band: Band, target: Target) -> None:
@@ -263,15 +263,13 @@ class Lane:
                 target.copy(band, canvas, self._copies)
                 self._copies.sync()
                 return
-            copy(self._copies, int(self._staged_canvas.reserve(size).handle), canvas, size)
+            copy(self._copies, self._staged_canvas.reserve(size), canvas, size)
             self._copies.sync()
         target.rows(band)[...] = self._staged_canvas.view(target.shape(band), target.dtype)
 
 
 def copy(stream: Any, to: int, source: int, size: int) -> None:
     """Bytes from address to address, whichever side of the bus they are on."""
-    from .gpu import bindings, checked
-
     checked(bindings().cuMemcpyAsync(to, source, size, stream.handle))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DeviceError, DeviceMemoryError
-from .gpu import core, cuda_errors, free_memory
+from .gpu import bindings, checked, core, cuda_errors, free_memory
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -112,27 +113,31 @@ class HostBuffer:
     """Page-locked memory of the host that grows when more of it is needed: what copies to and from a GPU in one go."""
 
     def __init__(self) -> None:
-        self._buffer: Any = None
+        self.address = 0
+        self._size = 0
 
-    def reserve(self, size: int) -> Any:
-        """A Buffer of at least `size` bytes, that no copy uses any more. Raises DeviceMemoryError, DeviceError."""
-        if self._buffer is None or self._buffer.size < size:
+    def reserve(self, size: int) -> int:
+        """The address of at least `size` bytes, that no copy uses any more. Raises DeviceMemoryError, DeviceError."""
+        if self._size < size:
             self.close()
-            with cuda_errors():
-                self._buffer = core().LegacyPinnedMemoryResource().allocate(size)
-        return self._buffer
+            # Not by cuda.core, whose buffer asks streams to be idle before it frees: one error there, and it never is.
+            self.address = int(checked(bindings().cuMemAllocHost(size)))
+            self._size = size
+        return self.address
 
     def view(self, shape: tuple[int, ...], dtype: DTypeLike, *, offset: int = 0) -> NDArray[Any]:
-        """An array of what was reserved, `offset` bytes from its beginning."""
+        """An array of what was reserved, `offset` bytes from its beginning; gone with the next `reserve`."""
         element = np.dtype(dtype)
         size = int(np.prod(shape)) * element.itemsize
-        levels: NDArray[Any] = np.from_dlpack(self._buffer).view(np.uint8)
-        return levels[offset : offset + size].view(element).reshape(shape)
+        levels: Any = (ctypes.c_ubyte * size).from_address(self.address + offset)
+        array: NDArray[Any] = np.frombuffer(levels, element)
+        return array.reshape(shape)
 
     def close(self) -> None:
-        if self._buffer is not None:
-            gone, self._buffer = self._buffer, None
-            quietly(gone.close)
+        """Frees it; no copy may be using it."""
+        if self._size:
+            gone, self.address, self._size = self.address, 0, 0
+            quietly(lambda: checked(bindings().cuMemFreeHost(gone)))
 
 
 def quietly(release: Any, *arguments: Any) -> None:

@@ -121,8 +121,9 @@ class NetworkSlot:
         with cuda_errors():
             builder = self.stream.create_graph_builder()
             try:
-                # Other threads may allocate meanwhile.
-                builder.begin_building(mode="thread_local")
+                # Other threads may allocate meanwhile, and this one has to free what it holds if the end of the
+                # capture fails.
+                builder.begin_building(mode="relaxed")
                 try:
                     self._execute()
                 finally:

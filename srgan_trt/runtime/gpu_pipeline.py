@@ -76,7 +76,7 @@ class GpuPipeline:
         self._tile_limit = side
         self._batch = batch_size(side**2, self.gpu.multiprocessors)
         self._lock = threading.Lock()
-        self._failure: GpuFailure | None = None
+        self._failure: str | None = None
         self._closed = self._redone = False
         self._engines = Engines(source, self.gpu)
         with current(gpu_id) as device, ExitStack() as stack:
@@ -137,10 +137,10 @@ class GpuPipeline:
                     except DeviceMemoryError as error:
                         lane.settle()
                         lane.release()
-                        shortage = error
+                        shortage = str(error)  # the error itself would keep alive what its traceback names
                     except GpuFailure as error:
                         with self._lock:
-                            self._failure = error
+                            self._failure = str(error)
                         lane.settle()
                         raise
                     except BaseException:
@@ -222,9 +222,9 @@ class GpuPipeline:
             if self._closed:
                 raise closed()
             if self._failure is not None:
-                raise GpuFailure(str(self._failure))
+                raise GpuFailure(self._failure)
 
-    def _give_way(self, shortage: DeviceMemoryError, tiles: TilePlan) -> None:
+    def _give_way(self, shortage: str, tiles: TilePlan) -> None:
         """Takes less memory from now on. Raises DeviceMemoryError if only smaller windows can."""
         if self._lanes.give_way():
             _log.warning("GPU memory is short: one picture at a time from now on")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from srgan_trt.runtime.engine import EngineSettings
-from srgan_trt.runtime.gpu import Gpu, bindings, checked
+from srgan_trt.runtime.gpu import Gpu, bindings
 
 _ALIGNMENT = 256
 _HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -63,6 +63,11 @@ class SourceDouble:
         self._session: Any = None
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> EngineDouble:
+        self.script.opened.append(settings)
+        return EngineDouble(settings, self.session(), self.script, self.fixed_shape)
+
+    def session(self) -> Any:
+        """onnxruntime's, opened once."""
         if self._session is None:
             import onnxruntime
 
@@ -70,8 +75,7 @@ class SourceDouble:
             # The session must have no threads of its own, or a process that holds it cannot be forked.
             options.intra_op_num_threads = options.inter_op_num_threads = 1
             self._session = onnxruntime.InferenceSession(str(self._plan), options, providers=["CPUExecutionProvider"])
-        self.script.opened.append(settings)
-        return EngineDouble(settings, self._session, self.script, self.fixed_shape)
+        return self._session
 
 
 class EngineDouble:
@@ -143,9 +147,10 @@ class ContextDouble:
         if shape is None or set(self._addresses) != {"input", "output"} or number in self._script.refuse:
             return False
         driver = bindings()
-        stream = driver.CUstream(stream_handle)
-        capturing = int(checked(driver.cuStreamIsCapturing(stream))) != 0
-        if capturing:
+        status, capturing = driver.cuStreamIsCapturing(driver.CUstream(stream_handle))
+        if int(status):
+            return False
+        if int(capturing):
             self._script.captures += 1
             if self._script.uncapturable:
                 return False
@@ -165,9 +170,9 @@ class ContextDouble:
 
         function = _HOST_FUNCTION(work)
         _KEPT.append(function)
-        pointer = driver.CUhostFn(ctypes.cast(function, ctypes.c_void_p).value)
-        (status,) = driver.cuLaunchHostFunc(stream, pointer, 0)
-        return int(status) == 0
+        # Not by cuda.bindings: it wraps a host function in memory that it frees after the first call, replays or not.
+        launch = ctypes.CDLL("libcuda.so.1").cuLaunchHostFunc
+        return int(launch(ctypes.c_void_p(stream_handle), function, None)) == 0
 
     def _run(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
         if not self._busy.acquire(blocking=False):
