@@ -18,6 +18,8 @@ class SharedEngine:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.holders = 0
+        self.capturable = True
+        """Whether CUDA graphs of it can be made; True until one could not."""
 
 
 class Engines:

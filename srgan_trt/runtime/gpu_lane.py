@@ -77,7 +77,7 @@ class Lane:
         made: list[NetworkSlot] = []
         try:
             for _ in range(SLOTS):
-                made.append(NetworkSlot(self._number, self._memory, shared.engine, self._spec))
+                made.append(NetworkSlot(self._number, self._memory, shared, self._spec))
         except BaseException:
             for slot in made:
                 slot.close()

@@ -13,7 +13,7 @@ from .gpu import core, cuda_errors
 from .gpu_memory import DeviceMemory, quietly
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from .gpu_engines import SharedEngine
 
 _log = logging.getLogger(__name__)
 
@@ -29,14 +29,15 @@ class NetworkSlot:
     once after a change of shapes before capturing; one execution context for each captured graph).
     """
 
-    def __init__(self, number: int, memory: DeviceMemory, engine: Engine, spec: NetworkSpec) -> None:
+    def __init__(self, number: int, memory: DeviceMemory, shared: SharedEngine, spec: NetworkSpec) -> None:
         """number: of the GPU. Raises DeviceMemoryError, DeviceError; nothing is held then."""
+        engine = shared.engine
         self.element = engine.element
+        self._shared = shared
         self._name = spec.name
         self._tile, self._batch = engine.settings.tile, engine.settings.batch
         self._shape: tuple[int, int, int] | None = None
         self._graph: Any = None
-        self._may_capture = True
         self._next_event = 0
         grid = spec.scale // spec.shuffle
         pixels = self._batch * math.prod(self._tile) * self.element.itemsize
@@ -73,7 +74,7 @@ class NetworkSlot:
         shape = (count, height, width)
         if count > self._batch or height > self._tile[0] or width > self._tile[1]:
             raise DeviceError(f"{shape} is no shape of an engine for {self._batch} windows of {self._tile}")
-        if self._graph is None and shape == self._shape and self._may_capture:
+        if self._graph is None and shape == self._shape and self._shared.capturable:
             self._graph = self._capture()
         if self._graph is not None and shape == self._shape:
             with cuda_errors():
@@ -112,9 +113,10 @@ class NetworkSlot:
         except DeviceMemoryError:
             raise
         except DeviceError as error:
-            self._may_capture = False
+            first, self._shared.capturable = self._shared.capturable, False
             self._shape = None  # the context is told its shape anew: who knows how far it got
-            _log.warning("%s runs without CUDA graphs, somewhat slower: %s", self._name, error)
+            if first:
+                _log.warning("%s runs without CUDA graphs, somewhat slower: %s", self._name, error)
             return None
 
     def _captured(self) -> Any:

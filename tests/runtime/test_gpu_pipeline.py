@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,16 +25,23 @@ pytest.importorskip("cuda.core", reason="the GPU pipeline needs cuda-core")
 pytest.importorskip("cuda.bindings.nvrtc", reason="the GPU pipeline needs cuda-bindings")
 
 
+ENGINE_BYTES = 2 * (64 * 64 * 2 * 3 * (1 + 4 * 4) + 4096)
+"""Of two slots for one window of 64 x 64 in fp16."""
+
+
 # ---- what runs in the process of the stand-in
 
 
 def upscaled(plan: Plan, jobs: list[dict[str, Any]], script: Script, **options: Any) -> dict[str, Any]:
     """Each of `jobs` (image, tiles) through one pipeline, one after another."""
+    from srgan_trt.runtime import gpu_schedule
     from srgan_trt.runtime.gpu_pipeline import GpuPipeline
 
+    gpu_schedule.TILE = 64  # or most of the time goes into filling memory
+    log = io.StringIO()
+    logging.basicConfig(stream=log, level=logging.INFO)
     source = SourceDouble(plan.path, script, fixed_shape=plan.spec.fixed_shape)
     pipeline = GpuPipeline(plan, source=source, **options)
-    standin.trace(forget=True)
     results, progress = [], []
     try:
         for job in jobs:
@@ -43,7 +53,13 @@ def upscaled(plan: Plan, jobs: list[dict[str, Any]], script: Script, **options: 
             progress.append(told)
     finally:
         pipeline.close()
-    return {"results": results, "progress": progress, "script": script, "info": pipeline.info, "trace": standin.trace()}
+    return {
+        "results": results,
+        "progress": progress,
+        "script": script,
+        "info": pipeline.info,
+        "log": log.getvalue(),
+    }
 
 
 # ---- the reference
@@ -98,6 +114,11 @@ def run(*arguments: Any, order: str = "threads", **settings: Any) -> standin.Out
     return outcome
 
 
+def picture_copies(outcome: standin.Outcome, direction: str) -> list[dict[str, Any]]:
+    """What went over the bus in that direction, but for the few bytes that count values that are not finite."""
+    return [line for line in outcome.executed("copy") if line["direction"] == direction and line["bytes"] > 1024]
+
+
 def with_options(arguments: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
     return upscaled(*arguments, **options)
 
@@ -126,3 +147,114 @@ def test_pictures_of_all_kinds(plan: Plan, order: str, precision: str) -> None:
         assert not_finite == 0
         assert told[-1] == len(each["tiles"].tiles)
         assert told == sorted(told)
+
+
+def test_network_of_one_size(tmp_path: Path) -> None:
+    plan = handmade.small_plan(tmp_path, fixed_shape=(24, 32))
+    jobs = []
+    for height, width in ((50, 61), (10, 9)):
+        tiles = plan_tiles(height, width, tile=(24, 32), halo=handmade.HALO, fixed=True)
+        jobs.append({"image": handmade.noise(height, width), "tiles": tiles})
+    outcome = run(plan, jobs, Script(), precision="fp32")
+    for each, (out, _) in zip(jobs, outcome.value["results"], strict=True):
+        np.testing.assert_array_equal(out, by_cpu_kernels(plan, each["image"], each["tiles"]))
+    assert {settings.tile for settings in outcome.value["script"].opened} == {(24, 32)}
+
+
+@pytest.mark.parametrize("order", ["threads", "late"])
+def test_picture_larger_than_the_memory_goes_in_bands(plan: Plan, order: str) -> None:
+    """The whole needs 24 * 800 * 3 * 17 bytes, 1 MB; half of what is allowed is kept for a second picture."""
+    each = job(handmade.noise(800, 24))
+    limit = 1_200_000 + ENGINE_BYTES
+    outcome = run(plan, [each], Script(), order=order, max_vram=limit, multiprocessors=2)
+    out, _ = outcome.value["results"][0]
+    np.testing.assert_array_equal(out, by_cpu_kernels(plan, each["image"], each["tiles"], np.float16))
+    ups, downs = picture_copies(outcome, "HtoD"), picture_copies(outcome, "DtoH")
+    assert len(ups) == len(downs) > 1
+    assert sum(line["bytes"] for line in downs) == out.nbytes
+    assert outcome.leaks["devices"][0]["peak"] <= limit
+
+
+def test_what_crosses_the_bus_and_when(plan: Plan) -> None:
+    """One picture after another: each goes up once and down once, and a batch is packed while the one before is in the
+    network or being unpacked."""
+    jobs = [job(handmade.noise(90, 90, seed=seed)) for seed in range(2)]
+    outcome = run(plan, jobs, Script(seconds=0.003), multiprocessors=2)
+    tiles = len(jobs[0]["tiles"].tiles)
+    assert len(picture_copies(outcome, "HtoD")) == len(picture_copies(outcome, "DtoH")) == len(jobs)
+    for line in picture_copies(outcome, "HtoD"):
+        table = tiles * 32
+        assert 90 * 90 * 3 + table <= line["bytes"] <= 90 * 90 * 3 + table + 256 + 32
+    everything = [line for line in outcome.executed("copy") if line["bytes"] < 90 * 90 * 3]
+    assert [line["bytes"] for line in everything] == [4 * tiles] * len(jobs)  # how many values were not finite
+    packs = [line for line in outcome.executed("kernel") if line["kernel"].startswith("pack")]
+    unpacks = [line for line in outcome.executed("kernel") if line["kernel"].startswith("unpack")]
+    assert len(packs) == len(unpacks) == len(jobs) * tiles
+    assert len({line["stream"] for line in packs}) == 2
+    early = sum(later["begin"] < before["end"] for later, before in zip(packs[1:], unpacks, strict=False))
+    assert early > len(packs) / 2
+    for up, down, batches in zip(
+        picture_copies(outcome, "HtoD"),
+        picture_copies(outcome, "DtoH"),
+        (slice(tiles), slice(tiles, None)),
+        strict=True,
+    ):
+        assert up["end"] <= min(line["begin"] for line in packs[batches])
+        assert max(line["end"] for line in unpacks[batches]) <= down["begin"]
+
+
+def test_graph_is_captured_at_second_use_and_replayed(plan: Plan) -> None:
+    jobs = [job(handmade.noise(90, 90, seed=seed)) for seed in range(2)]
+    outcome = run(plan, jobs, Script(), multiprocessors=2)
+    script = outcome.value["script"]
+    assert script.captures == 2  # one for each slot
+    assert script.enqueued == 4  # and each once before
+    assert len(script.shapes) == 2 * len(jobs[0]["tiles"].tiles)
+    assert set(script.shapes) == {(1, 3, jobs[0]["tiles"].tile_height, jobs[0]["tiles"].tile_width)}
+    replayed = [line for line in outcome.executed("host") if "graph" in line]
+    assert len(replayed) == len(script.shapes) - 2
+
+
+def test_network_that_cannot_be_captured_runs_all_the_same(plan: Plan) -> None:
+    each = job(handmade.noise(90, 90))
+    outcome = run(plan, [each], Script(uncapturable=True), multiprocessors=2)
+    out, _ = outcome.value["results"][0]
+    np.testing.assert_array_equal(out, by_cpu_kernels(plan, each["image"], each["tiles"], np.float16))
+    assert outcome.value["script"].captures == 1
+    assert outcome.value["log"].count("without CUDA graphs") == 1
+
+
+def test_tiles_of_a_batch_are_computed_together(plan: Plan) -> None:
+    """25 tiles and at most 4 at once: seven batches of four, of which the last three tiles are nobody's."""
+    each = job(handmade.noise(88, 88))
+    assert len(each["tiles"].tiles) == 25
+    outcome = run(plan, [each], Script(), multiprocessors=8)
+    out, _ = outcome.value["results"][0]
+    np.testing.assert_array_equal(out, by_cpu_kernels(plan, each["image"], each["tiles"], np.float16))
+    assert [shape[0] for shape in outcome.value["script"].shapes] == [4] * 7
+    assert outcome.value["progress"] == [[4, 8, 12, 16, 20, 24, 25]]
+
+
+@pytest.mark.parametrize("order", ["threads", "late"])
+def test_values_that_are_not_finite_are_computed_again_in_fp32(plan: Plan, order: str) -> None:
+    each = job(handmade.noise(60, 60))
+    outcome = run(plan, [each, each], Script(nan=frozenset({1, 4, 20})), order=order, multiprocessors=2)
+    script = outcome.value["script"]
+    assert [settings.precision for settings in script.opened] == ["fp16", "fp32"]
+    assert len(script.shapes) == 2 * len(each["tiles"].tiles) + 3
+    for out, not_finite in outcome.value["results"]:
+        assert not_finite == 0
+        assert handmade.differences(out, handmade.expected(plan, each["image"])).max() <= 1
+    assert outcome.value["log"].count("run again in fp32") == 1
+    assert outcome.value["info"]["notes"] != []
+    assert len(picture_copies(outcome, "HtoD")) == len(picture_copies(outcome, "DtoH")) == 2
+
+
+def test_values_that_no_precision_keeps_finite_are_counted(tmp_path: Path) -> None:
+    """The logarithm of what a random network gives is NaN for about half of it."""
+    plan = handmade.small_plan(tmp_path, last="Log")
+    each = job(handmade.noise(40, 40))
+    outcome = run(plan, [each], Script(), multiprocessors=2)
+    (_, not_finite), *_ = outcome.value["results"]
+    assert 0.2 < not_finite / (160 * 160 * 3) < 0.8
+    assert [settings.precision for settings in outcome.value["script"].opened] == ["fp16", "fp32"]
