@@ -60,7 +60,7 @@ class Engines:
             self._release(shared)
 
     def close(self) -> None:
-        """Closes the engines that nobody holds, the others with their last holder."""
+        """Closes the engines that nobody holds, the others with their last holder. `take` opens new ones."""
         with self._lock:
             for precision in list(self._open):
                 self._drop(precision)

@@ -48,7 +48,7 @@ class DeviceMemory:
         with self._lock:
             if self._limit is not None and self._used + size > self._limit:
                 raise DeviceMemoryError(
-                    f"{(self._used + size) / 1e6:.0f} MB of GPU memory are needed and {self._limit / 1e6:.0f} are "
+                    f"{(self._used + size) / 1e6:.1f} MB of GPU memory are needed and {self._limit / 1e6:.1f} are "
                     "allowed: allow more (--max-vram) or use a smaller tile"
                 )
             self._used += size

@@ -236,6 +236,7 @@ class GpuPipeline:
                 return
             longest = max(tiles.tile_height, tiles.tile_width)
             self._tile_limit = max(_SMALLEST_TILE, min(self._tile_limit, longest) // 2)
+        self._engines.close()  # smaller windows would fit into the engines that are too large
         raise DeviceMemoryError(
             f"windows of {tiles.tile_width} x {tiles.tile_height} pixels do not fit into the GPU's memory ({shortage})"
         )

@@ -19,6 +19,8 @@ TILE = 256
 far more work than starting its kernels costs."""
 _STEP = 64
 """Window sides grow in steps of this: as few engines as may be, and whole blocks of the matrix units."""
+_FINE_STEP = 8
+"""The same where memory is short."""
 _SIDE_PER_HALO = 9
 """A window of nine halos keeps (1 - 2/9)^2 = 60 % of what it computes."""
 _KEPT = 32
@@ -61,7 +63,7 @@ def tile_side(halo: int) -> int:
 
 def engine_side(length: int, limit: int, multiple: int) -> int:
     """The side that an engine is built for so that windows of `length` fit: mostly `limit`, whatever the picture."""
-    step = _STEP * multiple
+    step = (_STEP if length > TILE else _FINE_STEP) * multiple
     return limit // multiple * multiple if length <= limit else -(-length // step) * step
 
 
