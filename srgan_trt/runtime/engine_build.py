@@ -98,6 +98,10 @@ def build_engine(
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     # TF32 has float16's mantissa: 16-bit pictures and the second try of overflown ones want all of float32.
     config.clear_flag(trt.BuilderFlag.TF32)
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        # TensorRT-RTX allocates while it runs, which a CUDA graph cannot capture, unless it is told not to (release
+        # notes of 1.2).
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if settings.opt_level is not None:
         config.builder_optimization_level = settings.opt_level
     if settings.workspace is not None:
