@@ -41,7 +41,7 @@ class LoadedEngine:
         """
         self.settings = header.settings if settings is None else settings
         self.element: np.dtype[Any] = np.dtype(header.element)
-        self._messages = Messages(library)
+        self._messages = Messages(library, aloud=True)
         self._runtime = library.runtime(self._messages)
         self._engine = self._runtime.deserialize_cuda_engine(data)
         self._messages.check("load the engine", failed=self._engine is None)
@@ -53,10 +53,7 @@ class LoadedEngine:
 
     def create_execution_context(self) -> Any:
         """See Engine."""
-        context = self._new_context()
-        if context is None:
-            self._messages.report()
-        return context
+        return self._new_context()
 
     def close(self) -> None:
         """See Engine."""
@@ -67,7 +64,6 @@ class LoadedEngine:
         self._new_context = self._keep_kernels = lambda: None
         self._engine = None
         self._runtime = None
-        self._messages.report()
 
     def _compile_ahead(self, trt: Any, kernels: Path | None) -> None:
         """TensorRT-RTX compiles kernels when a shape first runs, in the background, and runs slower ones meanwhile
@@ -83,7 +79,6 @@ class LoadedEngine:
         earlier = read_sealed(kernels)
         if earlier is not None and not cache.deserialize(earlier):
             _log.info("the kernels kept in %s are of another driver or GPU: they are compiled again", kernels)
-            self._messages.report()
         config.set_runtime_cache(cache)
 
         def keep() -> None:

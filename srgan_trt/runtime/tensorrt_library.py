@@ -40,11 +40,12 @@ _DEFAULT_ADVICE = "use --device cpu, and please report it with what -v prints"
 class Messages:
     """What TensorRT says through one logger. It must live as long as the objects that were made with it."""
 
-    def __init__(self, library: Library, *, verbose: bool = False) -> None:
-        """verbose: keep all lines, those of each layer too."""
+    def __init__(self, library: Library, *, verbose: bool = False, aloud: bool = False) -> None:
+        """verbose: keep all lines, those of each layer too. aloud: log errors when they are said, too: for what fails
+        while it runs, where nobody calls `check`."""
         self.errors: list[str] = []
         self.lines: list[str] = []
-        self._library = library
+        self._library, self._aloud = library, aloud
         self._lock = threading.Lock()
         self.native = _native_logger(library.module, self._take, verbose=verbose)
         """TensorRT's ILogger."""
@@ -65,13 +66,6 @@ class Messages:
         kind = DeviceMemoryError if advice is _ADVICE[0][1] else DeviceError
         raise kind(f"{self._library} cannot {doing}: {_one_line(said)}: {advice}")
 
-    def report(self) -> None:
-        """Logs the errors that there are, as warnings: for what goes on without."""
-        with self._lock:
-            errors, self.errors = self.errors, []
-        for error in errors:
-            _log.warning("%s: %s", self._library, _one_line(error))
-
     def _take(self, severity: str, text: str) -> None:
         with self._lock:
             if severity in ("INTERNAL_ERROR", "ERROR"):
@@ -80,6 +74,8 @@ class Messages:
                 self.lines.extend(text.splitlines())
         if severity == "WARNING":
             _log.info("%s: %s", self._library, text)
+        elif self._aloud and severity.endswith("ERROR"):
+            _log.error("%s: %s", self._library, _one_line(text))
 
 
 @dataclass(frozen=True, slots=True)
