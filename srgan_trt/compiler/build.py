@@ -20,6 +20,7 @@ from .ends import Ends, Range, take_off_ends
 from .free_size import free_size
 from .half import halve
 from .halo import measure_halo
+from .int8.selection import to_int8
 from .oracle import Floats, Oracle
 from .plan import Plan, check_target, is_plan, save_plan
 from .precision import PRECISIONS, to_fp32
@@ -52,22 +53,30 @@ def build(
     custom_objects: str | Path | None = None,
     trust_model: bool = False,
     arch: str | None = None,
+    calibration: str | Path | None = None,
+    max_drop: float | None = None,
 ) -> Plan:
     """Builds a plan from a generator file.
 
     Args:
         path: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5`` or super-resolution ``.onnx``.
         out: Where the plan goes; None puts ``NAME.plan.onnx`` beside the file.
-        precision: "fp32" (None) or "fp16", of weights and activations in the plan.
+        precision: "fp32" (None) or "fp16", of weights and activations in the plan; or "int8", of the convolutions that
+            measurement finds fit for it, the others fp32.
         input_range, output_range: Network values of level 0 and 255, as the file takes and gives them; None finds
             them by consistency.
         custom_objects: A Python file with the model's own layers; it is run.
         trust_model: Run code that the model file carries.
         arch: "paper" or "seed", for a file with weights only.
+        calibration: A folder of pictures like those that will be enlarged, in full size, for int8; None takes a
+            small set inside this package.
+        max_drop: dB of luma that int8 may lose against the truth, on pictures that it was not calibrated with; None is
+            0.1.
 
     Raises:
-        ModelError: the file is no super-resolver or cannot be read, its ranges are not clear, or it computes
-            something else once converted.
+        ModelError: the file is no super-resolver or cannot be read, its ranges are not clear, it computes
+            something else once converted, or int8 loses too much.
+        PictureError: ``calibration`` is no folder with two pictures or more.
         MissingPackageError: TensorFlow is needed to read it and not installed.
         PlanError: the plan cannot be written.
     """
@@ -89,7 +98,15 @@ def build(
         trust_model=trust_model,
         arch=arch,
     )
-    return compile_network(source, out=target, precision=precision, input_range=input_range, output_range=output_range)
+    return compile_network(
+        source,
+        out=target,
+        precision=precision,
+        input_range=input_range,
+        output_range=output_range,
+        calibration=None if calibration is None else Path(calibration),
+        max_drop=max_drop,
+    )
 
 
 def compile_network(
@@ -99,6 +116,8 @@ def compile_network(
     precision: str = "fp32",
     input_range: Range | None = None,
     output_range: Range | None = None,
+    calibration: Path | None = None,
+    max_drop: float | None = None,
 ) -> Plan:
     """``build`` for a network that is already open."""
     model, ends, shape, notes, halves = _bare_network(source)
@@ -168,6 +187,10 @@ def compile_network(
         macs=macs_after,
         source_hash=source.source_hash,
     )
+    quantisation: dict[str, Any] = {}
+    if precision == "int8":
+        network, quantisation["int8"] = to_int8(prover, spec, folder=calibration, max_drop=max_drop)
+        proto = graph.to_proto(network)
     report = {
         "kind": source.kind,
         "notes": notes,
@@ -177,6 +200,7 @@ def compile_network(
         "macs_after": macs_after,
         "layers_before": layers_before,
         "difference": max([against_source, *(proof.difference for proof in prover.proofs if proof.kept)]),
+        **quantisation,
     }
     proto.graph.name = Path(source.name).stem
     return save_plan(proto, spec, out, report=_finite(report))

@@ -13,7 +13,7 @@ from . import graph
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 LARGEST = float(np.finfo(np.float16).max)
 """Of float16."""
 

@@ -1,0 +1,63 @@
+"""What a changed network gives against the exact one, on the same pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import graph
+from ..oracle import Floats, Oracle
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from ...spec import NetworkSpec
+
+PERFECT = 120.0
+"""dB that stand for no difference at all."""
+HARD_ALLOWANCE = 12.0
+"""dB by which hard pictures (black, drawn, noise) may be farther from the exact network than photographs. Generators
+give them values a hundred times the usual, and often artefacts of their own, which need not be met."""
+
+
+class Comparison:
+    """Holds what the exact network gives for usual pictures and for hard ones, network values (N, 3, h, w)."""
+
+    def __init__(self, exact: ir.Model, spec: NetworkSpec, usual: Floats, hard: Floats | None = None) -> None:
+        self._batches = (usual, usual[:0] if hard is None else hard)
+        self._spec = spec
+        self._references = self._run(exact)
+
+    def errors(self, candidate: ir.Model) -> tuple[float, float]:
+        """Mean squared difference on the usual and on the hard pictures, as fractions of the squared output range.
+
+        Of values clipped to the range, not rounded; 0 where there are no such pictures.
+        """
+        usual, hard = (
+            float(np.mean([np.square(mine - theirs).mean() for mine, theirs in zip(*results, strict=True)] or [0.0]))
+            for results in zip(self._run(candidate), self._references, strict=True)
+        )
+        return usual, hard
+
+    def error(self, candidate: ir.Model) -> float:
+        """Both in one: the usual pictures' error, and the hard ones', which counts ``HARD_ALLOWANCE`` less."""
+        usual, hard = self.errors(candidate)
+        return usual + hard / 10 ** (HARD_ALLOWANCE / 10)
+
+    def _run(self, model: ir.Model) -> tuple[list[Floats], list[Floats]]:
+        low, high = self._spec.output_range
+        oracle = Oracle(graph.to_proto(model))
+        usual, hard = (
+            [
+                np.clip((oracle(batch[index : index + 1]) - np.float32(low)) / np.float32(high - low), 0, 1)
+                for index in range(len(batch))
+            ]
+            for batch in self._batches
+        )
+        return usual, hard
+
+
+def decibels(error: float) -> float:
+    """Fidelity in dB of an error that `Comparison.error` gave."""
+    return float(min(PERFECT, -10 * np.log10(max(error, 1e-12))))

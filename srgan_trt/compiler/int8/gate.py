@@ -1,0 +1,161 @@
+"""Whether an int8 network may be used: judged on pictures that it was not calibrated with.
+
+Besides fidelity and the loss against the ground truth it looks for what means over photographs hide: bands on ramps,
+a shift of colour, and tiles that do not fit together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...spec import NetworkSpec
+from .. import graph
+from ..oracle import Floats, Oracle
+from ..phases import shuffled
+from .calibration import Levels, Pictures, hardened, values
+from .comparison import HARD_ALLOWANCE, Comparison, decibels
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+MAX_DROP = 0.1
+"""dB of luma against the ground truth."""
+MIN_FIDELITY = 45.0
+"""dB against the same network in float32."""
+_MOST_SHIFT = 0.5
+"""Level that the mean of a colour may move by."""
+_MOST_SEAM = 4.0
+"""Levels by which a tile may be farther from the whole picture than in float32, anywhere. With the default halo the
+border is felt a little, and rounding to levels turns a little into a level here and there."""
+_MOST_STEP = 3.0
+"""Levels by which the largest step on a ramp may grow."""
+_LEAST_LEVELS = 0.95
+"""Of a ramp's distinct levels that must be left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the gate measured."""
+
+    fidelity: float
+    """dB, all colours, on the held-out pictures."""
+    hard: float
+    """The same, on darkened, oversaturated and noisy ones."""
+    drop: float
+    """dB of luma against the ground truth that float32 has more, mean over the pictures."""
+    shift: tuple[float, float, float]
+    """Levels by which the means of red, green and blue moved."""
+    levels: tuple[int, int]
+    """Distinct levels on a grey ramp, float32's and int8's."""
+    step: tuple[float, float]
+    """Largest step between neighbours on the ramp, in levels, float32's and int8's."""
+    seam: tuple[float, float]
+    """Largest difference in levels between tiled and whole, with the default halo, float32's and int8's."""
+
+    def failures(self, *, max_drop: float, min_fidelity: float) -> list[str]:
+        """What does not hold, in words; empty if all does."""
+        found = []
+        if self.fidelity < min_fidelity:
+            found.append(f"fidelity {self.fidelity:.1f} dB, not {min_fidelity:g}")
+        if self.hard < min_fidelity - HARD_ALLOWANCE:
+            found.append(
+                f"fidelity {self.hard:.1f} dB on dark and noisy pictures, not {min_fidelity - HARD_ALLOWANCE:g}"
+            )
+        if self.drop > max_drop:
+            found.append(f"{self.drop:.2f} dB lost against the truth, not {max_drop:g}")
+        if max(map(abs, self.shift)) > _MOST_SHIFT:
+            found.append(f"colours shifted by {max(self.shift, key=abs):+.2f} levels")
+        if self.levels[1] < _LEAST_LEVELS * self.levels[0] or self.step[1] > self.step[0] + _MOST_STEP:
+            found.append(
+                f"bands on a ramp: {self.levels[1]} levels of {self.levels[0]}, steps up to {self.step[1]:.1f}"
+            )
+        if self.seam[1] > self.seam[0] + _MOST_SEAM:
+            found.append(f"seams between tiles of {self.seam[1]:.1f} levels")
+        return found
+
+    def to_report(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    held: list[Floats]
+    """Levels (h, w, 3), not rounded, of each held-out picture."""
+    ramp: Floats
+    seam: float
+
+
+class Gate:
+    """Holds what the exact network gives for the held-out pictures."""
+
+    def __init__(self, exact: ir.Model, spec: NetworkSpec, pictures: Pictures) -> None:
+        self._spec, self._pairs = spec, pictures.held_out
+        self._ramp = _ramp(spec)
+        self._hard = Comparison(exact, spec, values(hardened([low for _, low in self._pairs]), spec.input_range))
+        self._exact = self._results(exact)
+        self._scores = self._against_truth(self._exact)
+
+    def judge(self, candidate: ir.Model) -> Verdict:
+        """Measures ``candidate``, which has the exact network's input and output."""
+        found = self._results(candidate)
+        pairs = list(zip(found.held, self._exact.held, strict=True))
+        error = float(np.mean([np.square((mine - theirs) / 255).mean() for mine, theirs in pairs]))
+        shift = np.mean([(mine - theirs).mean(axis=(0, 1)) for mine, theirs in pairs], axis=0)
+        lost = [theirs - mine for mine, theirs in zip(self._against_truth(found), self._scores, strict=True)]
+        ramps = (self._exact.ramp, found.ramp)
+        distinct = [len(np.unique(np.round(ramp))) for ramp in ramps]
+        steps = [float(np.abs(np.diff(ramp)).max()) for ramp in ramps]
+        return Verdict(
+            fidelity=decibels(error),
+            hard=decibels(self._hard.errors(candidate)[0]),
+            drop=float(np.mean(lost)),
+            shift=(float(shift[0]), float(shift[1]), float(shift[2])),
+            levels=(distinct[0], distinct[1]),
+            step=(steps[0], steps[1]),
+            seam=(self._exact.seam, found.seam),
+        )
+
+    def _results(self, model: ir.Model) -> _Results:
+        oracle = Oracle(graph.to_proto(model))
+        held = [self._levels(oracle, low) for _, low in self._pairs]
+        # the middle row, grey as the mean of the colours: a network may tint greys a little
+        ramp = self._levels(oracle, self._ramp)
+        return _Results(held, ramp[len(ramp) // 2].mean(axis=1), self._seam(oracle, self._pairs[0][1], held[0]))
+
+    def _levels(self, oracle: Oracle, low: Levels) -> Floats:
+        (bottom, top), batch = self._spec.output_range, values(low[None], self._spec.input_range)
+        result = shuffled(oracle(batch), self._spec.shuffle)[0].transpose(1, 2, 0)
+        levels: Floats = np.clip((result - np.float32(bottom)) * np.float32(255 / (top - bottom)), 0, 255)
+        return levels
+
+    def _against_truth(self, results: _Results) -> list[float]:
+        from ...training.metrics import psnr
+
+        border = min(self._spec.scale, 8)
+        rounded = [np.round(result).astype(np.uint8) for result in results.held]
+        return [
+            min(100.0, psnr(truth, result, border=border))
+            for (truth, _), result in zip(self._pairs, rounded, strict=True)
+        ]
+
+    def _seam(self, oracle: Oracle, low: Levels, whole: Floats) -> float:
+        """How far the left part of ``low``, run alone with the default halo, is from the same part of the whole."""
+        if self._spec.fixed_shape is not None:
+            return 0.0
+        scale, multiple = self._spec.scale, self._spec.multiple
+        keep = max(1, low.shape[1] - self._spec.default_halo) // multiple * multiple
+        cut = min(low.shape[1], -(-(keep // 2 + self._spec.default_halo) // multiple) * multiple)
+        part = self._levels(oracle, np.ascontiguousarray(low[:, :cut]))
+        core = min(keep // 2, cut) * scale
+        return float(np.abs(part[:, :core] - whole[:, :core]).max()) if core else 0.0
+
+
+def _ramp(spec: NetworkSpec) -> Levels:
+    """Grey from black to white, level by level, as large as the network takes it."""
+    height, width = spec.fixed_shape or tuple(-(-side // spec.multiple) * spec.multiple for side in (24, 256))
+    row = np.round(np.linspace(0, 255, width)).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(row[None, :, None], (height, width, 3)))
