@@ -127,18 +127,17 @@ def free_memory() -> int:
 
 
 @contextmanager
-def current(number: int) -> Iterator[Any]:
+def current(number: int) -> Iterator[int]:
     """Inside, the GPU's primary context is this thread's; afterwards the one that was current before is so again.
 
-    Gives cuda.core's Device of that number, which belongs to this thread. Raises DeviceError.
+    Gives the handle of that one, 0 if there was none. Raises DeviceError.
     """
     driver = bindings()
     before = checked(driver.cuCtxGetCurrent())
     with cuda_errors():
-        device = core().Device(number)
-        device.set_current()
+        core().Device(number).set_current()
     try:
-        yield device
+        yield int(before)
     finally:
         if int(before):
             # A context that its owner destroyed meanwhile is not ours to complain about.

@@ -66,6 +66,11 @@ class Lane:
         self._counts = DeviceBuffer(memory, self._copies)
         self._staged_upload, self._staged_canvas, self._staged_counts = HostBuffer(), HostBuffer(), HostBuffer()
 
+    def follow(self, event: Any) -> None:
+        """The next `run` comes after an event of the caller (CUevent), None for none. Raises DeviceError."""
+        if event is not None:
+            checked(bindings().cuStreamWaitEvent(self._copies.handle, event, 0))
+
     def prepare(self, shared: SharedEngine) -> None:
         """Makes the slots of an engine, which this lane then holds. Takes `shared` over, even if it raises.
 
@@ -238,7 +243,7 @@ class Lane:
         self._staged_upload.view(jobs.shape, jobs.dtype, offset=where - begin)[...] = jobs
         with cuda_errors():
             if source is not None and not source.staged:
-                source.copy(band, address, self._copies)
+                copy(self._copies, address, source.address(band), picture)
             copy(self._copies, address + begin, staged, size)
             self._counts.reserve(4 * len(jobs)).fill(0, stream=self._copies)
             self._copies.record(self._event)
@@ -259,13 +264,12 @@ class Lane:
             return
         canvas = int(self._canvas.reserve(size).handle)
         with cuda_errors():
-            if not target.staged:
-                target.copy(band, canvas, self._copies)
-                self._copies.sync()
-                return
-            copy(self._copies, self._staged_canvas.reserve(size), canvas, size)
+            copy(
+                self._copies, self._staged_canvas.reserve(size) if target.staged else target.address(band), canvas, size
+            )
             self._copies.sync()
-        target.rows(band)[...] = self._staged_canvas.view(target.shape(band), target.dtype)
+        if target.staged:
+            target.rows(band)[...] = self._staged_canvas.view(target.shape(band), target.dtype)
 
 
 def copy(stream: Any, to: int, source: int, size: int) -> None:

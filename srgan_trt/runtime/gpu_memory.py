@@ -25,13 +25,14 @@ class DeviceMemory:
     be current in the calling thread.
     """
 
-    def __init__(self, device: Any, limit: int | None) -> None:
-        """limit: bytes; None is what the GPU has. Raises DeviceError."""
+    def __init__(self, number: int, limit: int | None) -> None:
+        """number: of the GPU. limit: bytes; None is what the GPU has. Raises DeviceError."""
         self._limit = limit
         self._used = 0
         self._lock = threading.Lock()
         cuda = core()
         with cuda_errors():
+            device = cuda.Device(number)
             if device.properties.memory_pools_supported:
                 self._pool = cuda.DeviceMemoryResource(device, cuda.DeviceMemoryResourceOptions())
             else:

@@ -19,7 +19,7 @@ from ..imaging.tiles import TilePlan
 from ..spec import NetworkSpec
 from .engine import EngineSource
 from .gpu import GpuFailure, core, current, find_gpu
-from .gpu_ends import Source, Target
+from .gpu_ends import Source, Target, after_caller
 from .gpu_engines import Engines, SharedEngine
 from .gpu_kernels import PixelKernels
 from .gpu_lane import Lane
@@ -79,8 +79,8 @@ class GpuPipeline:
         self._failure: str | None = None
         self._closed = self._redone = False
         self._engines = Engines(source, self.gpu)
-        with current(gpu_id) as device, ExitStack() as stack:
-            self._memory = DeviceMemory(device, max_vram)
+        with current(gpu_id), ExitStack() as stack:
+            self._memory = DeviceMemory(gpu_id, max_vram)
             stack.callback(self._memory.close)
             self._kernels = PixelKernels(self.gpu)
             stack.pop_all()
@@ -126,13 +126,14 @@ class GpuPipeline:
         Raises DeviceMemoryError, a DeviceError, if the memory does not do for windows as large as these.
         """
         _check(image, out, tiles, self.spec.scale)
-        source, target = Source(image, 1), Target(out, self.spec.scale)
         report = _Progress(progress)
-        with current(self.gpu.number):
+        with current(self.gpu.number) as before, after_caller(stream, before) as event:
+            source, target = Source(image, 1), Target(out, self.spec.scale)
             while True:
                 with self._lanes.borrow() as lane:
                     self._check_alive()
                     try:
+                        lane.follow(event)
                         return self._run(lane, source, target, tiles, report)
                     except DeviceMemoryError as error:
                         lane.settle()
