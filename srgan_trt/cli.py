@@ -96,6 +96,7 @@ def _upscale(args: argparse.Namespace, console: Console) -> int:
         halo=args.halo,
         exact=args.exact,
         max_pixels=args.max_pixels or MAX_PIXELS,
+        max_vram=args.max_vram,
         at_once=args.jobs,
     )
     return 0 if complete else 1
@@ -156,6 +157,20 @@ def _models(args: argparse.Namespace, console: Console) -> int:
     return 0 if list_models(console=console, measure=args.measure, as_json=args.json) else 1
 
 
+def _tune(args: argparse.Namespace, console: Console) -> int:
+    from .commands.tune import tune
+
+    tune(
+        args.model,
+        console=console,
+        sha256=args.sha256,
+        device=args.device,
+        precision=args.precision,
+        seconds=args.seconds,
+    )
+    return 0
+
+
 def _doctor(args: argparse.Namespace, console: Console) -> int:
     from .commands.doctor import findings
 
@@ -173,6 +188,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "info": _info,
     "models": _models,
     "train": _train,
+    "tune": _tune,
     "upscale": _upscale,
 }
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .address import is_address, without_secrets
 from .compiler.plan import Plan, is_plan, load_plan
-from .errors import PictureError, SrganTrtError
+from .errors import DeviceMemoryError, PictureError, SrganTrtError
 from .imaging.alpha import fill_transparent, upscale_alpha
 from .imaging.decode import MAX_PIXELS, decode
 from .imaging.encode import check_target, encode, format_of
@@ -23,7 +23,7 @@ from .imaging.picture import Picture, from_array, from_pil
 from .imaging.tiles import plan_tiles
 from .models.packaged import DEFAULT_MODEL as DEFAULT_MODEL
 from .models.packaged import find_model
-from .runtime.devices import open_pipeline
+from .runtime.devices import engine_plan, is_engine, open_pipeline
 from .spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -35,12 +35,17 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with (tiles done, tiles in all) of the current picture, from any thread, one call at a time."""
 
 
-def open_plan(model: str | os.PathLike[str] | Plan | None = None, *, sha256: str | None = None) -> Plan:
-    """The plan that `model` names: a plan, a generator file (built once, then cached), an http(s) address of one of
-    them (fetched once, with its sha256), a packaged name, or None.
+def open_plan(
+    model: str | os.PathLike[str] | Plan | None = None, *, sha256: str | None = None, trust_model: bool = False
+) -> Plan:
+    """The plan that `model` names: a plan, an engine file (which stands for its plan), a generator file (built once,
+    then cached), an http(s) address of one of them (fetched once, with its sha256), a packaged name, or None.
+
+    trust_model: Run code that the file carries: a Lambda's, an engine's.
 
     Raises ModelError if there is no such file, it has another checksum or it is no generator, PlanError for a damaged
-    plan, MissingPackageError if a package is needed to read it, and SrganTrtError for a checksum of an open plan.
+    plan or engine, DeviceError for an engine that is not trusted, MissingPackageError if a package is needed to read
+    it, and SrganTrtError for a checksum of an open plan.
     """
     from .cache import cached_plan
 
@@ -51,7 +56,9 @@ def open_plan(model: str | os.PathLike[str] | Plan | None = None, *, sha256: str
     path = find_model(model, sha256=sha256)
     if path.is_file() and is_plan(path):
         return load_plan(path)
-    return cached_plan(path)
+    if path.is_file() and is_engine(path):
+        return engine_plan(path, trust_model=trust_model)
+    return cached_plan(path, trust_model=trust_model) if trust_model else cached_plan(path)
 
 
 class Upscaler:
@@ -66,38 +73,47 @@ class Upscaler:
         model: str | os.PathLike[str] | Plan | None = None,
         *,
         sha256: str | None = None,
+        trust_model: bool = False,
         device: str = "auto",
         precision: str | None = None,
         tile: int | None = None,
         halo: int | None = None,
         exact: bool = False,
         max_pixels: int = MAX_PIXELS,
+        max_vram: int | None = None,
     ) -> None:
         """
         Args:
-            model: A plan, a Keras or ONNX file (built once, then cached), the http(s) address of one of them (fetched
-                once, then cached), or a name that `srgan-trt models` lists; None is the one it marks as the default.
+            model: A plan, an engine (`srgan-trt build --target`), a Keras or ONNX file (built once, then cached), the
+                http(s) address of one of them (fetched once, then cached), or a name that `srgan-trt models` lists;
+                None is the one it marks as the default.
             sha256: What the model file's content must be, as 64 hexadecimal digits: for an address always, for a file
                 or a name if given.
-            device: "auto" or "cpu".
-            precision: "fp32", "bf16", or None for the device's fastest that keeps the picture's levels.
+            trust_model: Run code that the model file carries: a Lambda's, an engine's.
+            device: "cpu"; "cuda" for the first NVIDIA GPU, "cuda:1" for another, "cuda:0,1" for several, which share
+                the pictures; "auto" for a GPU if one is here and works, else the CPU.
+            precision: "fp32", "bf16" (CPU), "fp16" (GPU), or None for the device's fastest that keeps the picture's
+                levels.
             tile: Side, in input pixels, of the largest window the network sees at once, halo included; None is the
                 device's choice.
             halo: Input pixels of context around each tile; None is the plan's default, which keeps the result
                 within a level of 255 of the untiled one.
             exact: Full receptive field as halo, in fp32: tiled is then equal to whole.
             max_pixels: Pixels of a picture file that are taken.
+            max_vram: Bytes of each GPU's memory that may be used; None is what is free.
 
         Raises ModelError, PlanError or MissingPackageError (see `open_plan`), DeviceError if the device or the
         precision is not to be had, SrganTrtError for options that contradict one another or the network.
         """
         if exact and (halo is not None or precision not in (None, "fp32")):
             raise SrganTrtError("exact sets the halo and fp32 itself: leave halo and precision out")
-        self.plan = open_plan(model, sha256=sha256)
+        self.plan = open_plan(model, sha256=sha256, trust_model=trust_model)
         self._tile = tile
         self._halo, notes = _chosen_halo(self.spec, tile, halo, exact)
         self._max_pixels = max_pixels
-        self._pipeline = open_pipeline(self.plan, device=device, precision="fp32" if exact else precision)
+        self._pipeline = open_pipeline(
+            self.plan, device=device, precision="fp32" if exact else precision, max_vram=max_vram
+        )
         self._lock = threading.Lock()
         self._last: dict[str, Any] = {}
         self._notes = [*self._pipeline.info["notes"], *notes]
@@ -211,18 +227,25 @@ class Upscaler:
             tile = (self._tile, self._tile)
         else:
             tile = self._pipeline.preferred_tile(height, width, halo=self._halo, dtype=image.dtype)
-        tiles = plan_tiles(
-            height,
-            width,
-            tile=tile,
-            halo=self._halo or 0,
-            fixed=self.spec.fixed_shape is not None,
-            multiple=self.spec.multiple,
-        )
+        while True:
+            tiles = plan_tiles(
+                height,
+                width,
+                tile=tile,
+                halo=self._halo or 0,
+                fixed=self.spec.fixed_shape is not None,
+                multiple=self.spec.multiple,
+            )
+            try:
+                not_finite = self._pipeline.run(image, out, tiles, progress=_of(len(tiles.tiles), progress))
+                break
+            except DeviceMemoryError as error:
+                # The device has learnt from it what fits.
+                tile = self._pipeline.preferred_tile(height, width, halo=self._halo, dtype=image.dtype)
+                if tile[0] * tile[1] >= tiles.tile_height * tiles.tile_width:
+                    raise
+                _log.warning("%s: %s; going on with tiles of %d x %d", self.spec.name, error, tile[1], tile[0])
         total = len(tiles.tiles)
-        not_finite = self._pipeline.run(
-            image, out, tiles, progress=None if progress is None else lambda done: progress(done, total)
-        )
         with self._lock:
             self._last = {"tile": (tiles.tile_height, tiles.tile_width), "tiles": total}
             warned, self._warned = self._warned, self._warned or not_finite > 0
@@ -266,6 +289,7 @@ def upscale(
     *,
     model: str | os.PathLike[str] | Plan | None = None,
     sha256: str | None = None,
+    trust_model: bool = False,
     output: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -274,6 +298,7 @@ def upscale(
     halo: int | None = None,
     exact: bool = False,
     max_pixels: int = MAX_PIXELS,
+    max_vram: int | None = None,
     progress: Progress | None = None,
 ) -> Any:
     """Upscales one image or a list of images; for the arguments see `Upscaler` and `Upscaler.__call__`.
@@ -283,12 +308,14 @@ def upscale(
     with Upscaler(
         model,
         sha256=sha256,
+        trust_model=trust_model,
         device=device,
         precision=precision,
         tile=tile,
         halo=halo,
         exact=exact,
         max_pixels=max_pixels,
+        max_vram=max_vram,
     ) as up:
         return up(image, output=output, overwrite=overwrite, progress=progress)
 
@@ -301,6 +328,10 @@ def read_picture(name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
 
         return decode(download(text), name=without_secrets(text), max_pixels=max_pixels)
     return decode(Path(text), max_pixels=max_pixels)
+
+
+def _of(total: int, progress: Progress | None) -> Callable[[int], None] | None:
+    return None if progress is None else lambda done: progress(done, total)
 
 
 def _chosen_halo(spec: NetworkSpec, tile: int | None, halo: int | None, exact: bool) -> tuple[int | None, list[str]]:

@@ -159,7 +159,7 @@ class TestModels:
         ("options", "message"),
         [
             (["--model", "none.h5"], "there is no model none.h5"),
-            (["--device", "cuda"], "no GPU engine"),
+            (["--device", "cuda"], "no NVIDIA driver"),
             (["--device", "abacus"], "there is no device 'abacus'"),
             (["--precision", "int4"], "fp32 or bf16"),
             (["--exact", "--halo", "2"], "leave halo and precision out"),

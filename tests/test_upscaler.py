@@ -184,7 +184,7 @@ class TestRefusals:
             Upscaler(plan, **options)
 
     def test_a_device_that_is_not_there(self, plan: Plan) -> None:
-        with pytest.raises(DeviceError, match="no GPU engine"):
+        with pytest.raises(DeviceError, match="no NVIDIA driver"):
             Upscaler(plan, device="gpu")
 
 

@@ -33,6 +33,7 @@ def upscale_files(
     halo: int | None = None,
     exact: bool = False,
     max_pixels: int = MAX_PIXELS,
+    max_vram: int | None = None,
     at_once: int | None = None,
 ) -> bool:
     """Upscales every picture that `inputs` name (see imaging/sources.py) and says what came of it on `console`.
@@ -57,7 +58,7 @@ def upscale_files(
     if not good:
         return False
     outcomes: list[Outcome] = []
-    with Upscaler(plan, device=device, precision=precision, tile=tile, halo=halo, exact=exact) as up:
+    with Upscaler(plan, device=device, precision=precision, tile=tile, halo=halo, exact=exact, max_vram=max_vram) as up:
         opening = time.perf_counter() - begin
 
         def progress(job: Job, through: float) -> None:
@@ -116,8 +117,13 @@ def _opened(model: str | None, sha256: str | None, settings: dict[str, Any]) -> 
     from ..cache import cached_plan
     from ..compiler.plan import is_plan
     from ..models.packaged import find_model
+    from ..runtime.devices import is_engine
 
     path = find_model(model, sha256=sha256)
+    if path.is_file() and is_engine(path):
+        if others := [name for name in settings if name != "trust_model"]:
+            raise ModelError(f"{path} is an engine, built already: leave {', '.join(others)} out, or build it again")
+        return open_plan(path, trust_model=True)
     if path.is_file() and is_plan(path):
         raise ModelError(f"{path} is a plan, built already: leave {', '.join(settings)} out, or build it again")
     return cached_plan(path, **settings)

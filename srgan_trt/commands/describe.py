@@ -54,19 +54,22 @@ def _describe_plan(plan: Plan) -> str:
 
     from ..compiler import graph
     from ..compiler.analysis import layers
-    from ..runtime.devices import cpu_facts
+    from ..runtime.devices import cpu_facts, cpu_tunings
+    from .tune import tuned
 
     try:
         facts = cpu_facts()
         runs = f"{facts['precision']} on this CPU ({facts['name']}), by {facts['engine']}"
+        tunings = [f"in {precision}: {tuned(found)}" for precision, found in cpu_tunings(plan).items()]
     except DeviceError as error:
-        runs = f"not on this machine: {error}"
+        runs, tunings = f"not on this machine: {error}", []
     proto = onnx.load(str(plan.path))
     size = plan.path.stat().st_size / 1e6
     rows = [
         ("plan", f"{plan.path} ({size:.1f} MB)"),
         *_rows(plan),
         ("runs in", runs),
+        ("tuned", "; ".join(tunings) or "not on this machine: srgan-trt tune"),
         ("source", f"sha256 {plan.spec.source_hash}"),
         ("operators", _counted(proto)),
     ]

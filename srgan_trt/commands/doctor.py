@@ -20,6 +20,8 @@ _EXTRAS = {
     "keras": "to build plans of Keras files",
     "weights": "for the packaged generators srgan-x4 and srresnet-x4",
     "plot": "to show pictures (show_image)",
+    "tensorrt": "to run on an NVIDIA GPU",
+    "tensorrt-rtx": "to run on a GeForce or RTX GPU, with TensorRT-RTX instead",
 }
 """Of pyproject.toml, and what each is for."""
 
@@ -60,7 +62,7 @@ def _packages() -> Iterator[Finding]:
     groups: dict[str, list[str]] = {"": [], **{extra: [] for extra in _EXTRAS}}
     for requirement in requirements:
         name = re.match(r"[\w.-]+", requirement)
-        extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
         group = extra.group(1) if extra else ""
         if name and group in groups:
             groups[group].append(name.group())
@@ -71,6 +73,10 @@ def _packages() -> Iterator[Finding]:
         if not group:
             mend = f"; missing {', '.join(absent)}: pip install --force-reinstall srgan-trt"
             yield Finding("packages", not absent, found + (mend if absent else ""))
+        elif not names:
+            yield Finding(
+                f"[{group}]", None, f"not known to this installation: install srgan-trt again {_EXTRAS[group]}"
+            )
         elif absent:
             mend = f'missing {", ".join(absent)}: pip install "srgan-trt[{group}]" {_EXTRAS[group]}'
             yield Finding(f"[{group}]", None, mend)
@@ -111,14 +117,16 @@ def _cpu() -> Finding:
 
 
 def _gpu() -> Finding:
-    from ..runtime.devices import nvidia_gpus
+    from ..runtime.devices import gpu_packages, nvidia_gpus
 
-    names = nvidia_gpus()
+    names, mend = nvidia_gpus(), gpu_packages()
     if names is None:
-        there = "no NVIDIA driver found"
-    else:
-        there = f"{', '.join(names)} found" if names else "NVIDIA driver found, but no GPU that it can use"
-    return Finding("GPU", None, f"{there}; the GPU engine is not part of this version: everything runs on the CPU")
+        return Finding("GPU", None, "no NVIDIA driver found: everything runs on the CPU")
+    if not names:
+        return Finding("GPU", None, "NVIDIA driver found, but no GPU that it can use: everything runs on the CPU")
+    if mend:
+        return Finding("GPU", None, f"{', '.join(names)} found, but everything runs on the CPU until you {mend}")
+    return Finding("GPU", True, f"{', '.join(names)} found, with all that is needed to use it")
 
 
 def _cache() -> Finding:

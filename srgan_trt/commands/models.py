@@ -90,13 +90,10 @@ def measure_speed(path: Path) -> Speed:
 
     Raises what `Upscaler` raises.
     """
-    import numpy as np
-    from PIL import Image
-
     from ..upscaler import Upscaler
+    from .photo import photo
 
-    with Image.open(Path(__file__).parents[1] / "compiler" / "data" / "photo.png") as photo:
-        image = np.asarray(photo.convert("RGB"))
+    image = photo()
     with Upscaler(path) as up:
         up(image)
         times = []

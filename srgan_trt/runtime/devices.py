@@ -2,39 +2,98 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeviceError
+from ..errors import DeviceError, MissingPackageError
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
+    from .engine import EngineSource
     from .pipeline import Pipeline
+    from .tuning import Tuning
 
-DEVICES = ("auto", "cpu")
-"""What `open_pipeline` takes in this version."""
-_GPU_NAMES = ("gpu", "cuda", "nvidia", "tensorrt", "trt")
+_log = logging.getLogger(__name__)
+
+DEVICES = "auto, cpu, cuda, cuda:1 or cuda:0,1"
+"""What `open_pipeline` takes, for messages: numbers are the driver's, several share the pictures."""
+
+_GPU = re.compile(r"(?:cuda|gpu)(?::(?P<numbers>\d+(?:,\d+)*))?")
+_CPU_ONLY = ("bf16",)
+"""Precisions that only the CPU's engine has."""
 
 
-def open_pipeline(plan: Plan, *, device: str = "auto", precision: str | None = None) -> Pipeline:
+def open_pipeline(
+    plan: Plan, *, device: str = "auto", precision: str | None = None, max_vram: int | None = None
+) -> Pipeline:
     """A pipeline that runs `plan`; close it, or use it in a `with` of `contextlib.closing`.
 
-    device: "cpu", or "auto" for the fastest one here (in this version always the CPU).
-    precision: of the device's arithmetic: "fp32", "bf16", or None for the fastest that keeps the picture's
-    levels (bf16 where the CPU has it, for 8-bit pictures).
+    device: "cpu"; "cuda" for the first NVIDIA GPU, "cuda:1" for another, "cuda:0,1" for several; "auto" for the first
+    GPU if there is one that works, else the CPU: a GPU that is there and does not work is logged.
+    precision: of the device's arithmetic: "fp32", "bf16" (CPU), "fp16" (GPU), or None for the fastest that keeps the
+    picture's levels.
+    max_vram: bytes of each GPU's memory that may be used; None for what is free.
 
-    Raises DeviceError if the device or the precision is not to be had.
+    Raises DeviceError if the device or the precision is not to be had, MissingPackageError for a GPU without the
+    packages that it needs.
     """
-    name = device.lower()
-    if name.split(":")[0] in _GPU_NAMES:
-        raise DeviceError(
-            f"device {device!r}: this version of srgan-trt has no GPU engine, it runs on the CPU: use --device cpu"
-        )
-    if name not in DEVICES:
-        raise DeviceError(f"there is no device {device!r}: use one of {', '.join(DEVICES)}")
+    name = device.lower().replace(" ", "")
+    if match := _GPU.fullmatch(name):
+        numbers = [int(number) for number in (match["numbers"] or "0").split(",")]
+        return _on_gpus(plan, numbers, precision, max_vram)
+    if name not in ("auto", "cpu"):
+        raise DeviceError(f"there is no device {device!r}: use one of {DEVICES}")
+    notes = []
+    if is_engine(plan.path):
+        if name == "cpu":
+            raise DeviceError(
+                f"{plan.path} is an engine for NVIDIA GPUs: name the plan or model that it was built from"
+            )
+        _check_packages()
+        return _on_gpus(plan, [0], precision, max_vram)
+    if name == "auto" and precision not in _CPU_ONLY and (names := nvidia_gpus()):
+        try:
+            _check_packages()
+            return _on_gpus(plan, [0], precision, max_vram)
+        except (DeviceError, MissingPackageError) as error:
+            notes.append(f"the CPU runs this, not the {names[0]}: {error}")
+            _log.warning("%s", notes[0])
     from .openvino import CpuPipeline
 
-    return CpuPipeline(plan, precision=precision)
+    pipeline = CpuPipeline(plan, precision=precision)
+    pipeline.info["notes"] = [*notes, *pipeline.info["notes"]]
+    return pipeline
+
+
+def engine_plan(path: Path, *, trust_model: bool = False) -> Plan:
+    """The plan that stands for an engine file of `srgan-trt build --target`, which only GPUs run.
+
+    trust_model: that whoever built it is trusted: an engine holds code. Raises PlanError if it is damaged, DeviceError
+    if it is not trusted.
+    """
+    from .engine_cache import EngineOnDisk
+
+    return EngineOnDisk(path, trust_model=trust_model).plan
+
+
+def is_engine(path: Path) -> bool:
+    """Whether the file `path` is an engine."""
+    from .engine_file import is_engine
+
+    return is_engine(path)
+
+
+def gpu_packages() -> str | None:
+    """None if a GPU can be used as far as packages go; else the pip command that mends it."""
+    if find_spec("cuda") is None or find_spec("cuda.core") is None:
+        return 'pip install "srgan-trt[tensorrt]"'
+    if find_spec("tensorrt") is None and find_spec("tensorrt_rtx") is None:
+        return 'pip install "srgan-trt[tensorrt]", or "srgan-trt[tensorrt-rtx]" for GeForce and RTX'
+    return None
 
 
 def cpu_facts() -> dict[str, Any]:
@@ -43,29 +102,32 @@ def cpu_facts() -> dict[str, Any]:
 
     Raises DeviceError if OpenVINO cannot be loaded or finds no CPU that it can use.
     """
-    try:
-        import openvino
-    except ImportError as error:
-        raise DeviceError(f"OpenVINO cannot be loaded ({error}): pip install --force-reinstall openvino") from error
-    from .openvino import _choose_precision, usable_cores
+    from .cpu import choose_precision, find_cpu
 
-    core = openvino.Core()
-    try:
-        capabilities = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-        name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
-    except RuntimeError as error:
-        raise DeviceError(f"OpenVINO finds no CPU that it can use: {' '.join(str(error).split())[:200]}") from error
+    cpu = find_cpu()
     return {
-        "name": name,
-        "cores": usable_cores(),
-        "engine": f"OpenVINO {openvino.__version__.split('-')[0]}",
-        "capabilities": capabilities,
-        "precision": _choose_precision(None, "BF16" in capabilities)[0],
+        "name": cpu.name,
+        "cores": cpu.cores,
+        "engine": f"OpenVINO {cpu.engine.split('-')[0]}",
+        "capabilities": list(cpu.capabilities),
+        "precision": choose_precision(None, cpu.has_bf16)[0],
     }
 
 
+def cpu_tunings(plan: Plan) -> dict[str, Tuning]:
+    """What `Pipeline.tune` found for `plan` on this machine's CPU, by precision. Raises DeviceError as `cpu_facts`."""
+    from .cpu import PRECISIONS, find_cpu, known_tuning
+
+    cpu = find_cpu()
+    found = ((precision, known_tuning(plan, cpu, precision=precision)) for precision in PRECISIONS)
+    return {precision: tuning for precision, tuning in found if tuning is not None}
+
+
 def nvidia_gpus() -> list[str] | None:
-    """Names of the NVIDIA GPUs that the driver (CUDA driver API) lists; None where there is no driver."""
+    """Names of the NVIDIA GPUs that the driver (CUDA driver API) lists; None where there is no driver.
+
+    Needs no package of NVIDIA's.
+    """
     import ctypes
 
     try:
@@ -81,3 +143,33 @@ def nvidia_gpus() -> list[str] | None:
         if driver.cuDeviceGet(ctypes.byref(device), number) == 0 and driver.cuDeviceGetName(name, 256, device) == 0:
             names.append(name.value.decode("utf-8", "replace"))
     return names
+
+
+def _on_gpus(plan: Plan, numbers: list[int], precision: str | None, max_vram: int | None) -> Pipeline:
+    if len(set(numbers)) != len(numbers):
+        raise DeviceError(f"cuda:{','.join(map(str, numbers))} names a GPU twice: name each once")
+    from .engine_cache import EngineCache, EngineOnDisk
+    from .fleet import Fleet
+    from .gpu_pipeline import GpuPipeline
+
+    source: EngineSource
+    if is_engine(plan.path):
+        # Trust was a matter of opening it.
+        source = EngineOnDisk(plan.path, trust_model=True)
+        precision = precision or source.header.settings.precision
+    else:
+        source = EngineCache(plan)
+    opened: list[Pipeline] = []
+    try:
+        for number in numbers:
+            opened.append(GpuPipeline(plan, source=source, precision=precision, gpu_id=number, max_vram=max_vram))
+    except BaseException:
+        for pipeline in opened:
+            pipeline.close()
+        raise
+    return opened[0] if len(opened) == 1 else Fleet(opened)
+
+
+def _check_packages() -> None:
+    if mend := gpu_packages():
+        raise MissingPackageError(f"TensorRT and cuda-core are needed to use it: {mend}")

@@ -55,6 +55,10 @@ class Engine(Protocol):
 class EngineSource(Protocol):
     """Builds engines of one plan, or takes them from where they are kept."""
 
+    @property
+    def largest_tile(self) -> tuple[int, int] | None:
+        """(height, width) of the largest windows that it has engines for; None if it builds them for any."""
+
     def open(self, settings: EngineSettings, gpu: Gpu) -> Engine:
         """The engine for these settings on `gpu`, whose context is current in this thread.
 

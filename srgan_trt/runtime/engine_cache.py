@@ -41,6 +41,11 @@ class EngineCache:
         self.library = library or find_library()
         self._progress = progress
 
+    @property
+    def largest_tile(self) -> None:
+        """See EngineSource."""
+        return None
+
     def open(self, settings: EngineSettings, gpu: Gpu) -> LoadedEngine:
         """See EngineSource. One that is damaged, or that TensorRT does not take, is built again, which is logged.
 
@@ -129,6 +134,11 @@ class EngineOnDisk:
     def plan(self) -> Plan:
         """What a pipeline needs of a plan; its network is not there."""
         return Plan(self.path, self.header.spec, {"notes": []}, self.header.plan_hash)
+
+    @property
+    def largest_tile(self) -> tuple[int, int]:
+        """See EngineSource."""
+        return self.header.settings.tile
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> LoadedEngine:
         """See EngineSource. Raises PlanError if the file is damaged, DeviceError if the engine is for other settings,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DeviceError, DeviceMemoryError
+from ..errors import DeviceError, DeviceMemoryError, ModelError, SrganTrtError
 from ..imaging.tiles import TilePlan
 from ..spec import NetworkSpec
 from .engine import EngineSource
@@ -22,15 +22,16 @@ from .gpu import GpuFailure, core, current, find_gpu
 from .gpu_ends import Source, Target, after_caller
 from .gpu_engines import Engines, SharedEngine
 from .gpu_kernels import PixelKernels
-from .gpu_lane import Lane
+from .gpu_lane import SLOTS, Lane
 from .gpu_lanes import MOST_LANES, Lanes, closed
 from .gpu_memory import DeviceMemory
-from .gpu_schedule import Band, batch_size, cut_bands, engine_side, gpu_tile, largest_band, tile_side
+from .gpu_schedule import Band, batch_size, cut_bands, engine_side, first_cut, gpu_tile, largest_band, tile_side
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from ..compiler.plan import Plan
+    from .tuning import Tuning
 
 _log = logging.getLogger(__name__)
 
@@ -67,21 +68,29 @@ class GpuPipeline:
         Raises DeviceError if the GPU or the precision is not to be had, MissingPackageError without cuda-core.
         """
         self.spec: NetworkSpec = plan.spec
-        self._precision = "fp16" if precision is None else precision
+        quantised = plan.spec.precision == "int8"
+        self._precision = ("int8" if quantised else "fp16") if precision is None else precision
         if self._precision not in PRECISIONS:
             raise DeviceError(f"precision {precision!r} is not to be had on a GPU: use one of {', '.join(PRECISIONS)}")
         core()
         self.gpu = find_gpu(gpu_id)
-        side = tile_side(self.spec.default_halo)
-        self._tile_limit = side
-        self._batch = batch_size(side**2, self.gpu.multiprocessors)
+        self._wide = "int8" if quantised else _WIDE
+        """For 16-bit pictures, and for tiles that are not finite: an int8 plan has no other network."""
+        self._chosen_here = precision is None
         self._lock = threading.Lock()
         self._failure: str | None = None
-        self._closed = self._redone = False
+        self._closed = False
         self._engines = Engines(source, self.gpu)
         with current(gpu_id), ExitStack() as stack:
             self._memory = DeviceMemory(gpu_id, max_vram)
             stack.callback(self._memory.close)
+            self._tile_limit, self._batch = first_cut(
+                min((tile_side(self.spec.default_halo), *(source.largest_tile or ()))),
+                self.gpu.multiprocessors,
+                smallest=2 * self.spec.default_halo + _SMALLEST_TILE,
+                pixel_bytes=SLOTS * 2 * 3 * (1 + self.spec.scale**2),  # two bytes for each value of both tensors
+                limit=self._memory.available(),
+            )
             self._kernels = PixelKernels(self.gpu)
             stack.pop_all()
         self._lanes = Lanes(lambda: Lane(gpu_id, self._memory, self._engines, self._kernels, self.spec))
@@ -149,6 +158,14 @@ class GpuPipeline:
                         raise
                 self._give_way(shortage, tiles)
 
+    def tune(self, image: Any, *, seconds: float) -> Tuning:
+        """See Pipeline. Raises DeviceError always: there is nothing to choose."""
+        raise DeviceError("tuning is for CPUs: a GPU's windows are of the size that their engine is built for (--tile)")
+
+    def tuning(self) -> None:
+        """See Pipeline."""
+        return None
+
     def close(self) -> None:
         """See Pipeline. Waits for runs of other threads."""
         with self._lock:
@@ -165,20 +182,32 @@ class GpuPipeline:
             self._memory.close()
 
     def _run(self, lane: Lane, source: Source, target: Target, tiles: TilePlan, report: _Progress) -> int:
-        precision = _WIDE if source.dtype.itemsize > 1 else self._precision
-        shared = self._prepared(lane, precision, tiles)
+        precision = self._wide if source.dtype.itemsize > 1 else self._precision
+        try:
+            shared = self._prepared(lane, precision, tiles)
+        except ModelError as error:
+            if precision == self._wide or not self._chosen_here:
+                raise
+            self._note(f"{precision} does not do for it, so it runs in {self._wide}: {error}")
+            precision = self._precision = self._wide
+            shared = self._prepared(lane, precision, tiles)
         bands = self._bands(lane, source, target, tiles, shared.engine.settings.batch)
         self.info["precision"] = precision
         report.restart()
 
-        def wide() -> SharedEngine:
-            self._warn_of_redoing(precision)
-            return self._prepared(lane, _WIDE, tiles)
+        def wide() -> SharedEngine | None:
+            try:
+                better = self._prepared(lane, self._wide, tiles)
+            except (DeviceMemoryError, GpuFailure):
+                raise
+            except SrganTrtError as error:
+                self._note(f"values are not finite in {precision}, and there is no engine in {self._wide}: {error}")
+                return None
+            self._note(f"values that are not finite in {precision}: these tiles run again in {self._wide}")
+            return better
 
-        return sum(
-            lane.run(shared, band, source, target, tiles, wide=None if precision == _WIDE else wide, done=report.more)
-            for band in bands
-        )
+        again = None if precision == self._wide else wide
+        return sum(lane.run(shared, band, source, target, tiles, wide=again, done=report.more) for band in bands)
 
     def _prepared(self, lane: Lane, precision: str, tiles: TilePlan) -> SharedEngine:
         """An engine for windows of these tiles, with slots in the lane."""
@@ -242,13 +271,13 @@ class GpuPipeline:
             f"windows of {tiles.tile_width} x {tiles.tile_height} pixels do not fit into the GPU's memory ({shortage})"
         )
 
-    def _warn_of_redoing(self, precision: str) -> None:
+    def _note(self, note: str) -> None:
+        """Says it once, in the log and in `info`."""
         with self._lock:
-            warned, self._redone = self._redone, True
-        if not warned:
-            note = f"values that are not finite in {precision}: these tiles run again in {_WIDE}"
+            if note in self.info["notes"]:
+                return
             self.info["notes"].append(note)
-            _log.warning("%s: %s", self.spec.name, note)
+        _log.warning("%s: %s", self.spec.name, note)
 
 
 class _Progress:

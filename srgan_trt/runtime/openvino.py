@@ -11,9 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
-import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -24,9 +23,12 @@ import numpy as np
 
 from ..cache import cache_folder, read_sealed, write_sealed
 from ..errors import DeviceError
-from ..imaging.tiles import Tile, TilePlan
+from ..imaging.tiles import Tile, TilePlan, plan_tiles
 from ..spec import NetworkSpec
-from .schedule import best_streams, best_tile
+from .cpu import choose_precision, find_cpu, kept_tuning, known_tuning
+from .cpu_memory import live_values, memory_bytes
+from .schedule import best_streams, best_tile, candidate_cuts, tile_of
+from .tuning import Cut, Tuning, search, write_tuning
 
 if TYPE_CHECKING:
     import openvino
@@ -43,11 +45,6 @@ _ACTIVATION_BYTES = 1_050_000_000
 """Memory for activations, of all streams together: what the constant 1.5 GB leaves beside the libraries."""
 _WORKSPACE = 1.3
 """Memory really used, as a multiple of the tensors that must live at the same time: reordered copies."""
-_IN_PLACE = {
-    "Add", "Clamp", "Convert", "Divide", "Elu", "FakeQuantize", "Gelu", "HSwish", "Maximum", "Minimum", "Multiply",
-    "PRelu", "Relu", "Sigmoid", "Softplus", "Subtract", "Swish", "Tanh",
-}  # fmt: skip
-"""Operations that are fused into the one before them, or write over their input."""
 
 
 class CpuPipeline:
@@ -67,20 +64,18 @@ class CpuPipeline:
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, int], _Engine] = {}
         self._closed = False
-        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self._cpu = self._core.get_property("CPU", "FULL_DEVICE_NAME").strip()
-        self._version = str(openvino.__version__)
-        self._cores = usable_cores()
-        self._precision, self._wide_precision, notes = _choose_precision(precision, "BF16" in capabilities)
+        self._cpu = find_cpu(self._core)
+        self._cores = self._cpu.cores
+        self._precision, self._wide_precision, notes = choose_precision(precision, self._cpu.has_bf16)
         self.info: dict[str, Any] = {
             "device": "cpu",
-            "name": self._cpu,
-            "engine": f"OpenVINO {self._version.split('-')[0]}",
+            "name": self._cpu.name,
+            "engine": f"OpenVINO {self._cpu.engine.split('-')[0]}",
             "precision": self._precision,
             "streams": self._cores,
             "notes": notes,
         }
-        self._machine = [self._version, self._cpu, sorted(capabilities), self._cores]
+        self._tunings: dict[str, Tuning | None] = {}
         self._pixel_values = self._engine(self._precision, 1).pixel_values
 
     @property
@@ -101,21 +96,63 @@ class CpuPipeline:
                     self.spec.name, needed / 1e9, width, height,
                 )  # fmt: skip
             return height, width
+        cut = self._cut(precision) if halo == self.spec.default_halo else None
+        if cut is not None and (tile := tile_of(cut, height, width, halo=halo, multiple=self.spec.multiple)):
+            return tile
         return best_tile(
             height, width, halo=halo, multiple=self.spec.multiple, cores=self._cores, limit=self._limit(precision)
         )
 
     def run(self, image: Image, out: Image, tiles: TilePlan, *, progress: Callable[[int], None] | None = None) -> int:
         """See Pipeline."""
+        return self._run(image, out, tiles, progress, self._cut(self._precision_for(image.dtype)))
+
+    def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:
+        """See Pipeline."""
+        if self.spec.fixed_shape is not None or self.spec.halo is None:
+            raise DeviceError(f"{self.spec.name} leaves nothing to tune: it is cut in one way only")
+        height, width, _ = image.shape
+        scale, halo, multiple = self.spec.scale, self.spec.default_halo, self.spec.multiple
+        out = np.empty((height * scale, width * scale, 3), np.uint8)
+        limit = self._limit(self._precision)
+
+        def seconds_of(cut: Cut | None) -> float:
+            tile = None if cut is None else tile_of(cut, height, width, halo=halo, multiple=multiple)
+            tile = tile or best_tile(height, width, halo=halo, multiple=multiple, cores=self._cores, limit=limit)
+            tiles = plan_tiles(height, width, tile=tile, halo=halo, multiple=multiple)
+            start = time.perf_counter()
+            self._run(image, out, tiles, None, cut)
+            return time.perf_counter() - start
+
+        cuts = [
+            cut
+            for cut in candidate_cuts(halo=halo, multiple=multiple, cores=self._cores, limit=limit)
+            if tile_of(cut, height, width, halo=halo, multiple=multiple)
+        ]
+        tuning = search(cuts, seconds_of, size=(height, width), budget=seconds)
+        write_tuning(kept_tuning(self._plan, self._cpu, precision=self._precision), tuning)
+        self._tunings[self._precision] = tuning
+        return tuning
+
+    def tuning(self) -> Tuning | None:
+        """See Pipeline."""
+        return self._tuning(self._precision)
+
+    def _run(
+        self, image: Image, out: Image, tiles: TilePlan, progress: Callable[[int], None] | None, cut: Cut | None
+    ) -> int:
         _check_arrays(image, out, tiles, self.spec.scale)
         area = tiles.tile_height * tiles.tile_width
         precision = self._precision_for(image.dtype)
-        streams = best_streams(len(tiles.tiles), area, cores=self._cores, limit=self._limit(precision))
+        if cut is not None and max(tiles.tile_height, tiles.tile_width) <= cut.side and len(tiles.tiles) >= cut.streams:
+            streams = cut.streams
+        else:
+            streams = best_streams(len(tiles.tiles), area, cores=self._cores, limit=self._limit(precision))
         needed = area * self._pixel_bytes(precision)
-        if needed > _memory_bytes():
+        if needed > memory_bytes():
             raise DeviceError(
                 f"a tile of {tiles.tile_width} x {tiles.tile_height} pixels needs about {needed / 1e9:.0f} GB, this "
-                f"machine has {_memory_bytes() / 1e9:.0f}: use a smaller tile"
+                f"machine has {memory_bytes() / 1e9:.0f}: use a smaller tile"
             )
         with self._lock:
             if self._closed:
@@ -133,6 +170,15 @@ class CpuPipeline:
             self._closed = True
             self._engines.clear()
 
+    def _cut(self, precision: str) -> Cut | None:
+        tuning = self._tuning(precision)
+        return None if tuning is None else tuning.cut
+
+    def _tuning(self, precision: str) -> Tuning | None:
+        if precision not in self._tunings:
+            self._tunings[precision] = known_tuning(self._plan, self._cpu, precision=precision)
+        return self._tunings[precision]
+
     def _precision_for(self, dtype: np.dtype[Any]) -> str:
         return self._wide_precision if dtype.itemsize > 1 else self._precision
 
@@ -143,7 +189,7 @@ class CpuPipeline:
 
     def _limit(self, precision: str) -> int:
         """Input pixels in flight at once."""
-        return int(min(_ACTIVATION_BYTES, _memory_bytes() / 4) / self._pixel_bytes(precision))
+        return int(min(_ACTIVATION_BYTES, memory_bytes() / 4) / self._pixel_bytes(precision))
 
     def _engine(self, precision: str, streams: int) -> _Engine:
         if (precision, streams) not in self._engines:
@@ -155,7 +201,7 @@ class CpuPipeline:
             }
             if precision == "fp32":
                 settings["EXECUTION_MODE_HINT"] = "ACCURACY"
-            facts = json.dumps([self._plan.body_hash, self._machine, settings], sort_keys=True)
+            facts = json.dumps([self._plan.body_hash, self._cpu.key(), settings], sort_keys=True)
             cached = cache_folder() / "openvino" / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.blob"
             self._engines[precision, streams] = _Engine(self._core, self._plan, settings, cached, streams)
         return self._engines[precision, streams]
@@ -188,7 +234,7 @@ class _Engine:
     ) -> openvino.CompiledModel:
         try:
             compiled = core.compile_model(str(plan.path), "CPU", settings)
-            self.pixel_values = _live_values(core.read_model(str(plan.path)), plan.spec)
+            self.pixel_values = live_values(core.read_model(str(plan.path)), plan.spec)
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO cannot run the plan {plan.path}: {_first_line(error)}") from error
         exported = compiled.export_model()
@@ -297,58 +343,6 @@ def _work(
     return not_finite
 
 
-def usable_cores() -> int:
-    """Cores that this process may use, counting those with several hardware threads once."""
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    siblings = set()
-    for cpu in os.sched_getaffinity(0):
-        try:
-            siblings.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
-        except OSError:
-            siblings.add(str(cpu))
-    return len(siblings)
-
-
-def _choose_precision(asked: str | None, has_bf16: bool) -> tuple[str, str, list[str]]:
-    """Precision for 8-bit pictures, for 16-bit pictures, and what to say about it."""
-    if asked is not None and asked not in _HINTS:
-        raise DeviceError(f"the CPU computes in fp32 or bf16, not in {asked!r}: use one of them")
-    if asked == "bf16" and not has_bf16:
-        raise DeviceError("this CPU has no bf16 arithmetic: use precision fp32, or leave it to be chosen")
-    if asked is not None:
-        return asked, asked, []
-    if not has_bf16:
-        return "fp32", "fp32", ["this CPU has no bf16 arithmetic: everything runs in fp32"]
-    return "bf16", "fp32", ["8-bit pictures run in bf16, 16-bit pictures in fp32"]
-
-
-def _live_values(model: openvino.Model, spec: NetworkSpec) -> float:
-    """Values per input pixel that must be in memory at the same time while the network runs."""
-    side = math.ceil(256 / spec.multiple) * spec.multiple
-    height, width = spec.fixed_shape or (side, side)
-    model.reshape([1, 3, height, width])
-    operations = [op for op in model.get_ordered_ops() if op.get_type_name() not in ("Constant", "Result")]
-    last_reader: dict[tuple[str, int], int] = {}
-    for position, op in enumerate(operations):
-        for value in op.input_values():
-            last_reader[value.get_node().get_friendly_name(), value.get_index()] = position
-    live = most = 0
-    dying: dict[int, int] = {}
-    for position, op in enumerate(operations):
-        freed = dying.pop(position, 0)
-        if op.get_type_name() in _IN_PLACE:
-            live, freed = live - freed, 0
-        for index, output in enumerate(op.outputs()):
-            size = math.prod(output.get_shape())
-            live += size
-            reader = last_reader.get((op.get_friendly_name(), index), position)
-            dying[reader] = dying.get(reader, 0) + size
-        most = max(most, live)
-        live -= freed + dying.pop(position, 0)
-    return most / (height * width)
-
-
 def _check_arrays(image: Image, out: Image, tiles: TilePlan, scale: int) -> None:
     if image.ndim != 3 or image.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"image is {image.dtype} of shape {image.shape}, not uint8 or uint16 of (H, W, C)")
@@ -359,14 +353,6 @@ def _check_arrays(image: Image, out: Image, tiles: TilePlan, scale: int) -> None
         raise ValueError(
             f"out is {out.dtype} of {out.shape}, not {image.dtype} of {(height * scale, width * scale, channels)}"
         )
-
-
-def _memory_bytes() -> float:
-    """Physical memory of this machine; 16 GB where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return 16e9
 
 
 def _first_line(error: BaseException) -> str:

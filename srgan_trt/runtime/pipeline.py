@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
+    from .tuning import Tuning
+
     Image = NDArray[np.uint8] | NDArray[np.uint16]
 
 
@@ -47,6 +49,16 @@ class Pipeline(Protocol):
         Returns how many of the network's values were not finite (they became 0). Raises DeviceError if the
         device fails or the pipeline was closed, TypeError or ValueError if an array is not as above.
         """
+
+    def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:
+        """Finds out by trying how pictures are best cut here; the result is kept for this plan, machine and precision.
+
+        image: (H, W, 3), what is upscaled again and again. Takes about `seconds`. Raises DeviceError if there is
+        nothing to choose, or the device fails.
+        """
+
+    def tuning(self) -> Tuning | None:
+        """What `tune` found, for 8-bit pictures; None if it was not asked yet."""
 
     def close(self) -> None:
         """Frees what the pipeline holds; calling it again does nothing."""

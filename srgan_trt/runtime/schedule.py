@@ -6,13 +6,19 @@ activations of its own. The cheapest cut within the memory limit is found by cou
 
 from __future__ import annotations
 
+import math
+
 from ..imaging.tiles import window_count, window_size
+from .tuning import Cut
 
 _SHARING = 0.05
 """Cost of each further core on the same tile, as a part of one core's work: 3 to 5 % measured on two cores without AMX
 (benchmarks/cpu_tiles.py); not measured on AMX yet."""
 _KEPT = 32
 """Pixels between the halos of a window, at least: with fewer its halo costs more than any memory is worth."""
+
+_SIDES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 512)
+_LIKELY_SIDE = 128
 
 
 def _seconds(count: int, area: int, streams: int, cores: int) -> float:
@@ -54,6 +60,31 @@ def best_tile(height: int, width: int, *, halo: int, multiple: int, cores: int, 
                 if seconds < best_seconds:
                     best, best_seconds = (tile_height, tile_width), seconds
     return best[0] * multiple, best[1] * multiple
+
+
+def tile_of(cut: Cut, height: int, width: int, *, halo: int, multiple: int) -> tuple[int, int] | None:
+    """(height, width) of the largest windows of a tuned cut; None where it gives a picture fewer windows than streams,
+    or windows that keep nothing."""
+    rows, columns, context, side = (-(-n // multiple) for n in (height, width, halo, cut.side))
+    if side <= 2 * context or window_count(rows, side, context) * window_count(columns, side, context) < cut.streams:
+        return None
+    return min(rows, side) * multiple, min(columns, side) * multiple
+
+
+def candidate_cuts(*, halo: int, multiple: int, cores: int, limit: int) -> list[Cut]:
+    """Cuts that are worth trying: sides about a quarter apart, for each number of streams; limit: as in `best_tile`.
+
+    The most likely first: those around what a core's cache holds, with a stream for each core.
+    """
+    smallest = (2 * -(-halo // multiple) + -(-_KEPT // multiple)) * multiple
+    sides = sorted({max(smallest, -(-side // multiple) * multiple) for side in _SIDES})
+    likely = sorted(sides, key=lambda side: abs(math.log(side / _LIKELY_SIDE)))
+    return [
+        Cut(side, streams)
+        for streams in reversed(_stream_counts(cores))
+        for side in likely
+        if streams * side**2 <= limit
+    ]
 
 
 def _counts(length: int, halo: int, smallest: int, fewest: int) -> range:

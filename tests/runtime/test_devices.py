@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from srgan_trt.compiler.plan import load_plan
 from srgan_trt.errors import DeviceError
-from srgan_trt.runtime.devices import open_pipeline
+from srgan_trt.runtime.devices import gpu_packages, nvidia_gpus, open_pipeline
 
-from ..handmade import small_plan
+from ..cuda_driver import build, standin
+from ..handmade import HALO, differences, expected, noise, small_plan
+
+without_driver = pytest.mark.skipif(nvidia_gpus() is not None, reason="there is an NVIDIA driver here")
+with_stand_in = pytest.mark.skipif(
+    bool(build.missing() or gpu_packages()), reason=f"{build.missing() or gpu_packages()}"
+)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "CPU"])
+@without_driver
 def test_the_cpu_runs_every_plan(tmp_path: Path, device: str) -> None:
     pipeline = open_pipeline(small_plan(tmp_path), device=device)
     assert pipeline.info["device"] == "cpu"
@@ -20,12 +32,88 @@ def test_the_cpu_runs_every_plan(tmp_path: Path, device: str) -> None:
     pipeline.close()
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:1", "TensorRT"])
-def test_a_gpu_is_refused_by_this_version(tmp_path: Path, device: str) -> None:
-    with pytest.raises(DeviceError, match="this version of srgan-trt has no GPU engine"):
+@without_driver
+@pytest.mark.skipif(bool(gpu_packages()), reason=f"{gpu_packages()}")
+@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:1", "CUDA:0,1"])
+def test_a_gpu_needs_a_driver(tmp_path: Path, device: str) -> None:
+    with pytest.raises(DeviceError, match="no NVIDIA driver"):
         open_pipeline(small_plan(tmp_path), device=device)
 
 
-def test_an_unknown_device_is_answered_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match="no device 'npu': use one of auto, cpu"):
-        open_pipeline(small_plan(tmp_path), device="npu")
+@pytest.mark.parametrize("device", ["npu", "cuda:", "cuda:x", "cuda0", ""])
+def test_an_unknown_device_is_answered_with_the_known_ones(tmp_path: Path, device: str) -> None:
+    with pytest.raises(DeviceError, match=re.escape(f"no device {device!r}: use one of auto, cpu, cuda")):
+        open_pipeline(small_plan(tmp_path), device=device)
+
+
+def test_a_gpu_named_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="names a GPU twice"):
+        open_pipeline(small_plan(tmp_path), device="cuda:1,1")
+
+
+def on_imaginary_gpus(path: Path, device: str, precision: str | None, broken: bool) -> dict[str, Any]:
+    """What `open_pipeline` opens where a driver is; engines come from a double, or nowhere."""
+    import srgan_trt.runtime.engine_cache as engine_cache
+
+    from ..tensorrt_double.engine import SourceDouble
+
+    def source(plan: Any) -> Any:
+        if broken:
+            raise DeviceError("TensorRT does not like this GPU")
+        return SourceDouble(plan.path)
+
+    engine_cache.EngineCache = source  # type: ignore[assignment,misc]
+    image = noise(70, 90)
+    out = np.empty((280, 360, 3), np.uint8)
+    with closing(open_pipeline(load_plan(path), device=device, precision=precision)) as pipeline:
+        from srgan_trt.imaging.tiles import plan_tiles
+
+        tile = pipeline.preferred_tile(70, 90, halo=HALO, dtype=image.dtype)
+        pipeline.run(image, out, plan_tiles(70, 90, tile=tile, halo=HALO))
+        return {"out": out, "info": pipeline.info, "at_once": pipeline.at_once}
+
+
+def imaginary(tmp_path: Path, kernels: Path, device: str, *, precision: str | None = None, **options: Any) -> Any:
+    plan = small_plan(tmp_path)
+    broken = options.pop("broken", False)
+    outcome = standin.run(on_imaginary_gpus, plan.path, device, precision, broken, kernels=kernels, **options)
+    assert not outcome.leaks["allocations"]
+    assert differences(outcome.value["out"], expected(plan, noise(70, 90))).max() <= 1
+    return outcome.value
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Path:
+    from ..cuda_host import build as host
+
+    return host.library()
+
+
+@with_stand_in
+class TestWithADriver:
+    def test_auto_takes_the_first_gpu(self, tmp_path: Path, kernels: Path) -> None:
+        info = imaginary(tmp_path, kernels, "auto", devices=2)["info"]
+        assert (info["device"], info["precision"]) == ("cuda:0", "fp16")
+
+    def test_several_share_the_pictures(self, tmp_path: Path, kernels: Path) -> None:
+        found = imaginary(tmp_path, kernels, "cuda:0,1", precision="fp32", devices=2)
+        assert found["info"]["name"] == "Imaginary GPU, Imaginary GPU"
+        assert found["at_once"] == 4
+
+    def test_bf16_is_for_the_cpu(self, tmp_path: Path, kernels: Path) -> None:
+        assert imaginary(tmp_path, kernels, "cpu", precision="fp32")["info"]["device"] == "cpu"
+        with pytest.raises(standin.StandInError, match="precision 'bf16' is not to be had on a GPU"):
+            imaginary(tmp_path, kernels, "cuda", precision="bf16")
+
+    def test_auto_goes_on_without_a_gpu_that_does_not_work_and_says_so(self, tmp_path: Path, kernels: Path) -> None:
+        info = imaginary(tmp_path, kernels, "auto", precision="fp32", broken=True)["info"]
+        assert info["device"] == "cpu"
+        assert info["notes"][0] == "the CPU runs this, not the Imaginary GPU: TensorRT does not like this GPU"
+
+    def test_cuda_does_not_go_on_without(self, tmp_path: Path, kernels: Path) -> None:
+        with pytest.raises(standin.StandInError, match="TensorRT does not like this GPU"):
+            imaginary(tmp_path, kernels, "cuda", broken=True)
+
+    def test_a_number_that_there_is_not_is_answered_with_those_there_are(self, tmp_path: Path, kernels: Path) -> None:
+        with pytest.raises(standin.StandInError, match=r"there is no GPU 3: the driver lists 0 \(Imaginary GPU\)"):
+            imaginary(tmp_path, kernels, "cuda:3")

@@ -20,7 +20,9 @@ from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.errors import DeviceError
 from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime import openvino as runtime
+from srgan_trt.runtime.cpu import find_cpu, kept_tuning, known_tuning
 from srgan_trt.runtime.openvino import CpuPipeline
+from srgan_trt.runtime.tuning import Cut, Tuning, write_tuning
 
 from ..handmade import HALO, differences, expected, noise, small_model, small_plan, small_spec
 from ..peak_memory import PRINT_PEAK_BYTES
@@ -98,16 +100,6 @@ def test_the_fastest_precision_stays_close_to_fp32(fp32: CpuPipeline, plan: Plan
     assert pipeline.info["precision"] in ("bf16", "fp32")
     assert 10 * np.log10(255**2 / max(np.mean(error**2.0), 1e-9)) > 40
     pipeline.close()
-
-
-def test_bf16_is_chosen_where_the_cpu_has_it_and_only_there() -> None:
-    assert runtime._choose_precision(None, True)[:2] == ("bf16", "fp32")
-    assert runtime._choose_precision(None, False)[:2] == ("fp32", "fp32")
-    assert runtime._choose_precision("fp32", True)[:2] == ("fp32", "fp32")
-    with pytest.raises(DeviceError, match="no bf16"):
-        runtime._choose_precision("bf16", False)
-    with pytest.raises(DeviceError, match="not in 'int4'"):
-        runtime._choose_precision("int4", True)
 
 
 def test_a_fixed_network_runs_in_its_own_tiles(tmp_path: Path, plan: Plan) -> None:
@@ -309,3 +301,54 @@ print(image.nbytes + out.nbytes)
     pictures, peak = (int(line) for line in done.stdout.split())
     print(f"{(peak - pictures) / 1e9:.2f} GB beside the pictures")
     assert peak - pictures < 1_500_000_000
+
+
+class TestTuning:
+    @pytest.fixture
+    def pipeline(self, plan: Plan, cache: Path) -> Iterator[CpuPipeline]:
+        pipeline = CpuPipeline(plan, precision="fp32")
+        yield pipeline
+        pipeline.close()
+
+    def test_what_was_found_is_kept_for_the_next_pipeline(self, pipeline: CpuPipeline, plan: Plan) -> None:
+        assert pipeline.tuning() is None
+        found = pipeline.tune(noise(120, 150), seconds=1.0)
+        assert found.size == (120, 150)
+        assert None in {trial.cut for trial in found.trials}
+        assert len(found.trials) > 2
+        again = CpuPipeline(plan, precision="fp32")
+        assert again.tuning() == pipeline.tuning() == found
+        again.close()
+
+    def test_a_tuned_cut_is_used_and_gives_the_same_picture(self, fp32: CpuPipeline, plan: Plan, cache: Path) -> None:
+        cut = Cut(48, 1)
+        cpu = find_cpu()
+        write_tuning(
+            kept_tuning(plan, cpu, precision="fp32"),
+            Tuning(cut=cut, gain=2.0, size=(9, 9), trials=(), date="2026-01-01"),
+        )
+        pipeline = CpuPipeline(plan, precision="fp32")
+        image = noise(100, 130)
+        tile = pipeline.preferred_tile(100, 130, halo=plan.spec.default_halo, dtype=np.uint8)
+        assert tile == (48, 48)
+        np.testing.assert_array_equal(run(pipeline, image, tile), run(fp32, image, tile))
+        assert pipeline.info["streams"] == 1
+        pipeline.close()
+
+    def test_another_halo_or_precision_is_not_tuned(self, plan: Plan, cache: Path) -> None:
+        cpu = find_cpu()
+        write_tuning(
+            kept_tuning(plan, cpu, precision="fp32"),
+            Tuning(cut=Cut(48, 1), gain=2.0, size=(9, 9), trials=(), date="2026-01-01"),
+        )
+        pipeline = CpuPipeline(plan, precision="fp32")
+        halo = plan.spec.default_halo + 1
+        assert pipeline.preferred_tile(100, 130, halo=halo, dtype=np.uint8) != (48, 48)
+        pipeline.close()
+        assert known_tuning(plan, cpu, precision="bf16") is None
+
+    def test_a_network_that_is_cut_in_one_way_only_says_so(self, tmp_path: Path, cache: Path) -> None:
+        pipeline = CpuPipeline(small_plan(tmp_path, fixed_shape=(24, 24)), precision="fp32")
+        with pytest.raises(DeviceError, match="nothing to tune"):
+            pipeline.tune(noise(60, 60), seconds=1.0)
+        pipeline.close()

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srgan_trt.imaging.tiles import plan_tiles
-from srgan_trt.runtime.schedule import best_streams, best_tile
+from srgan_trt.runtime.schedule import best_streams, best_tile, candidate_cuts, tile_of
+from srgan_trt.runtime.tuning import Cut
 
 cores = st.sampled_from([1, 2, 3, 4, 6, 8, 16, 64])
 
@@ -55,3 +56,25 @@ def test_cutting_a_large_picture_is_cheap() -> None:
     started = time.perf_counter()
     best_tile(9_000, 12_000, halo=20, multiple=1, cores=64, limit=100_000)
     assert time.perf_counter() - started < 1.0
+
+
+def test_a_tuned_cut_gives_windows_of_its_side() -> None:
+    assert tile_of(Cut(96, 2), 320, 480, halo=16, multiple=1) == (96, 96)
+    assert tile_of(Cut(96, 2), 50, 480, halo=16, multiple=1) == (50, 96)
+    assert tile_of(Cut(90, 2), 320, 480, halo=16, multiple=8) == (96, 96)
+
+
+def test_a_cut_that_does_not_fit_the_picture_gives_none() -> None:
+    assert tile_of(Cut(96, 2), 90, 90, halo=16, multiple=1) is None  # one window for two streams
+    assert tile_of(Cut(32, 1), 90, 90, halo=16, multiple=1) is None  # nothing between the halos
+
+
+@given(st.integers(0, 60), st.integers(1, 8), cores)
+def test_candidates_fit_into_memory_and_keep_something(halo: int, multiple: int, cores: int) -> None:
+    cuts = candidate_cuts(halo=halo, multiple=multiple, cores=cores, limit=200_000)
+    assert len(set(cuts)) == len(cuts)
+    for cut in cuts:
+        assert cut.streams * cut.side**2 <= 200_000
+        assert cores % cut.streams == 0
+        assert cut.side % multiple == 0
+        assert tile_of(cut, 5000, 5000, halo=halo, multiple=multiple) is not None

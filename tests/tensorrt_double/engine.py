@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from srgan_trt.errors import SrganTrtError
 from srgan_trt.runtime.engine import EngineSettings
 from srgan_trt.runtime.gpu import Gpu, bindings
 
@@ -38,6 +39,8 @@ class Script:
     """execute_async_v3 returns False during a capture."""
     seconds: float = 0.0
     """That a run takes at least."""
+    absent: dict[str, SrganTrtError] = field(default_factory=dict)
+    """Precisions that there is no engine in, and the error."""
     context_bytes: int = 4096
     """Device memory of a context for each window of 4096 pixels in a batch."""
     violations: list[str] = field(default_factory=list)
@@ -56,13 +59,24 @@ class Script:
 class SourceDouble:
     """An `EngineSource` of one plan; fp16 is computed in float32 and rounded at both ends."""
 
-    def __init__(self, plan: Path, script: Script | None = None, *, fixed_shape: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        plan: Path,
+        script: Script | None = None,
+        *,
+        fixed_shape: tuple[int, int] | None = None,
+        largest_tile: tuple[int, int] | None = None,
+    ) -> None:
         self.script = Script() if script is None else script
+        self.largest_tile = largest_tile
         self.fixed_shape = fixed_shape
         self._plan = plan
         self._session: Any = None
+        self.largest_tile: tuple[int, int] | None = None
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> EngineDouble:
+        if settings.precision in self.script.absent:
+            raise self.script.absent[settings.precision]
         self.script.opened.append(settings)
         return EngineDouble(settings, self.session(), self.script, self.fixed_shape)
 

@@ -1,0 +1,62 @@
+"""What `srgan-trt tune` does: a photo is cut in many ways, and the fastest is kept for this plan and machine."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from ..runtime.devices import open_pipeline
+from ..upscaler import open_plan
+from .photo import photo
+
+if TYPE_CHECKING:
+    from ..runtime.tuning import Cut, Tuning
+    from .console import Console
+
+SECONDS = 20.0
+_SIZE = (320, 480)
+
+
+def tune(
+    model: str | None,
+    *,
+    console: Console,
+    sha256: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    seconds: float | None = None,
+) -> None:
+    """Tunes the plan of `model` and tells what was found; seconds: about how long, None is `SECONDS`.
+
+    Raises what `open_plan` and `open_pipeline` raise, and DeviceError where there is nothing to choose.
+    """
+    plan = open_plan(model, sha256=sha256)
+    with closing(open_pipeline(plan, device=device, precision=precision)) as pipeline:
+        tuning = pipeline.tune(photo(*_SIZE), seconds=SECONDS if seconds is None else seconds)
+        console.result(describe_tuning(tuning, name=plan.spec.name, precision=str(pipeline.info["precision"])))
+
+
+def describe_tuning(tuning: Tuning, *, name: str, precision: str) -> str:
+    """The trials as a table, fastest first, and what follows from them."""
+    height, width = tuning.size
+    lines = [f"{name} in {precision}, a picture of {width} x {height}:", f"{'windows':<28}{'ms':>10}{'rounds':>8}"]
+    for trial in sorted(tuning.trials, key=lambda trial: trial.milliseconds):
+        lines.append(f"{_cut(trial.cut):<28}{trial.milliseconds:>10.1f}{trial.rounds:>8}")
+    if tuning.cut is None:
+        lines.append("nothing is faster than the default by 3 % or more: it stays")
+    else:
+        lines.append(f"{_cut(tuning.cut)}: {tuning.gain:.2f} times as fast as the default, from now on")
+    return "\n".join(lines)
+
+
+def tuned(tuning: Tuning) -> str:
+    """In a few words."""
+    if tuning.cut is None:
+        return f"the default is best ({tuning.date})"
+    return f"{_cut(tuning.cut)}, {tuning.gain:.2f} times as fast as the default ({tuning.date})"
+
+
+def _cut(cut: Cut | None) -> str:
+    if cut is None:
+        return "default"
+    return f"at most {cut.side}, {cut.streams} at once"

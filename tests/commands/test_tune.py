@@ -1,0 +1,54 @@
+"""`srgan-trt tune`: what it tells, and that upscaling goes on giving the same picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srgan_trt.cli import main
+from srgan_trt.commands.photo import photo
+from srgan_trt.commands.tune import describe_tuning
+from srgan_trt.runtime.tuning import Cut, Trial, Tuning
+
+from ..handmade import HALO, differences, expected, small_plan
+
+
+def test_it_tunes_and_info_tells_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SRGAN_TRT_CACHE", str(tmp_path / "cache"))
+    plan = small_plan(tmp_path, default_halo=HALO)
+    assert main(["info", str(plan.path)]) == 0
+    assert "not on this machine: srgan-trt tune" in capsys.readouterr().out
+    assert main(["tune", str(plan.path), "--precision", "fp32", "--seconds", "1", "--device", "cpu"]) == 0
+    told = capsys.readouterr().out
+    assert "in fp32, a picture of 480 x 320" in told
+    assert "default" in told
+    assert main(["info", str(plan.path)]) == 0
+    assert "tuned       in fp32: " in capsys.readouterr().out
+
+    from srgan_trt import Upscaler
+
+    with Upscaler(plan, precision="fp32") as up:
+        image = photo(150, 200)
+        assert differences(up(image), expected(plan, image)).max() <= 1
+
+
+def test_the_table_is_sorted_and_says_what_follows() -> None:
+    trials = (Trial(None, 20.0, 5), Trial(Cut(96, 2), 10.0, 5), Trial(Cut(64, 2), 15.0, 1))
+    won = Tuning(cut=Cut(96, 2), gain=2.0, size=(320, 480), trials=trials, date="2026-01-01")
+    lines = describe_tuning(won, name="net", precision="bf16").splitlines()
+    assert [line.split("  ")[0] for line in lines[2:5]] == ["at most 96, 2 at once", "at most 64, 2 at once", "default"]
+    assert lines[-1] == "at most 96, 2 at once: 2.00 times as fast as the default, from now on"
+    stays = Tuning(cut=None, gain=1.0, size=(320, 480), trials=trials[:1], date="2026-01-01")
+    assert "it stays" in describe_tuning(stays, name="net", precision="bf16")
+
+
+def test_the_photo_is_repeated_to_any_size() -> None:
+    large = photo(320, 480)
+    assert large.shape == (320, 480, 3)
+    assert large.dtype == np.uint8
+    np.testing.assert_array_equal(large[:128, :128], photo())
+    np.testing.assert_array_equal(large[128:256, 256:384], photo())
