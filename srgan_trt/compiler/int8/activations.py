@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST_PATCH_BYTES = 400_000_000
 _MOST_PATCHES = 4096
+_USUAL = 97.0
 _BATCH_PIXELS = 16 * 48 * 48
 
 
@@ -72,6 +73,12 @@ class Observed:
     def rows(self) -> Floats:
         """The patches as (P, channels*height*width), in the order of the weights."""
         return self.patches.reshape(len(self.patches), -1)
+
+    def spread(self) -> Floats:
+        """(channels,): what each channel usually fills, rare values left out."""
+        values = np.abs(self.patches).transpose(1, 0, 2, 3).reshape(len(self.largest), -1)
+        spread: Floats = np.percentile(values, _USUAL, axis=1).astype(np.float32)
+        return spread
 
     def scaled(self, factors: Floats) -> Observed:
         """With channel k multiplied by ``factors[k]``."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import ModelError
 from ...spec import NetworkSpec
+from .. import graph
 from . import calibration
-from .activations import observe, sites
+from .activations import Observed, Site, observe, sites
 from .comparison import Comparison
+from .equalisation import factors, rescale, tied_channels
 from .gate import MAX_DROP, MIN_FIDELITY, Gate, Verdict
-from .quantisation import quantised
+from .quantisation import fit, quantised
 from .sensitivity import Sensitivity, measure
 from .time_model import SOURCE
 
@@ -29,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _MARGIN = 0.5
 """dB by which the first choice may miss the fidelity asked for: sums of errors are a prediction, the gate measures."""
+_STRENGTHS = (0.5, 1.0)
+"""Of equalisation, tried beside none."""
 _TRIAL_MACS = 120e9
 """Multiply-accumulates of one pass over the tiles that sensitivities are measured on."""
 
@@ -38,8 +44,18 @@ class Selection:
     """An int8 network that passed the gate, and how it came to be."""
 
     model: ir.Model
-    report: dict[str, Any]
-    """For ``plan.report["int8"]``."""
+    chosen: list[Sensitivity]
+    """In int8."""
+    sums: list[str]
+    """Tensors that additions, too, read in int8."""
+    verdict: Verdict
+    max_drop: float
+    min_fidelity: float
+
+    @property
+    def won(self) -> float:
+        """Share of the time of all convolutions in the high precision."""
+        return sum(each.won(shared=bool(self.sums)) / each.total for each in self.chosen)
 
 
 def to_int8(
@@ -47,98 +63,117 @@ def to_int8(
 ) -> tuple[ir.Model, dict[str, Any]]:
     """The prover's network with as many convolutions in int8 as may be, and what was found, for ``plan.report``.
 
-    folder: Pictures to calibrate with and to judge by; None takes the built-in ones. Raises ModelError if nothing
-    can be quantised within ``max_drop``, PictureError as ``calibration.from_folder`` does.
+    The prover's own network gets its channels equalised, which is proven as every rewrite is. folder: Pictures to
+    calibrate with and to judge by; None takes the built-in ones. Raises ModelError if nothing can be quantised within
+    ``max_drop``, PictureError as ``calibration.from_folder`` does.
     """
     facts: dict[str, Any] = {"scale": spec.scale, "multiple": spec.multiple, "shape": spec.fixed_shape}
     pictures = calibration.built_in(**facts) if folder is None else calibration.from_folder(folder, **facts)
-    selection = select(prover.model, spec, pictures, max_drop=MAX_DROP if max_drop is None else max_drop)
-    return selection.model, selection.report
+    usual, hard = (calibration.values(tiles, spec.input_range) for tiles in (pictures.tiles, pictures.hard))
+    found = sites(prover.model)
+    if not found:
+        raise ModelError(f"{spec.name} has no convolution that int8 could take: build it with --precision fp16")
+    seen = observe(prover.model, found, np.concatenate([usual, hard]))
+    seen = _equalised(prover, found, seen)
+    found = sites(prover.model)
+    count = int(max(3, min(15, _TRIAL_MACS / (spec.macs * usual.shape[2] * usual.shape[3]))))
+    comparison = Comparison(prover.model, spec, usual[: count * 2 // 3], hard[: count // 3])
+    measured = measure(prover.model, found, seen, comparison)
+    gate = Gate(prover.model, spec, pictures)
+    selection = select(
+        prover.model, measured, gate, name=spec.name, max_drop=MAX_DROP if max_drop is None else max_drop
+    )
+    report = _report(measured, selection)
+    return selection.model, report | {"pictures": pictures.origin}
+
+
+def _equalised(prover: Prover, found: list[Site], seen: dict[str, Observed]) -> dict[str, Observed]:
+    """Brings channels to the same range by as much as helps int8 most; returns what the convolutions then read."""
+    channels = tied_channels(prover.model)
+    spreads = {site.source: seen[site.name].spread() for site in found}
+    best, least, kept = None, _noise(found, seen), seen
+    for strength in _STRENGTHS:
+        factor = factors(channels, spreads, strength=strength)
+        copy = graph.from_proto(graph.to_proto(prover.model))
+        rescale(copy, channels, factor)
+        scaled = {site.name: seen[site.name].scaled(factor[channels.of(site.source)]) for site in found}
+        noise = _noise(sites(copy), scaled)
+        if noise < least:
+            best, least, kept = factor, noise, scaled
+    if best is None:
+        return seen
+    prover.rewrite("channels to equal ranges", partial(rescale, channels=channels, factor=best))
+    return kept if prover.proofs[-1].kept else seen
+
+
+def _noise(found: list[Site], seen: Mapping[str, Observed]) -> float:
+    """Of all convolutions, each quantised alone: the mean, in powers of ten, of what it does to its own output."""
+    return float(np.mean([np.log10(max(fit(site, seen[site.name], fast=True).noise, 1e-12)) for site in found]))
 
 
 def select(
     model: ir.Model,
-    spec: NetworkSpec,
-    pictures: calibration.Pictures,
+    measured: list[Sensitivity],
+    gate: Gate,
     *,
+    name: str,
     max_drop: float = MAX_DROP,
     min_fidelity: float = MIN_FIDELITY,
 ) -> Selection:
-    """Quantises ``model``, which is left as it is.
+    """Quantises ``model``, which is left as it is, as far as ``gate`` lets it.
 
-    Raises ModelError if no convolution can be quantised within ``max_drop`` (dB of luma against the ground truth) and
-    ``min_fidelity`` (dB against float32) on the held-out pictures.
+    Tried twice, with residual sums that stay in int8 between layers, which costs fidelity and wins a pass for each,
+    and without; what wins more time is taken. Raises ModelError if no convolution can be quantised within ``max_drop``
+    (dB of luma against the ground truth) and ``min_fidelity`` (dB against float32) on the held-out pictures.
     """
-    batch, hard = (calibration.values(tiles, spec.input_range) for tiles in (pictures.tiles, pictures.hard))
-    found = sites(model)
-    if not found:
-        raise ModelError(f"{spec.name} has no convolution that int8 could take: build it with --precision fp16")
-    seen = observe(model, found, np.concatenate([batch, hard]))
-    count = int(max(4, min(16, _TRIAL_MACS / (spec.macs * batch.shape[2] * batch.shape[3]))))
-    comparison = Comparison(model, spec, batch[: count * 2 // 3], hard[: count // 3])
-    measured = measure(model, found, seen, comparison)
-    gate = Gate(model, spec, pictures)
-    chosen = _affordable(measured, 10 ** (-(min_fidelity - _MARGIN) / 10))
+    found: list[Selection] = []
     failures: list[str] = []
-    while chosen:
-        candidate = quantised(model, {each.site.name: each.conv for each in chosen})
-        verdict = gate.judge(candidate)
-        failures = verdict.failures(max_drop=max_drop, min_fidelity=min_fidelity)
-        _log.info("int8: %d of %d convolutions, fidelity %.1f dB", len(chosen), len(measured), verdict.fidelity)
-        if not failures:
-            candidate, verdict, shared = _shared(model, chosen, gate, candidate, verdict, max_drop, min_fidelity)
-            return Selection(candidate, _report(measured, chosen, shared, verdict, pictures, max_drop, min_fidelity))
-        chosen.remove(max(chosen, key=lambda each: each.price))
-    raise ModelError(
-        f"{spec.name} loses too much in int8 ({'; '.join(failures) or 'every layer alone does'}): build it with "
-        "--precision fp16, or allow more with --max-drop"
-    )
+    for shared in (True, False):
+        budget = 10 ** (-(min_fidelity - _MARGIN) / 10)
+        while chosen := affordable(measured, budget, shared=shared):
+            sums = _sums(model, chosen) if shared else []
+            candidate = quantised(model, {each.site.name: each.conv for each in chosen}, shared=sums)
+            verdict = gate.judge(candidate)
+            failures = verdict.failures(max_drop=max_drop, min_fidelity=min_fidelity)
+            _log.info(
+                "int8: %d of %d convolutions%s: %.1f dB%s",
+                *(len(chosen), len(measured), " and their sums" * shared, verdict.fidelity),
+                "".join(f", {failure}" for failure in failures),
+            )
+            if not failures:
+                found.append(Selection(candidate, chosen, sums, verdict, max_drop, min_fidelity))
+                break
+            # the dearest go, and as many more as the gate's measure says that the sum of errors was too small
+            short = max(0.0, min_fidelity - verdict.fidelity)
+            spent = sum(each.error for each in chosen)
+            budget = min(spent * 10 ** (-short / 10), spent - max(chosen, key=lambda each: each.error).error * 0.1)
+    if not found:
+        raise ModelError(
+            f"{name} loses too much in int8 ({'; '.join(failures) or 'every layer alone does'}): build it with "
+            "--precision fp16, or allow more with --max-drop"
+        )
+    return max(found, key=lambda each: each.won)
 
 
-def _affordable(measured: list[Sensitivity], budget: float) -> list[Sensitivity]:
+def affordable(measured: list[Sensitivity], budget: float, *, shared: bool) -> list[Sensitivity]:
     """The layers whose errors, added up as noise does, stay within ``budget``: cheapest per second won first."""
     chosen, spent = [], 0.0
-    for each in sorted(measured, key=lambda each: each.price):
-        if each.won <= 0 or spent + each.error > budget:
+    for each in sorted(measured, key=lambda each: each.error / max(each.won(shared=shared), 1e-30)):
+        if each.won(shared=shared) <= 0 or spent + each.error > budget:
             continue
         chosen.append(each)
         spent += each.error
     return sorted(chosen, key=lambda each: each.site.number)
 
 
-def _shared(
-    model: ir.Model,
-    chosen: list[Sensitivity],
-    gate: Gate,
-    candidate: ir.Model,
-    verdict: Verdict,
-    max_drop: float,
-    min_fidelity: float,
-) -> tuple[ir.Model, Verdict, list[str]]:
-    """Lets additions read the same levels as convolutions do, from as many places as the gate lets through: the
-    residual sums then need no pass of their own to become int8."""
+def _sums(model: ir.Model, chosen: list[Sensitivity]) -> list[str]:
+    """Tensors that additions read and one of these convolutions, too."""
     added = {value.name for node in model.graph if node.op_type == "Add" for value in node.inputs if value is not None}
-    names = list(dict.fromkeys(each.site.source for each in chosen if each.site.source in added))
-    convs = {each.site.name: each.conv for each in chosen}
-    while names:
-        other = quantised(model, convs, shared=names)
-        judged = gate.judge(other)
-        if not judged.failures(max_drop=max_drop, min_fidelity=min_fidelity):
-            return other, judged, names
-        # the later a sum, the fewer layers see its rounding
-        names = names[(len(names) + 1) // 2 :] if len(names) > 1 else []
-    return candidate, verdict, []
+    return list(dict.fromkeys(each.site.source for each in chosen if each.site.source in added))
 
 
-def _report(
-    measured: list[Sensitivity],
-    chosen: list[Sensitivity],
-    shared: list[str],
-    verdict: Verdict,
-    pictures: calibration.Pictures,
-    max_drop: float,
-    min_fidelity: float,
-) -> dict[str, Any]:
+def _report(measured: list[Sensitivity], selection: Selection) -> dict[str, Any]:
+    shared = bool(selection.sums)
     return {
         "layers": [
             {
@@ -146,17 +181,16 @@ def _report(
                 "name": each.site.name,
                 "shape": str(each.site),
                 "fidelity": round(each.fidelity, 2),
-                "won": round(each.share, 5),
+                "won": round(each.won(shared=shared) / each.total, 5),
                 "range": each.conv.rule,
-                "int8": each in chosen,
+                "int8": each in selection.chosen,
             }
             for each in measured
         ],
-        "shared": len(shared),
-        "won": round(sum(each.share for each in chosen), 4),
+        "sums": len(selection.sums),
+        "won": round(selection.won, 4),
         "time": SOURCE,
-        "pictures": pictures.origin,
-        "max_drop": max_drop,
-        "min_fidelity": min_fidelity,
-        "gate": verdict.to_report(),
+        "max_drop": selection.max_drop,
+        "min_fidelity": selection.min_fidelity,
+        "gate": selection.verdict.to_report(),
     }

@@ -27,20 +27,19 @@ class Sensitivity:
     conv: QuantisedConv
     error: float
     """Mean squared, as a fraction of the squared output range."""
-    won: float
-    """Seconds per input pixel, modelled (time_model.py)."""
-    share: float
-    """Of the network's time that all convolutions in the high precision take."""
+    seconds: tuple[float, float]
+    """Won per input pixel, modelled (time_model.py): by itself, and where additions read its input in int8, too."""
+    total: float
+    """Seconds per input pixel of all convolutions in the high precision."""
 
     @property
     def fidelity(self) -> float:
         """dB against the exact network."""
         return decibels(self.error)
 
-    @property
-    def price(self) -> float:
-        """Error per second won: the dearest go back to the high precision first."""
-        return self.error / self.won if self.won > 0 else float("inf")
+    def won(self, *, shared: bool) -> float:
+        """Seconds per input pixel; may be negative."""
+        return self.seconds[shared]
 
 
 def measure(
@@ -52,10 +51,10 @@ def measure(
     for site in found:
         conv = fit(site, seen[site.name], fast=True)
         error = comparison.error(quantised(model, {site.name: conv}))
-        won = seconds_won(model, site)
-        if decibels(error) < _CLEAR and won > 0:
+        won = (seconds_won(model, site), seconds_won(model, site, free=True))
+        if decibels(error) < _CLEAR:
             conv, error = _best_range(model, site, seen[site.name], comparison, conv, error)
-        results.append(Sensitivity(site=site, conv=conv, error=error, won=won, share=won / total))
+        results.append(Sensitivity(site=site, conv=conv, error=error, seconds=won, total=total))
     return results
 
 

@@ -29,10 +29,10 @@ def high_seconds(site: Site) -> float:
     return site.macs / _HIGH_RATE
 
 
-def seconds_won(model: ir.Model, site: Site) -> float:
-    """Per input pixel, by this convolution in int8; may be negative."""
+def seconds_won(model: ir.Model, site: Site, *, free: bool = False) -> float:
+    """Per input pixel, by this convolution in int8; may be negative. free: its input is in int8 anyway."""
     won = high_seconds(site) - site.macs / _INT8_RATE
-    if not _quantised_on_the_way(model, site):
+    if not free and not _quantised_on_the_way(model, site):
         won -= _values_read(site) * _QUANTISE_SECONDS
     return won
 
