@@ -41,17 +41,24 @@ class Channels:
     """Whether each group has to stay as it is: it reaches the input, the output or what is not homogeneous."""
 
     def of(self, name: str) -> NDArray[np.int64]:
-        """(C,): groups of the tensor's channels."""
+        """(C,): groups of the tensor's channels. Raises KeyError for a tensor whose channels are not known."""
         start = self.first[name]
         return self.groups[start : start + self.count[name]]
+
+    def part(self, factor: Floats, name: str) -> Floats:
+        """(C,): of one ``factor`` a group, those of the tensor's channels; [1] where they are not known."""
+        return factor[self.of(name)] if name in self.first else np.ones(1, np.float32)
 
 
 def tied_channels(model: ir.Model) -> Channels:
     """Finds which channels hang together."""
     ties = _Ties()
-    for node in model.graph:
+    # a copy, as the counts of channels may have to be inferred
+    copy = graph.from_proto(graph.to_proto(model))
+    graph.infer_shapes(copy)
+    for node in copy.graph:
         _tie(ties, node)
-    for value in (*model.graph.inputs, *model.graph.outputs):
+    for value in (*copy.graph.inputs, *copy.graph.outputs):
         ties.fix(value)
     return ties.channels()
 
@@ -64,6 +71,8 @@ def factors(channels: Channels, ranges: Mapping[str, Floats], *, strength: float
     """
     fill = np.zeros(len(channels.fixed))
     for name, sizes in ranges.items():
+        if name not in channels.first:
+            continue
         np.maximum.at(fill, channels.of(name), sizes / max(float(sizes.max()), 1e-30))
     full = np.where(fill > 0, np.maximum(fill, 1 / _LARGEST_FACTOR), 1.0)
     result: Floats = np.where(channels.fixed, 1.0, full**-strength).astype(np.float32)
@@ -90,8 +99,7 @@ def _scale_weights(model: ir.Model, node: ir.Node, channels: Channels, factor: F
     source, made = node.inputs[0], node.outputs[0]
     if facts is None or source is None or facts.group != 1:
         return 0  # their channels are fixed
-    grown = factor[channels.of(made.name or "")]
-    read = factor[channels.of(source.name or "")]
+    grown, read = (channels.part(factor, value.name or "") for value in (made, source))
     if not (np.any(grown != 1) or np.any(read != 1)):
         return 0
     rows, columns = (0, 1) if node.op_type == "Conv" else (1, 0)

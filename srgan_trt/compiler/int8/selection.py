@@ -96,7 +96,7 @@ def _equalised(prover: Prover, found: list[Site], seen: dict[str, Observed]) -> 
         factor = factors(channels, spreads, strength=strength)
         copy = graph.from_proto(graph.to_proto(prover.model))
         rescale(copy, channels, factor)
-        scaled = {site.name: seen[site.name].scaled(factor[channels.of(site.source)]) for site in found}
+        scaled = {site.name: seen[site.name].scaled(channels.part(factor, site.source)) for site in found}
         noise = _noise(sites(copy), scaled)
         if noise < least:
             best, least, kept = factor, noise, scaled
