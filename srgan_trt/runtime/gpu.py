@@ -130,7 +130,8 @@ def free_memory() -> int:
 def current(number: int) -> Iterator[int]:
     """Inside, the GPU's primary context is this thread's; afterwards the one that was current before is so again.
 
-    Gives the handle of that one, 0 if there was none. Raises DeviceError.
+    number: of the GPU, or cuda.core's Device of it. Gives the handle of the context that was current, 0 if there was
+    none. Raises DeviceError.
     """
     driver = bindings()
     before = checked(driver.cuCtxGetCurrent())

@@ -137,20 +137,22 @@ class Lane:
         target: Target,
         tiles: TilePlan,
         *,
-        wide: Callable[[], SharedEngine] | None,
+        wide: Callable[[], SharedEngine | None] | None,
         done: Callable[[int], None],
     ) -> int:
         """One band through the network; memory is reserved and `shared` prepared.
 
-        wide: prepares and gives the engine for tiles whose values are not finite; None where that would not help.
+        wide: prepares and gives the engine for tiles whose values are not finite, if there is one; None where another
+        would not help.
         done: told how many more tiles are done. Returns how many values were not finite. Raises DeviceError.
         """
         placed = self._place(band, source, target)
         picture = source.bytes(band)
         counts = self._pass(shared, placed, band.tiles, tiles, target.dtype, picture, source if picture else None, done)
         bad = [tile for tile, count in zip(band.tiles, counts, strict=True) if count]
-        if bad and wide is not None:
-            counts = self._pass(wide(), placed, bad, tiles, target.dtype, picture, None, lambda _: None)
+        better = wide() if bad and wide is not None else None
+        if better is not None:
+            counts = self._pass(better, placed, bad, tiles, target.dtype, picture, None, lambda _: None)
         self._fetch(band, target)
         return int(counts.sum())
 

@@ -72,6 +72,19 @@ def batch_size(area: int, multiprocessors: int) -> int:
     return max(1, round(_PIXELS_PER_MULTIPROCESSOR * multiprocessors / area))
 
 
+def first_cut(side: int, multiprocessors: int, *, smallest: int, pixel_bytes: int, limit: int) -> tuple[int, int]:
+    """(side, batch) that fill a GPU, or less where they would need more than `limit` bytes; no side below `smallest`.
+
+    pixel_bytes: for each input pixel of a batch, as far as it is known before an engine is built: a lower bound.
+    """
+    batch = batch_size(side**2, multiprocessors)
+    while batch > 1 and batch * side**2 * pixel_bytes > limit:
+        batch //= 2
+    while side > smallest and side**2 * pixel_bytes > limit:
+        side = max(smallest, side - _FINE_STEP)
+    return side, batch
+
+
 def even_batches(count: int, most: int) -> tuple[int, int]:
     """(number of batches, tiles in each) for `count` tiles, at most `most` in a batch.
 
