@@ -13,6 +13,7 @@ from srgan_trt.runtime.gpu_schedule import (
     cut_bands,
     engine_side,
     even_batches,
+    first_cut,
     gpu_tile,
     job_table,
     largest_band,
@@ -55,6 +56,14 @@ def test_batches_fill_the_multiprocessors() -> None:
     assert batch_size(256 * 256, 58) == 2  # L4
     assert batch_size(256 * 256, 40) == 1  # T4
     assert batch_size(4096 * 4096, 132) == 1
+
+
+def test_first_cut_fits_into_the_memory() -> None:
+    options = {"smallest": 40, "pixel_bytes": 100}
+    assert first_cut(256, 132, limit=10**9, **options) == (256, 4)
+    assert first_cut(256, 132, limit=20_000_000, **options) == (256, 2)
+    assert first_cut(256, 132, limit=4_000_000, **options) == (200, 1)
+    assert first_cut(256, 132, limit=1000, **options) == (40, 1)
 
 
 def test_batches_are_of_one_size() -> None:
