@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "fp16", "int8")
 LARGEST = float(np.finfo(np.float16).max)
 """Of float16."""
+_SINGLE = float(np.finfo(np.float32).max)
 
 
 def to_fp32(model: ir.Model) -> bool:
@@ -90,7 +91,8 @@ def to_fp16(
                 )
             node.replace_input_with(index, others[value, wanted])
     if result.dtype != ends:
-        _cast_result(model, result, ends)
+        model.graph.outputs[0] = value = _cast(model, result, ends, before=None)
+        value.name, result.name = result.name, f"{result.name}.inside"
     graph.tidy(model)
     return tuple(stay)
 
@@ -136,24 +138,40 @@ def _half_weight(model: ir.Model, value: ir.Value) -> ir.Value:
     return weight
 
 
-def _cast(model: ir.Model, value: ir.Value, kind: ir.DataType, *, before: ir.Node) -> ir.Value:
+def _cast(model: ir.Model, value: ir.Value, kind: ir.DataType, *, before: ir.Node | None) -> ir.Value:
+    """`value` in the other float type; `before` None puts the cast at the network's end."""
     import onnx_ir as ir
 
-    cast = ir.node("Cast", [value], {"to": int(kind)})
+    def put(node: ir.Node) -> None:
+        if before is None:
+            model.graph.append(node)
+        else:
+            model.graph.insert_before(before, node)
+
+    producer = value.producer()
+    if kind == ir.DataType.FLOAT16 and producer is not None and producer.op_type in ("Conv", "ConvTranspose"):
+        # TensorRT-RTX 1.7 turns a convolution between two casts into one in float16, weights beyond float16's range
+        # included. It leaves one alone that has something else behind it: a clip to all that float32 has.
+        limits = [_scalar(model, f"{value.name}.{side}", sign * _SINGLE) for side, sign in (("low", -1), ("high", 1))]
+        clip = ir.node("Clip", [value, *limits])
+        clip.outputs[0].name = clip.name = f"{value.name}.wide"
+        clip.outputs[0].dtype, clip.outputs[0].shape = ir.DataType.FLOAT, value.shape
+        put(clip)
+        source = clip.outputs[0]
+    else:
+        source = value
+    cast = ir.node("Cast", [source], {"to": int(kind)})
     suffix = "fp16" if kind == ir.DataType.FLOAT16 else "fp32"
     cast.outputs[0].name = cast.name = f"{value.name}.{suffix}"
     cast.outputs[0].dtype, cast.outputs[0].shape = kind, value.shape
-    model.graph.insert_before(before, cast)
+    put(cast)
     return cast.outputs[0]
 
 
-def _cast_result(model: ir.Model, result: ir.Value, kind: ir.DataType) -> None:
+def _scalar(model: ir.Model, name: str, number: float) -> ir.Value:
     import onnx_ir as ir
 
-    cast = ir.node("Cast", [result], {"to": int(kind)})
-    value = cast.outputs[0]
-    value.dtype, value.shape = kind, result.shape
-    value.name, result.name = result.name, f"{graph.OUTPUT}.inside"
-    cast.name = f"{graph.OUTPUT}.cast"
-    model.graph.append(cast)
-    model.graph.outputs[0] = value
+    tensor = ir.tensor(np.float32(number), name=name)
+    value = ir.Value(name=name, shape=ir.Shape([]), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    model.graph.register_initializer(value)
+    return value

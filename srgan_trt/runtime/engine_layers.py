@@ -112,7 +112,8 @@ def convolutions(network: onnx.ModelProto) -> tuple[int, int]:
 
 
 def check_layers(layers: Sequence[BuiltLayer], network: onnx.ModelProto, *, precision: str) -> None:
-    """Raises DeviceError if `precision` is not fp32, and more convolutions were built in fp32 than `network` has."""
+    """Raises DeviceError if `precision` is not fp32, and convolutions were not built in the type that `network` has
+    them in: more in fp32, or, which would overflow, more in fp16."""
     count, single = convolutions(network)
     if precision == "fp32" or not count:
         return
@@ -127,6 +128,12 @@ def check_layers(layers: Sequence[BuiltLayer], network: onnx.ModelProto, *, prec
         raise DeviceError(
             f"{precision} was asked for, but TensorRT built {len(wide)} of {len(filters)} convolutions in fp32 "
             f"({wide[0].name}, ...), and {single} should be: use --precision fp32, or another version of TensorRT"
+        )
+    narrow = [layer for layer in filters if layer.filters == "fp16"]
+    if precision == "fp16" and len(narrow) > count - single:
+        raise DeviceError(
+            f"TensorRT built {len(narrow)} of {len(filters)} convolutions in fp16, and {single} overflow or lose "
+            "there: use --precision fp32, or another version of TensorRT"
         )
 
 

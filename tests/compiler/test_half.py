@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from srgan_trt.compiler import graph
 from srgan_trt.compiler.half import FIDELITY, half_network, halve, pictures
 from srgan_trt.compiler.plan import Plan, load_plan, save_plan
+from srgan_trt.compiler.precision import to_fp16
 from srgan_trt.errors import ModelError, PlanError
 from srgan_trt.models.packaged import packaged
 
@@ -105,6 +106,24 @@ def test_a_weight_beyond_float16_keeps_its_layer_in_float32() -> None:
     half = halve(net.model(net.node("Sigmoid", bright), SHAPE), **UNIT, half_ends=True)
     assert "a weight of 1e+06 is beyond float16" in [layer.reason for layer in half.float32]
     onnx.checker.check_model(half.model(), full_check=True)
+
+
+def test_a_convolution_between_casts_is_clipped_to_all_that_float32_has() -> None:
+    """Which changes nothing, and keeps TensorRT-RTX from building it in float16 after all (tests/tensorrt)."""
+    model = small_model()
+    weights = numpy_helper.to_array(model.graph.initializer[0]).copy()
+    weights[:] *= 1e-3
+    weights[0, 0, 0, 0] = 1e5
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w0"))
+    bare = graph.from_proto(model)
+    graph.infer_shapes(bare)
+    to_fp16(bare, float32=[node for node in bare.graph if node.op_type == "Conv"][:1])
+    made = graph.to_proto(bare)
+    onnx.checker.check_model(made, full_check=True)
+    assert [node.op_type for node in made.graph.node][:4] == ["Conv", "Clip", "Cast", "PRelu"]
+    limits = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    (clip,) = [node for node in made.graph.node if node.op_type == "Clip"]
+    assert [limits[name] for name in clip.input[1:]] == [np.finfo(np.float32).min, np.finfo(np.float32).max]
 
 
 def test_a_layer_that_loses_stays_in_float32() -> None:

@@ -84,6 +84,7 @@ class TestCheck:
     def test_as_many_in_fp32_as_the_network_has(self, half: onnx.ModelProto) -> None:
         check_layers([POINTWISE, HALF, HALF], half, precision="fp16")
         check_layers([SINGLE, SINGLE], small_model(), precision="fp16")
+        check_layers([HALF, SINGLE], small_model(), precision="int8")
         check_layers([SINGLE], half, precision="fp32")
 
     def test_one_more_is_refused(self, half: onnx.ModelProto) -> None:
@@ -91,6 +92,10 @@ class TestCheck:
             DeviceError, match=r"fp16 was asked for, but TensorRT built 1 of 2 convolutions in fp32 \(b,"
         ):
             check_layers([HALF, SINGLE], half, precision="fp16")
+
+    def test_one_in_fp16_that_should_not_be_is_refused(self) -> None:
+        with pytest.raises(DeviceError, match="built 1 of 3 convolutions in fp16, and 3 overflow or lose there"):
+            check_layers([SINGLE, HALF, SINGLE], small_model(), precision="fp16")
 
     def test_silence_is_refused(self, half: onnx.ModelProto) -> None:
         with pytest.raises(DeviceError, match="does not tell"):

@@ -1,0 +1,142 @@
+"""Every network that there is, in fp32 and fp16, through TensorRT-RTX's parser and builder, for five kinds of GPU.
+
+No GPU is needed. What is asserted of the precision is what the builder's log says of each layer that it built.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from srgan_trt.compiler.half import HalfNetwork, half_network
+from srgan_trt.compiler.plan import Plan, load_plan, save_plan
+from srgan_trt.models.packaged import SHIPPED
+from srgan_trt.runtime.engine import EngineSettings
+from srgan_trt.runtime.engine_build import build_engine
+from srgan_trt.runtime.engine_from_plan import network_of
+from srgan_trt.runtime.engine_layers import convolutions
+
+from ..handmade import small_model, small_spec
+
+pytest.importorskip("tensorrt_rtx", reason="the [tensorrt-rtx] extra is not installed")
+
+GPUS = {75: "Turing", 80: "Ampere, A100", 86: "Ampere, GeForce", 89: "Ada", 120: "Blackwell"}
+SHIPPED_PLANS = sorted(SHIPPED.glob("*/*.plan.onnx"))
+NAMED: dict[str, dict[str, Any]] = {"ned_x4.keras": {"input_range": (0, 255), "output_range": (0, 255)}}
+"""Ranges of a file whose pictures are too bad to tell them."""
+REAL_FILES = (
+    "krasserm_srresnet_x4.h5 krasserm_srgan_x4_savedmodel fastsrgan_r2.h5 fastsrgan_r0.h5 duong_x4.h5 rdn_slim_x4.h5 "
+    "pheonix_x2.h5 honeyrocky_x4.h5 vee_x2.h5 ned_x4.keras liuchen_x2.h5 vietanh_srcnn.keras pardo_enhance.keras"
+).split()
+"""../shared/models: other people's generators; the first two are the SRGAN paper's network, with weights that were
+trained (on DIV2K, and further as a GAN)."""
+
+
+def check(plan: Plan) -> HalfNetwork:
+    """All builds of one plan; returns its float16 network."""
+    half = half_network(plan)
+    for precision, network in (("fp32", network_of(plan, "fp32")[0]), ("fp16", half.data)):
+        model = onnx.ModelProto.FromString(network)
+        count, single = convolutions(model)
+        if precision == "fp16":
+            assert single == sum(layer.kind in ("Conv", "ConvTranspose") for layer in half.float32)
+        for architecture in GPUS:
+            check_build(network, plan, precision, divmod(architecture, 10), convolutions=count, in_fp32=single)
+    return half
+
+
+def check_build(
+    network: bytes,
+    plan: Plan,
+    precision: str,
+    capability: tuple[int, int],
+    *,
+    convolutions: int,
+    in_fp32: int,
+) -> None:
+    side = -(-128 // plan.spec.multiple) * plan.spec.multiple
+    settings = EngineSettings(
+        precision=precision, tile=plan.spec.fixed_shape or (side, side), batch=4, compute_capability=capability
+    )
+    built = build_engine(network, settings, multiple=plan.spec.multiple)
+    filters = [layer for layer in built.layers if layer.filters is not None]
+    assert len(filters) == convolutions
+    assert {layer.filters for layer in filters} <= {"fp16", "fp32"}
+    assert [layer.filters for layer in filters].count("fp32") == in_fp32
+    assert [layer.reads for layer in filters].count("fp32") == in_fp32
+    assert built.element == (np.float16 if precision == "fp16" else np.float32)
+    assert built.compute_capabilities == (capability,)
+    types = {kind for layer in built.layers for kind in (layer.reads, layer.gives)} - {"-"}
+    if precision == "fp32" or not in_fp32:
+        assert types == {precision}
+
+
+@pytest.mark.parametrize("path", SHIPPED_PLANS, ids=lambda path: path.parent.name)
+def test_shipped_networks(path: Path) -> None:
+    half = check(load_plan(path))
+    assert half.float32 == ()
+    assert half.fidelity > 65
+
+
+def test_there_are_shipped_networks() -> None:
+    assert len(SHIPPED_PLANS) >= 2
+
+
+@pytest.mark.parametrize("name", ["paper", "seed"])
+def test_the_papers_network_and_the_seeds(name: str, tmp_path: Path) -> None:
+    """As the compiler writes them, with random weights: SRResNet, and the generator of SuperResolution-GANs 0.0.3."""
+    from benchmarks import networks
+
+    half = check(getattr(networks, name)(tmp_path / f"{name}.onnx"))
+    assert half.float32 == ()
+    assert half.fidelity > 55
+
+
+@pytest.mark.parametrize("name", REAL_FILES)
+def test_other_peoples_networks(name: str, shared_models: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tf_keras", reason="the [keras] extra is not installed")
+    from srgan_trt import build
+
+    plan = build(shared_models / name, out=tmp_path / "plan.onnx", trust_model=True, **NAMED.get(name, {}))
+    half = check(plan)
+    assert half.float32 == ()
+    assert half.fidelity > 65
+
+
+def test_all_of_them_are_looked_at(shared_models: Path) -> None:
+    there = {path.name for path in shared_models.iterdir()} - {"README.md"}
+    assert there == set(REAL_FILES)
+
+
+class TestLayersThatStayInFp32:
+    """Networks made so that float16 does not do for one layer: TensorRT must not be cleverer than we are."""
+
+    @pytest.mark.parametrize("architecture", GPUS)
+    @pytest.mark.parametrize("where", ["first", "middle", "last"])
+    def test_a_weight_beyond_float16(self, where: str, architecture: int, tmp_path: Path) -> None:
+        """TensorRT-RTX 1.7 builds a convolution between two casts in fp16, whatever its weights, if it is let."""
+        model = small_model()
+        name = {"first": "w0", "middle": "w1", "last": "w2"}[where]
+        (tensor,) = [each for each in model.graph.initializer if each.name == name]
+        weights = numpy_helper.to_array(tensor).copy()
+        weights[0, 0, 0, 0] = 1e5
+        tensor.CopyFrom(numpy_helper.from_array(weights, name))
+        plan = save_plan(model, small_spec(output_range=(-1e6, 1e6)), tmp_path / "plan.onnx")
+        half = half_network(plan)
+        kept = [layer for layer in half.float32 if layer.kind == "Conv"]
+        assert any("beyond float16" in layer.reason for layer in kept)
+        check_build(half.data, plan, "fp16", divmod(architecture, 10), convolutions=3, in_fp32=len(kept))
+
+
+def test_one_engine_for_several_gpus() -> None:
+    """What is built where no GPU is named serves all from Ampere on."""
+    plan = load_plan(SHIPPED_PLANS[0])
+    network, _ = network_of(plan, "fp16")
+    built = build_engine(network, EngineSettings(precision="fp16", tile=(128, 128), batch=4))
+    assert {(8, 0), (8, 6), (8, 9), (12, 0)} <= set(built.compute_capabilities)
+    assert {layer.filters for layer in built.layers} == {"fp16", None}
