@@ -221,6 +221,18 @@ def test_tiles_get_smaller_where_memory_is_shorter_still(plan: Plan) -> None:
     assert outcome.leaks["devices"][0]["peak"] <= 1_500_000
 
 
+def test_one_picture_at_a_time_where_memory_does_not_do_for_two(plan: Plan) -> None:
+    """A picture needs 0.84 MB of tensors and 0.2 for itself."""
+    images = [handmade.noise(50, 60, seed=seed) for seed in range(3)]
+    outcome = run(in_threads, plan, images, memory=1_500_000)
+    for number, image in enumerate(images):
+        for out in outcome.value["found"][number]:
+            assert isinstance(out, np.ndarray), out
+            assert_right(plan, image, out)
+    assert outcome.value["at_once"] == 1
+    assert {settings.batch for settings in outcome.value["script"].opened} == {1}
+
+
 def test_memory_for_nothing_is_an_error(plan: Plan) -> None:
     outcome = run(short_of_memory, plan, handmade.noise(70, 70), 4096, {"max_vram": 10_000}, multiprocessors=4)
     assert outcome.value["out"] is None
