@@ -88,10 +88,46 @@ def _parser() -> argparse.ArgumentParser:
         "file, srgan-x4 or srresnet-x4",
     )
     _checksum(build)
-    build.add_argument("-o", "--output", metavar="PLAN", help="the plan (default: model.plan.onnx beside model.h5)")
     build.add_argument(
-        "--precision", choices=("fp32", "fp16"), help="of weights and activations in the plan (default: fp32)"
+        "-o", "--output", metavar="PLAN", help="the plan (default: model.plan.onnx, or model.engine, beside model.h5)"
     )
+    build.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "fp16", "int8"),
+        help="of weights and activations (default: fp32 in a plan, fp16 in an engine; auto: the fastest on this "
+        "machine that keeps the picture, measured)",
+    )
+    quantising = build.add_argument_group("for --precision int8")
+    quantising.add_argument(
+        "--calibration", metavar="DIR", help="pictures like those that will be enlarged, in full size (default: own)"
+    )
+    quantising.add_argument(
+        "--max-drop",
+        type=_decibels,
+        metavar="DB",
+        help="that int8 may lose against the truth, on pictures that it was not calibrated with (default: 0.1)",
+    )
+    engine = build.add_argument_group("for --target, which builds an engine for NVIDIA GPUs")
+    engine.add_argument(
+        "--target",
+        choices=("tensorrt", "tensorrt-rtx"),
+        help="tensorrt builds on the GPU that is here; tensorrt-rtx needs none",
+    )
+    engine.add_argument("--tile", type=_positive, metavar="N", help="side of the largest window, in input pixels")
+    engine.add_argument("--batch", type=_positive, metavar="N", help="the most windows at once")
+    engine.add_argument(
+        "--compute-capability",
+        type=_compute_capability,
+        metavar="X.Y",
+        help="of the GPU to build for, with tensorrt-rtx (default: all from Ampere on)",
+    )
+    engine.add_argument(
+        "--opt-level", type=_whole, metavar="0..5", help="how long TensorRT may search (default: its own)"
+    )
+    engine.add_argument(
+        "--workspace", type=_gigabytes, metavar="GB", help="of scratch memory for a layer (default: TensorRT's own)"
+    )
+    engine.add_argument("--gpu-id", type=_whole, metavar="N", help="the GPU to build on, with tensorrt (default: 0)")
     _opening(build)
     _quiet(build, "print no table")
 
@@ -287,6 +323,23 @@ def _gigabytes(text: str) -> int:
     if not 0 < size < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of gigabytes")
     return int(size * 1e9)
+
+
+def _decibels(text: str) -> float:
+    try:
+        loss = float(text)
+    except ValueError:
+        loss = math.nan
+    if not 0 <= loss < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of decibels")
+    return loss
+
+
+def _compute_capability(text: str) -> tuple[int, int]:
+    major, point, minor = text.partition(".")
+    if not (major.isdecimal() and point and minor.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no compute capability, like 8.9")
+    return int(major), int(minor)
 
 
 def _positive(text: str) -> int:

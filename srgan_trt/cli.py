@@ -6,9 +6,9 @@ import argparse
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any
 
 from .arguments import parse
 from .commands.console import Console
@@ -54,22 +54,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _build(args: argparse.Namespace, console: Console) -> int:
-    from .commands.describe import describe_build
-    from .compiler.build import build
-    from .models.packaged import find_model, plan_target
+    from .commands.build import build_engine, build_plan
 
-    begin = time.perf_counter()
-    plan = build(
-        find_model(args.model, sha256=args.sha256),
-        out=args.output or plan_target(args.model),
-        precision=args.precision,
-        input_range=args.input_range,
-        output_range=args.output_range,
-        custom_objects=args.custom_objects,
-        trust_model=args.trust_model,
-        arch=args.arch,
-    )
-    console.result(describe_build(plan, seconds=time.perf_counter() - begin))
+    def given(*names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(args, name)) not in (None, False)}
+
+    common = {
+        "console": console,
+        "out": args.output,
+        "sha256": args.sha256,
+        "precision": args.precision,
+        "settings": given("input_range", "output_range", "custom_objects", "trust_model", "arch"),
+        "quantising": given("calibration", "max_drop"),
+    }
+    options = given("tile", "batch", "compute_capability", "opt_level", "workspace", "gpu_id")
+    if args.target is not None:
+        build_engine(args.model, target=args.target, **common, **options)
+        return 0
+    if options:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+        console.error(f"{named}: of engines only: add --target tensorrt or tensorrt-rtx, or leave them out")
+        return 2
+    build_plan(args.model, **common)
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..compiler.plan import is_plan, load_plan
 from ..errors import DeviceError, ModelError
+from ..runtime.devices import is_engine
 from ..spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -30,16 +31,27 @@ def describe_build(plan: Plan, *, seconds: float) -> str:
     """What building `plan` read, found, rewrote and proved, as a table."""
     size = plan.path.stat().st_size / 1e6
     rows = [*_rows(plan), ("plan", f"{plan.path} ({size:.1f} MB), built in {seconds:.1f} s")]
-    return _table(rows)
+    return _with_sensitivities(_table(rows), plan)
+
+
+def describe_engine_file(path: Path) -> str:
+    """What an engine file says of itself, and its layers as they were really built. Raises PlanError if it is none."""
+    from ..runtime.engine_file import describe_engine, layer_table, read_header
+
+    header = read_header(path)
+    return f"{_table(list(describe_engine(header, path)))}\n\n{layer_table(header)}"
 
 
 def describe_file(path: Path) -> str:
-    """What `path` is: a plan with its spec, report and layers; or another model file, and how a plan is built of it.
+    """What `path` is: a plan or an engine with its spec, report and layers; or another model file, and how a plan is
+    built of it.
 
     Raises ModelError for what is no model, PlanError for a damaged plan.
     """
     if path.is_file() and is_plan(path):
         return _describe_plan(load_plan(path))
+    if path.is_file() and is_engine(path):
+        return describe_engine_file(path)
     if (path / "saved_model.pb").is_file():
         rows = [("model", f"{path}: a TensorFlow SavedModel")]
     elif path.is_dir():
@@ -73,7 +85,7 @@ def _describe_plan(plan: Plan) -> str:
         ("source", f"sha256 {plan.spec.source_hash}"),
         ("operators", _counted(proto)),
     ]
-    return f"{_table(rows)}\n\n{_layer_table(layers(graph.from_proto(proto)))}"
+    return _with_sensitivities(f"{_table(rows)}\n\n{_layer_table(layers(graph.from_proto(proto)))}", plan)
 
 
 def _rows(plan: Plan) -> Rows:
@@ -93,6 +105,8 @@ def _rows(plan: Plan) -> Rows:
     else:
         yield "work", f"{_mega(spec.macs)} MMAC per input pixel"
     yield "precision", f"{spec.precision} in the plan"
+    if "int8" in report:
+        yield from _int8_rows(report["int8"])
     yield "sees", _field(spec)
     yield "tiles", _tiles(spec)
     shuffle = f", shuffled by {spec.shuffle} on the way out" if spec.shuffle > 1 else ""
@@ -126,6 +140,45 @@ def _rewrite_rows(rewrites: Sequence[Mapping[str, Any]]) -> Rows:
         else:
             what = f"left out: it would move the output by {_share(proof['difference'])} of its range"
         yield "" if number else "rewrites", f"{proof['rewrite']}: {what}"
+
+
+def _int8_rows(found: Mapping[str, Any]) -> Rows:
+    """Of a plan with int8 in it: what became int8, and what the gate measured."""
+    layers, gate = found["layers"], found["gate"]
+    count = sum(layer["int8"] for layer in layers)
+    sums = f", and {found['sums']} residual sums" if found["sums"] else ""
+    yield "int8", f"{count} of {len(layers)} convolutions{sums}; the others stay in the high precision"
+    yield (
+        "",
+        f"{gate['fidelity']:.1f} dB from fp32 on photographs, {gate['hard']:.1f} on dark, saturated and noisy ones",
+    )
+    yield "", f"{gate['drop']:+.3f} dB lost against the truth, of {found['max_drop']:g} allowed"
+    red, green, blue = gate["shift"]
+    yield "", f"colours moved by {red:+.2f}, {green:+.2f} and {blue:+.2f} levels (red, green, blue)"
+    yield (
+        "",
+        f"{gate['levels'][1]} levels on a ramp (fp32: {gate['levels'][0]}), steps up to {gate['step'][1]:.1f} levels",
+    )
+    yield (
+        "",
+        f"a tile differs from the whole picture by {gate['seam'][1]:.1f} levels at most (fp32: {gate['seam'][0]:.1f})",
+    )
+    yield "", f"calibrated with {found['pictures']}; judged by others"
+
+
+def _with_sensitivities(text: str, plan: Plan) -> str:
+    """``text`` and, for a plan with int8 in it, what each convolution would cost the picture and win in time."""
+    found = plan.report.get("int8")
+    if found is None:
+        return text
+    lines = [f"{'conv':<6}{'channels, kernel':<22}{'fidelity, dB':>12}{'time won':>10}   {'range':<20}precision"]
+    for layer in found["layers"]:
+        chosen = "int8" if layer["int8"] else "stays high"
+        lines.append(
+            f"{layer['number'] + 1:<6}{layer['shape']:<22}{layer['fidelity']:>12.1f}{layer['won']:>10.1%}   "
+            f"{layer['range']:<20}{chosen}"
+        )
+    return f"{text}\n\n" + "\n".join([*lines, f"each in int8 alone; time {found['time']}"])
 
 
 def _field(spec: NetworkSpec) -> str:

@@ -39,11 +39,19 @@ class Prover:
     """Holds a graph, applies rewrites to it one at a time and keeps those that change nothing."""
 
     def __init__(
-        self, model: ir.Model, *, input_range: Range, output_range: Range, shape: tuple[int, int] | None, multiple: int
+        self,
+        model: ir.Model,
+        *,
+        input_range: Range,
+        output_range: Range,
+        shape: tuple[int, int] | None,
+        multiple: int,
+        shuffle: int = 1,
     ) -> None:
+        """shuffle: by which the graph's output is still to be shuffled."""
         self.model = model
         self.proofs: list[Proof] = []
-        self.shuffle = 1
+        self.shuffle = shuffle
         self._span = output_range[1] - output_range[0]
         self._probes = probes(input_range, shape=shape, multiple=multiple)
         self._reference = self._run()

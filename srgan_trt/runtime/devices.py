@@ -80,6 +80,13 @@ def engine_plan(path: Path, *, trust_model: bool = False) -> Plan:
     return EngineOnDisk(path, trust_model=trust_model).plan
 
 
+def build_engine_file(plan: Plan, out: Path, *, target: str, **options: Any) -> None:
+    """Builds an engine of `plan` into the file `out`; see engine_from_plan.build_engine_file."""
+    from .engine_from_plan import build_engine_file
+
+    build_engine_file(plan, out, target=target, **options)
+
+
 def is_engine(path: Path) -> bool:
     """Whether the file `path` is an engine."""
     from .engine_file import is_engine

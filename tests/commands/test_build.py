@@ -1,0 +1,146 @@
+"""`srgan-trt build`: plans in every precision from models and plans, and engines."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from srgan_trt import Upscaler, load_plan
+from srgan_trt.cli import main
+from srgan_trt.commands import build as commands
+from srgan_trt.commands.photo import photo
+
+from ..handmade import differences, expected, small_plan
+
+needs_rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install "srgan-trt[tensorrt-rtx]"'
+)
+
+
+class TestPlans:
+    def test_a_plan_becomes_one_in_fp16(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        plan, out = small_plan(tmp_path), tmp_path / "half.onnx"
+        assert main(["build", str(plan.path), "--precision", "fp16", "-o", str(out)]) == 0
+        assert "fp16 in the plan" in capsys.readouterr().out
+        half = load_plan(out)
+        assert (half.spec.precision, half.spec.name) == ("fp16", plan.spec.name)
+        assert out.stat().st_size < plan.path.stat().st_size
+        with Upscaler(half, precision="fp32", exact=True) as up:
+            assert differences(up(photo(40, 50)), expected(plan, photo(40, 50))).max() <= 1
+
+    def test_auto_keeps_what_is_fastest(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Whatever the clock says: here it says that the one plan is faster, and then the other."""
+        plan, real = small_plan(tmp_path), commands._built
+
+        def built(path: Path, target: Path, precision: str, *rest: Any) -> Any:
+            # A network of three convolutions on noise does not pass the gate: fp16 stands for it.
+            return real(path, target, "fp16" if precision == "int8" else precision, *rest)
+
+        for fast in ("fp32", "int8"):
+            out = tmp_path / f"{fast}.onnx"
+            monkeypatch.setattr(commands, "_built", built)
+            monkeypatch.setattr(
+                commands, "_times", lambda plans, fast=fast: {name: (float(name != fast), "x") for name in plans}
+            )
+            assert main(["build", str(plan.path), "--precision", "auto", "-o", str(out)]) == 0
+            told = capsys.readouterr()
+            assert f"{fast} is the fastest here" in told.err + told.out
+            assert load_plan(out).spec.precision == {"fp32": "fp32", "int8": "fp16"}[fast]
+            monkeypatch.undo()
+
+    def test_times_are_measured_in_turns(self, tmp_path: Path) -> None:
+        plan = small_plan(tmp_path)
+        times = commands._times({"one": plan, "two": plan})
+        assert set(times) == {"one", "two"}
+        assert all(milliseconds > 0 for milliseconds, _ in times.values())
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ("--max-drop 0.2", "max_drop: of int8 only: add --precision int8"),
+            ("--calibration . --precision fp16", "calibration: of int8 only"),
+            ("--precision fp16 --input-range 0,1", "is a plan, built already: leave input_range out"),
+            ("--precision int8 --calibration nowhere", "nowhere"),
+        ],
+    )
+    def test_what_does_not_fit_together_is_said(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str, said: str
+    ) -> None:
+        plan, out = small_plan(tmp_path), tmp_path / "new.onnx"
+        assert main(["build", str(plan.path), "-o", str(out), *options.split()]) == 1
+        assert said in capsys.readouterr().err
+        assert not out.exists()
+
+    def test_a_plan_is_converted_once(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        half = small_plan(tmp_path, precision="fp16")
+        assert main(["build", str(half.path), "--precision", "int8", "-o", str(tmp_path / "new.onnx")]) == 1
+        assert "only one in fp32 can be converted" in capsys.readouterr().err
+
+    def test_the_plan_is_not_overwritten(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        plan = small_plan(tmp_path)
+        before = plan.path.read_bytes()
+        assert main(["build", str(plan.path), "--precision", "fp16", "-o", str(plan.path)]) == 1
+        assert "would overwrite" in capsys.readouterr().err
+        assert plan.path.read_bytes() == before
+
+
+class TestEngines:
+    @needs_rtx
+    def test_an_engine_tells_what_was_built(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        plan, out = small_plan(tmp_path), tmp_path / "small.engine"
+        options = "--target tensorrt-rtx --tile 64 --batch 2 --compute-capability 8.9"
+        assert main(["build", str(plan.path), "-o", str(out), *options.split()]) == 0
+        told = capsys.readouterr().out
+        assert "convolutions as built: 3 in fp16" in told
+        assert "at most 64 x 64 pixels, at most 2 at once" in told
+        assert "GPUs of compute capability 8.9" in told
+        assert main(["info", str(out)]) == 0
+        assert capsys.readouterr().out == told
+
+    @needs_rtx
+    def test_it_goes_beside_the_plan(self, tmp_path: Path) -> None:
+        plan = small_plan(tmp_path)
+        path = plan.path.rename(tmp_path / "mine.plan.onnx")
+        assert main(["build", str(path), "--target", "tensorrt-rtx", "--compute-capability", "8.6", "-q"]) == 0
+        assert (tmp_path / "mine.engine").is_file()
+
+    @needs_rtx
+    def test_an_engine_is_run_only_if_it_is_trusted_and_only_on_a_gpu(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from PIL import Image
+
+        plan, engine, picture = small_plan(tmp_path), tmp_path / "small.engine", tmp_path / "picture.png"
+        options = "--target tensorrt-rtx --compute-capability 8.9 -q"
+        assert main(["build", str(plan.path), "-o", str(engine), *options.split()]) == 0
+        Image.fromarray(photo(20, 30)).save(picture)
+        capsys.readouterr()
+        assert main(["upscale", str(picture), "--model", str(engine)]) == 1
+        assert "use --trust-model" in capsys.readouterr().err
+        assert main(["upscale", str(picture), "--model", str(engine), "--trust-model", "--device", "cpu"]) == 1
+        assert "is an engine for NVIDIA GPUs" in capsys.readouterr().err
+        assert main(["upscale", str(picture), "--model", str(engine), "--trust-model", "--input-range", "0,1"]) == 1
+        assert "is an engine, built already: leave input_range out" in capsys.readouterr().err
+
+    def test_options_of_engines_need_a_target(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        plan = small_plan(tmp_path)
+        assert main(["build", str(plan.path), "--tile", "64", "--opt-level", "3"]) == 2
+        assert "--tile, --opt-level: of engines only: add --target" in capsys.readouterr().err
+
+
+def test_a_picture_of_the_int8_plan_is_that_of_fp32(tmp_path: Path) -> None:
+    """The gate's promise, on a picture that neither calibration nor gate has seen."""
+    out = tmp_path / "int8.onnx"
+    assert main(["build", "srresnet-fast-x4", "--precision", "int8", "-o", str(out), "-q"]) == 0
+    plan = load_plan(out)
+    assert plan.report["int8"]["gate"]["fidelity"] >= 45
+    image = np.asarray(photo(96, 96))[::-1].copy()
+    with Upscaler("srresnet-fast-x4", precision="fp32") as wide, Upscaler(plan, precision="fp32") as narrow:
+        apart = differences(narrow(image), wide(image)).astype(np.float64)
+    assert 10 * np.log10(255**2 / np.mean(apart**2)) > 42
