@@ -107,7 +107,8 @@ def build_engine(
     if settings.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace)
     capabilities = _set_targets(library, config, settings.compute_capability)
-    cache = _timing_cache(library, config, timing_cache)
+    messages.check("take the settings of the build")
+    cache = _timing_cache(library, config, timing_cache, messages)
     monitor, monitor_failure = _monitor(trt, progress)
     if monitor is not None:
         config.progress_monitor = monitor
@@ -193,15 +194,20 @@ def _set_targets(library: Library, config: Any, wanted: tuple[int, int] | None) 
     return targets
 
 
-def _timing_cache(library: Library, config: Any, earlier: bytes | None) -> Any:
-    """TensorRT's timing cache, filled from an earlier one; None for TensorRT-RTX, which measures when it runs."""
+def _timing_cache(library: Library, config: Any, earlier: bytes | None, messages: Messages) -> Any:
+    """TensorRT's timing cache, filled from an earlier one if that fits; None where there is none, as for TensorRT-RTX,
+    which measures nothing."""
     if library.builds_for_others:
         return None
-    cache = config.create_timing_cache(earlier or b"")
-    if cache is None or not config.set_timing_cache(cache, False):
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, False)
-    return cache
+    for content in (earlier, b""):
+        if content is None:
+            continue
+        cache = config.create_timing_cache(content)
+        taken = cache is not None and config.set_timing_cache(cache, False)
+        messages.forget()
+        if taken:
+            return cache
+    return None
 
 
 def _inspected(library: Library, data: bytes) -> tuple[BuiltLayer, ...]:
@@ -218,16 +224,18 @@ def _inspected(library: Library, data: bytes) -> tuple[BuiltLayer, ...]:
 
 
 def _monitor(trt: Any, progress: Progress | None) -> tuple[Any, list[BaseException]]:
-    """An IProgressMonitor that calls `progress`, and the list that its exception goes to."""
+    """An IProgressMonitor that calls `progress`, and the list that its exception goes to; or a Ctrl-C, which Python
+    sees only when it is called."""
     failure: list[BaseException] = []
-    if progress is None or not hasattr(trt, "IProgressMonitor"):
+    if not hasattr(trt, "IProgressMonitor"):
         return None, failure
     state = BuildProgress()
 
     def tell(step: Callable[[], None]) -> bool:
         try:
             step()
-            progress(*state.now())
+            if progress is not None:
+                progress(*state.now())
         except BaseException as error:  # comes out of build_engine: TensorRT's threads could not let it through
             failure.append(error)
         return not failure

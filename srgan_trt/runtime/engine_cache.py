@@ -20,11 +20,12 @@ from ..cache import cache_folder, made_once, read_sealed, write_sealed
 from ..compiler.plan import Plan
 from ..errors import DeviceError, DeviceMemoryError, PlanError
 from .engine_file import FORMAT, EngineHeader, check_fit, read_engine, read_header, write_engine
-from .engine_from_plan import assemble_engine
+from .engine_from_plan import assemble_engine, network_of
 from .loaded_engine import LoadedEngine
 from .tensorrt_library import Library, find_library, need_gpu
 
 if TYPE_CHECKING:
+    from ..compiler.half import Float32Layer
     from .engine import EngineSettings
     from .engine_build import Progress
     from .gpu import Gpu
@@ -40,6 +41,7 @@ class EngineCache:
         self._plan = plan
         self.library = library or find_library()
         self._progress = progress
+        self._networks: dict[str, tuple[bytes, tuple[Float32Layer, ...]]] = {}
 
     @property
     def largest_tile(self) -> None:
@@ -104,8 +106,16 @@ class EngineCache:
         began = time.monotonic()
         known = cache_folder() / "engines" / f"{_timing_key(self.library, gpu)}.timing"
         earlier = None if self.library.builds_for_others else read_sealed(known)
+        if settings.precision not in self._networks:  # float16 is measured once, not for every size of windows
+            self._networks[settings.precision] = network_of(self._plan, settings.precision)
         header, data, timings = assemble_engine(
-            self._plan, settings, library=self.library, gpu=gpu, progress=self._progress, timing_cache=earlier
+            self._plan,
+            settings,
+            library=self.library,
+            gpu=gpu,
+            network=self._networks[settings.precision],
+            progress=self._progress,
+            timing_cache=earlier,
         )
         if timings is not None and timings != earlier:
             write_sealed(known, timings)

@@ -56,16 +56,18 @@ def assemble_engine(
     *,
     library: Library,
     gpu: Gpu | None,
+    network: tuple[bytes, tuple[Float32Layer, ...]] | None = None,
     progress: Progress | None = None,
     timing_cache: bytes | None = None,
 ) -> tuple[EngineHeader, bytes, bytes | None]:
     """Builds an engine of `plan`; returns its header, TensorRT's bytes, and TensorRT's timing cache (see BuiltEngine).
 
-    gpu: whose context is current, None where there is none. Raises what `network_of` and `build_engine` raise.
+    gpu: whose context is current, None where there is none. network: what `network_of` gave, None to ask it.
+    Raises what `network_of` and `build_engine` raise.
     """
-    network, float32 = network_of(plan, settings.precision)
+    data, float32 = network or network_of(plan, settings.precision)
     built = build_engine(
-        network,
+        data,
         settings,
         library=library,
         multiple=plan.spec.multiple,

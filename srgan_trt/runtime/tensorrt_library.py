@@ -66,6 +66,11 @@ class Messages:
         kind = DeviceMemoryError if advice is _ADVICE[0][1] else DeviceError
         raise kind(f"{self._library} cannot {doing}: {_one_line(said)}: {advice}")
 
+    def forget(self) -> None:
+        """Drops the errors logged so far: of an attempt that may fail."""
+        with self._lock:
+            self.errors = []
+
     def _take(self, severity: str, text: str) -> None:
         with self._lock:
             if severity in ("INTERNAL_ERROR", "ERROR"):

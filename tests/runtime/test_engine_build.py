@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -134,6 +135,30 @@ class TestProgress:
         state.step("whole", 1)
         state.finish("whole")
         assert state.now() == ("second", 1.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*Timing cache:DeprecationWarning")
+class TestTensorRt:
+    """The way of `tensorrt`, which cannot be installed where there is no GPU, as far as TensorRT-RTX has the same API:
+    RTX, but for the choice of GPUs that only it has."""
+
+    @pytest.fixture
+    def like_tensorrt(self, rtx: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
+        names = {name: getattr(rtx.module, name) for name in dir(rtx.module) if name != "ComputeCapability"}
+        monkeypatch.setattr("srgan_trt.runtime.engine_build.need_gpu", lambda without: None)
+        return Library("tensorrt", "11.4.0", SimpleNamespace(**names))
+
+    def test_it_builds_for_the_gpu_that_is_there(self, half: bytes, like_tensorrt: Library) -> None:
+        built = build_engine(half, HALF, library=like_tensorrt)
+        assert built.compute_capabilities == ()
+        assert {layer.filters for layer in built.layers} == {"fp16", None}
+
+    @pytest.mark.parametrize("earlier", [None, b"of another GPU"])
+    def test_without_measurements_it_builds_as_well(
+        self, earlier: bytes | None, half: bytes, like_tensorrt: Library
+    ) -> None:
+        """RTX's timing cache does nothing: neither is one needed, nor is one that does not fit an error."""
+        build_engine(half, HALF, library=like_tensorrt, timing_cache=earlier)
 
 
 class TestRefusals:

@@ -154,6 +154,15 @@ class TestCache:
             source.open(HALF, dataclasses.replace(ADA, compute_capability=(9, 0)))
         assert not list(cache.cache_folder().rglob("*.engine"))
 
+    def test_float16_is_measured_once_for_all_sizes(
+        self, source: EngineCache, loads: Loads, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level("INFO"):
+            source.open(HALF, ADA)
+            source.open(dataclasses.replace(HALF, tile=(96, 96)), ADA)
+        assert builds(caplog) == 2
+        assert sum("in fp16:" in record.message for record in caplog.records) == 1
+
     def test_threads_that_want_the_same_build_it_once(
         self, source: EngineCache, loads: Loads, caplog: pytest.LogCaptureFixture
     ) -> None:
