@@ -61,6 +61,9 @@ def from_log(lines: Iterable[str]) -> tuple[BuiltLayer, ...]:
             tensors = {part: _TENSOR.findall(match[part]) for part in ("inputs", "constants", "outputs")}
             types = {part: [_type(kind) for _, kind in each] for part, each in tensors.items()}
             filters = [_type(kind) for sides, kind in tensors["constants"] if _is_filter(sides.split(","))]
+            if not filters and _FILTERING.search(match["kind"]):
+                # Weights that another layer makes when the engine runs: dequantised ones, on GPUs without int8.
+                filters = [_type(kind) for sides, kind in tensors["inputs"][1:] if _is_filter(sides.split(","))]
             found.append(
                 BuiltLayer(
                     name=match["name"],
@@ -138,8 +141,10 @@ def check_layers(layers: Sequence[BuiltLayer], network: onnx.ModelProto, *, prec
 
 
 def _is_filter(sides: Sequence[str]) -> bool:
-    """Weights of a convolution: four dimensions, of which more than one has a length (biases and slopes have one)."""
-    return len(sides) == 4 and sum(side.strip() != "1" for side in sides) > 1
+    """Weights of a convolution: four fixed dimensions, of which more than one has a length (biases and slopes have
+    one)."""
+    lengths = [int(side) for side in sides if side.strip()]
+    return len(lengths) == 4 and min(lengths) > 0 and sum(length != 1 for length in lengths) > 1
 
 
 def _tensor_type(tensor: Any) -> str:

@@ -66,6 +66,15 @@ class TestWhatComesOut:
         assert built.layers[-1].gives == "fp16"
         assert any(layer.made_of for layer in filters)
 
+    @pytest.mark.parametrize("capability", [(8, 0), (8, 6), (8, 9), (12, 0)])
+    def test_int8_where_the_network_quantises(self, capability: tuple[int, int], network: bytes, rtx: Library) -> None:
+        """Q/DQ around the middle convolution; float32 around that, which is not said to be int8 that failed."""
+        model = _quantised(onnx.ModelProto.FromString(network), "w1")
+        settings = dataclasses.replace(ADA, precision="int8", compute_capability=capability)
+        built = build_engine(model.SerializeToString(), settings, library=rtx)
+        assert sorted(layer.filters for layer in built.layers if layer.filters) == ["fp32", "fp32", "int8"]
+        assert built.element == np.float32
+
     def test_the_engine_says_the_sizes_that_it_takes(self, half: bytes, rtx: Library) -> None:
         """From one pixel to the tile, from one window to the batch; as TensorRT itself puts it into its log."""
         from srgan_trt.runtime import tensorrt_library
@@ -190,6 +199,13 @@ class TestRefusals:
         ):
             build_engine(_pretending_half(model).SerializeToString(), HALF, library=rtx)
 
+    def test_int8_that_would_be_built_in_fp32(self, network: bytes, rtx: Library) -> None:
+        """TensorRT-RTX 1.7 has no int8 convolutions for Turing: it rounds to int8 and convolves in float32, slowly."""
+        model = _quantised(onnx.ModelProto.FromString(network), "w1")
+        settings = dataclasses.replace(ADA, precision="int8", compute_capability=(7, 5))
+        with pytest.raises(DeviceError, match=r"int8 was asked for, but TensorRT built 3 of 3 convolutions in fp32"):
+            build_engine(model.SerializeToString(), settings, library=rtx)
+
     def test_other_tensors(self, rtx: Library) -> None:
         model = small_model()
         model.graph.input[0].name = model.graph.node[0].input[0] = "picture"
@@ -216,6 +232,32 @@ class TestRefusals:
         library = Library("tensorrt", "11.4.0", object())
         with pytest.raises(DeviceError, match=r"only for the GPU that is there \(--target tensorrt-rtx needs none\)"):
             build_engine(half, HALF, library=library)
+
+
+def _quantised(model: onnx.ModelProto, weights: str) -> onnx.ModelProto:
+    """The convolution of these weights reads int8, per channel, symmetric."""
+    graph = model.graph
+    (node,) = [node for node in graph.node if weights in node.input]
+    (tensor,) = [tensor for tensor in graph.initializer if tensor.name == weights]
+    array = numpy_helper.to_array(tensor)
+    scales = np.abs(array).max(axis=(1, 2, 3)) / 127
+    levels = np.rint(array / scales[:, None, None, None]).astype(np.int8)
+    tensor.CopyFrom(numpy_helper.from_array(levels, f"{weights}.levels"))
+    zeros, zero = np.zeros(len(scales), np.int8), np.zeros((), np.int8)
+    for name, constant in (("s", np.float32(0.02)), ("z", zero), ("ws", scales.astype(np.float32)), ("wz", zeros)):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(constant), name))
+    before = [
+        helper.make_node("QuantizeLinear", [node.input[0], "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["dq"]),
+        helper.make_node("DequantizeLinear", [f"{weights}.levels", "ws", "wz"], [weights], axis=0),
+    ]
+    index = list(graph.node).index(node)
+    node.input[0] = "dq"
+    nodes = [*graph.node[:index], *before, *graph.node[index:]]
+    nodes = [onnx.NodeProto.FromString(each.SerializeToString()) for each in nodes]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
 
 
 def _pretending_half(model: onnx.ModelProto) -> onnx.ModelProto:
