@@ -131,7 +131,8 @@ class TestRefusals:
     def test_tensorrt_without_a_driver(self, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "tensorrt.py").write_text("__version__ = '11.4.0'")
         monkeypatch.syspath_prepend(str(tmp_path))
-        monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+        monkeypatch.setitem(sys.modules, "tensorrt", None)  # so that it is gone again afterwards
+        del sys.modules["tensorrt"]
         with pytest.raises(DeviceError, match="there is no NVIDIA driver here"):
             build_engine_file(plan, tmp_path / "small.engine", target="tensorrt")
 

@@ -22,7 +22,8 @@ def package(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch)
     """A module of that name, found before any other."""
     (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, name, None)  # so that it is gone again afterwards
+    del sys.modules[name]
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
