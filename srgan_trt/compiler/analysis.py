@@ -209,7 +209,7 @@ def work(model: ir.Model) -> dict[ir.Node, Layer]:
     for node in model.graph:
         if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
             continue
-        weight = graph.constant(node.inputs[1])
+        weight = graph.constant(_levels(node.inputs[1]))
         if weight is None:
             continue
         # a transposed convolution spends its taps once per input pixel, the others once per output pixel
@@ -218,6 +218,12 @@ def work(model: ir.Model) -> dict[ir.Node, Layer]:
             macs = int(np.prod(weight.shape)) * scales[where] ** 2
             found[node] = Layer(node.op_type, weight.shape, scales[node.outputs[0]], macs)
     return found
+
+
+def _levels(value: ir.Value | None) -> ir.Value | None:
+    """The integers behind weights that are dequantised where they are read; other values as they are."""
+    maker = None if value is None else value.producer()
+    return maker.inputs[0] if maker is not None and maker.op_type == "DequantizeLinear" else value
 
 
 def layers(model: ir.Model) -> list[Layer]:

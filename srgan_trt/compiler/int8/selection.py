@@ -76,7 +76,7 @@ def to_int8(
     seen = observe(prover.model, found, np.concatenate([usual, hard]))
     seen = _equalised(prover, found, seen)
     found = sites(prover.model)
-    count = int(max(3, min(15, _TRIAL_MACS / (spec.macs * usual.shape[2] * usual.shape[3]))))
+    count = int(max(3, min(9, _TRIAL_MACS / (spec.macs * usual.shape[2] * usual.shape[3]))))
     comparison = Comparison(prover.model, spec, usual[: count * 2 // 3], hard[: count // 3])
     measured = measure(prover.model, found, seen, comparison)
     gate = Gate(prover.model, spec, pictures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .activations import Observed, Site
@@ -15,8 +15,10 @@ from .time_model import high_seconds, seconds_won
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_CLEAR = 56.0
-"""dB above which a layer's range is left as the layer's own output chose it: it costs the picture nothing."""
+_REFINED = 10
+"""Layers, the worst, whose range is chosen by the picture rather than by their own output."""
+_CLEAR = 54.0
+"""dB above which that wins nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,27 +47,42 @@ class Sensitivity:
 def measure(
     model: ir.Model, found: list[Site], seen: Mapping[str, Observed], comparison: Comparison
 ) -> list[Sensitivity]:
-    """Quantises each convolution alone, by the range that does best in the picture."""
+    """Quantises each convolution alone; those that cost the picture most by the range that does best in the picture."""
     total = sum(high_seconds(site) for site in found)
     results = []
     for site in found:
         conv = fit(site, seen[site.name], fast=True)
-        error = comparison.error(quantised(model, {site.name: conv}))
-        won = (seconds_won(model, site), seconds_won(model, site, free=True))
-        if decibels(error) < _CLEAR:
-            conv, error = _best_range(model, site, seen[site.name], comparison, conv, error)
-        results.append(Sensitivity(site=site, conv=conv, error=error, seconds=won, total=total))
-    return results
+        results.append(
+            Sensitivity(
+                site=site,
+                conv=conv,
+                error=comparison.error(quantised(model, {site.name: conv})),
+                seconds=(seconds_won(model, site), seconds_won(model, site, free=True)),
+                total=total,
+            )
+        )
+    worst = sorted(results, key=lambda each: -each.error)[:_REFINED]
+    return [
+        _refined(model, each, seen[each.site.name], comparison)
+        if each in worst and each.fidelity < _CLEAR and each.won(shared=True) > 0
+        else each
+        for each in results
+    ]
 
 
-def _best_range(
-    model: ir.Model, site: Site, seen: Observed, comparison: Comparison, conv: QuantisedConv, error: float
-) -> tuple[QuantisedConv, float]:
-    for rule, limit in candidates(seen.patches, float(seen.largest.max())).items():
-        if rule == conv.rule:
-            continue
-        other = fit(site, seen, limits={rule: limit}, fast=True)
-        found = comparison.error(quantised(model, {site.name: other}))
-        if found < error:
-            conv, error = other, found
-    return conv, error
+def _refined(model: ir.Model, start: Sensitivity, seen: Observed, comparison: Comparison) -> Sensitivity:
+    """Goes from the range that the layer itself chose to the next wider or narrower one while the picture gains."""
+    limits = candidates(seen.patches, float(seen.largest.max()))
+    rules = sorted(limits, key=lambda rule: limits[rule])
+    place, best = rules.index(start.conv.rule), start
+    for step in (1, -1):
+        other = place + step
+        while 0 <= other < len(rules):
+            conv = fit(start.site, seen, limits={rules[other]: limits[rules[other]]}, fast=True)
+            error = comparison.error(quantised(model, {start.site.name: conv}))
+            if error >= best.error:
+                break
+            best, other = replace(best, conv=conv, error=error), other + step
+        if best is not start:
+            break
+    return best

@@ -1,0 +1,218 @@
+"""From a network to its int8 plan: what is chosen holds, what does not is refused, TensorRT builds what is planned."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from srgan_trt.compiler import graph
+from srgan_trt.compiler.analysis import layers
+from srgan_trt.compiler.build import build
+from srgan_trt.compiler.int8 import calibration
+from srgan_trt.compiler.int8.activations import Observed, sites
+from srgan_trt.compiler.int8.comparison import decibels
+from srgan_trt.compiler.int8.gate import Gate, Verdict
+from srgan_trt.compiler.int8.quantisation import fit
+from srgan_trt.compiler.int8.selection import affordable
+from srgan_trt.compiler.int8.sensitivity import Sensitivity
+from srgan_trt.compiler.plan import Plan, load_plan
+from srgan_trt.errors import ModelError, PictureError
+from srgan_trt.runtime.engine import EngineSettings
+from srgan_trt.upscaler import Upscaler
+
+from ...handmade import differences, noise, small_model, small_spec
+from ..graphs import Network, picture
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """x2: every pixel repeated, sharpened a little by a residual branch of two convolutions."""
+    net = Network(seed=4)
+    random = np.random.default_rng(5)
+    wide = net.node("PRelu", net.conv("input", 3, 32, 5), net.constant(np.full((32, 1, 1), 0.2, np.float32)))
+    inner = net.node("Relu", net.conv(wide, 32, 32))
+    branch = net.node("Add", net.conv(inner, 32, 32), wide)
+    weight = random.normal(0, 0.003, (12, 32, 3, 3)).astype(np.float32)
+    detail = net.node("Conv", branch, net.constant(weight), net.constant(np.zeros(12, np.float32)), pads=[1, 1, 1, 1])
+    repeat = np.tile(np.eye(3, dtype=np.float32), (4, 1))[:, :, None, None]
+    total = net.node("Add", detail, net.node("Conv", "input", net.constant(repeat)))
+    out = net.node("DepthToSpace", total, blocksize=2, mode="DCR")
+    path = tmp_path_factory.mktemp("model") / "sharper.onnx"
+    shapes: list[Any] = ["batch", 3, "height", "width"]
+    onnx.save(net.proto(out, shapes, out_shape=["batch", 3, "out_height", "out_width"]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def plan(file: Path) -> Plan:
+    return build(file, out=file.with_name("int8.plan.onnx"), precision="int8", input_range=(0, 1), output_range=(0, 1))
+
+
+class TestAPlan:
+    def test_is_int8_where_its_report_says_so(self, plan: Plan) -> None:
+        assert plan.spec.precision == "int8"
+        rows = plan.report["int8"]["layers"]
+        chosen = {row["name"] for row in rows if row["int8"]}
+        assert chosen
+        assert len(chosen) < len(rows)
+        for node in graph.from_proto(onnx.load(plan.path)).graph:
+            if node.op_type == "Conv":
+                quantised = node.inputs[1].producer() is not None
+                assert quantised == (node.outputs[0].name in chosen)
+
+    def test_counts_the_same_work_as_in_float32(self, plan: Plan, file: Path) -> None:
+        exact = build(file, out=file.with_name("fp32.plan.onnx"), input_range=(0, 1), output_range=(0, 1))
+        found = layers(graph.from_proto(onnx.load(plan.path)))
+        assert [layer.macs for layer in found] == [
+            layer.macs for layer in layers(graph.from_proto(onnx.load(exact.path)))
+        ]
+        assert plan.spec.macs == exact.spec.macs
+
+    def test_passed_its_gate_and_says_by_how_much(self, plan: Plan) -> None:
+        gate = plan.report["int8"]["gate"]
+        assert gate["fidelity"] >= 45
+        assert gate["drop"] <= 0.1
+        assert load_plan(plan.path).report == plan.report
+
+    def test_runs_on_the_cpu_and_is_near_the_exact_network(self, plan: Plan, file: Path) -> None:
+        image = noise(40, 56, seed=3) // 4 + 90
+        exact = build(file, out=file.with_name("fp32.plan.onnx"), input_range=(0, 1), output_range=(0, 1))
+        with Upscaler(plan, device="cpu") as mine, Upscaler(exact, device="cpu", precision="fp32") as theirs:
+            apart = differences(mine(image), theirs(image))
+        assert apart.mean() < 1.5
+
+    def test_of_a_user_s_own_pictures(self, file: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        for number in range(3):
+            smooth = noise(20, 30, seed=number)
+            Image.fromarray(smooth).resize((240, 160), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+        plan = build(
+            file,
+            out=tmp_path / "plan.onnx",
+            precision="int8",
+            input_range=(0, 1),
+            output_range=(0, 1),
+            calibration=folder,
+        )
+        assert "2 pictures of pictures, 1 others held out" in plan.report["int8"]["pictures"]
+
+    def test_tensorrt_builds_the_planned_convolutions_in_int8_and_no_others(self, plan: Plan) -> None:
+        pytest.importorskip("tensorrt_rtx", reason="the [tensorrt-rtx] extra is not installed")
+        from srgan_trt.runtime.engine_build import build_engine
+        from srgan_trt.runtime.tensorrt_library import find_library
+
+        settings = EngineSettings(precision="int8", tile=(64, 96), batch=2, compute_capability=(8, 9))
+        built = build_engine(plan.path.read_bytes(), settings, library=find_library("tensorrt-rtx"))
+        planned = sum(row["int8"] for row in plan.report["int8"]["layers"])
+        found = [layer.filters for layer in built.layers if layer.filters]
+        assert found.count("int8") == planned
+        assert [layer.reads for layer in built.layers if layer.filters == "int8"] == ["int8"] * planned
+
+
+class TestWhatIsRefused:
+    def test_a_drop_that_nothing_keeps(self, file: Path, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match=r"sharper\.onnx loses too much in int8"):
+            build(
+                file,
+                out=tmp_path / "plan.onnx",
+                precision="int8",
+                input_range=(0, 1),
+                output_range=(0, 1),
+                max_drop=-50,
+            )
+        assert not (tmp_path / "plan.onnx").exists()
+
+    def test_a_folder_with_one_picture(self, tmp_path: Path) -> None:
+        Image.fromarray(noise(64, 64)).save(tmp_path / "one.png")
+        with pytest.raises(PictureError, match="holds one picture"):
+            calibration.from_folder(tmp_path, scale=2)
+
+
+class TestPictures:
+    def test_the_built_in_set_is_always_the_same_and_holds_others_out(self) -> None:
+        one, other = calibration.built_in(scale=4), calibration.built_in(scale=4)
+        assert np.array_equal(one.tiles, other.tiles)
+        assert len(one.tiles) + len(one.hard) == calibration.TILES
+        assert one.tiles.dtype == np.uint8
+        for truth, low in one.held_out:
+            assert truth.shape == (256, 256, 3)
+            assert low.shape == (64, 64, 3)
+
+    @pytest.mark.parametrize(("multiple", "shape"), [(7, None), (1, (96, 128)), (1, (300, 280))])
+    def test_tiles_have_the_size_that_the_network_takes(self, multiple: int, shape: tuple[int, int] | None) -> None:
+        found = calibration.built_in(scale=2, multiple=multiple, shape=shape)
+        sides = found.tiles.shape[1:3]
+        assert found.hard.shape[1:3] == sides
+        assert sides == shape if shape else all(side % multiple == 0 for side in sides)
+        assert all(low.shape[0] * 2 == truth.shape[0] for truth, low in found.held_out)
+
+    def test_values_span_the_network_s_range(self) -> None:
+        tiles = np.array([0, 255], np.uint8).repeat(12).reshape(2, 2, 2, 3)
+        assert np.allclose(calibration.values(tiles, (-1, 1)), np.array([-1, 1]).repeat(12).reshape(2, 3, 2, 2))
+
+
+class TestTheGate:
+    @pytest.fixture(scope="class")
+    def gate(self) -> Gate:
+        return Gate(graph.from_proto(small_model()), small_spec(), calibration.built_in(scale=4))
+
+    def test_the_exact_network_passes_its_own(self, gate: Gate) -> None:
+        verdict = gate.judge(graph.from_proto(small_model()))
+        assert verdict.failures(max_drop=0, min_fidelity=100) == []
+        assert verdict.drop == 0
+        assert verdict.shift == (0, 0, 0)
+
+    def test_a_shifted_colour_is_seen_and_measured(self, gate: Gate) -> None:
+        model = graph.from_proto(small_model(last="Identity"))
+        exact = Gate(model, small_spec(), calibration.built_in(scale=4))
+        proto = small_model(last="Identity")
+        values = np.zeros(12, np.float32)
+        values[::3] = 4 / 255  # the red of every phase; two levels in a range of -1..1
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(values, "shift"))
+        proto.graph.node[4].input.append("shift")
+        verdict = exact.judge(graph.from_proto(proto))
+        assert 0.5 < verdict.shift[0] <= 2.01
+        assert verdict.shift[1:] == (0, 0)
+        assert any("colours shifted" in failure for failure in verdict.failures(max_drop=1, min_fidelity=0))
+
+
+def test_a_verdict_names_everything_that_fails() -> None:
+    good = Verdict(
+        fidelity=50, hard=40, drop=0.01, shift=(0.1, 0, 0), levels=(250, 249), step=(1, 1.5), seam=(0.1, 0.2)
+    )
+    assert good.failures(max_drop=0.1, min_fidelity=45) == []
+    for change, word in [
+        ({"fidelity": 44.9}, "fidelity"),
+        ({"hard": 20.0}, "dark"),
+        ({"drop": 0.11}, "truth"),
+        ({"shift": (0.0, -0.6, 0.0)}, "colours"),
+        ({"levels": (250, 200)}, "bands"),
+        ({"step": (1.0, 9.0)}, "bands"),
+        ({"seam": (0.0, 9.0)}, "seams"),
+    ]:
+        (failure,) = dataclasses.replace(good, **change).failures(max_drop=0.1, min_fidelity=45)  # type: ignore[arg-type]
+        assert word in failure
+
+
+def test_the_cheapest_decibels_per_time_won_are_bought_first() -> None:
+    net = Network()
+    model = net.model(net.conv(net.conv(net.conv("input", 3, 4), 4, 4), 4, 3), ("batch", 3, 9, 9))
+    found = sites(model)
+    seen = Observed(picture(8, 3, 3, 3), np.ones(3, np.float32))
+    conv = fit(found[0], seen)
+
+    def one(number: int, error: float, won: float) -> Sensitivity:
+        return Sensitivity(site=found[number], conv=conv, error=error, seconds=(won, won), total=10)
+
+    measured = [one(0, 4e-5, 1.0), one(1, 1e-5, 5.0), one(2, 1e-7, -1.0)]
+    assert [each.site.number for each in affordable(measured, 1e-4, shared=False)] == [0, 1]
+    assert [each.site.number for each in affordable(measured, 4.5e-5, shared=False)] == [1]
+    assert affordable(measured, 1e-6, shared=False) == []
+    assert decibels(1e-4) == pytest.approx(40)
