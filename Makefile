@@ -2,19 +2,22 @@
 # Another Python: make PYTHON=python3.12 ...
 
 PYTHON ?= python3
+TRT ?= tensorrt
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sanitize bench clean
+.PHONY: help demo test sanitize bench gpu-check clean
 
 help: ## This list
-	@awk -F ': ## ' '/^[a-z]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: ## The main job: builds a plan from a real Keras generator and upscales a photo x4
 	@$(PYTHON) scripts/demo.py
 
 test: ## ruff, mypy --strict and all tests
 	@$(PYTHON) scripts/environment.py train weights plot gpu-dev dev
+	@$(BIN)/python -m pip show -q pycuda 2>/dev/null || $(BIN)/python -m tests.cuda_driver.pycuda_build -q -c constraints.txt \
+		|| echo "pycuda could not be built: see above; its tests skip"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -27,6 +30,10 @@ sanitize: ## The C++ kernels' tests under AddressSanitizer and UBSan
 bench: ## Speed against Keras, onnxruntime and OpenVINO on this machine (options: ARGS="--only paper --size 64x64")
 	@$(PYTHON) scripts/environment.py keras weights -r benchmarks/requirements.txt
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+gpu-check: ## With an NVIDIA GPU: tests without stand-ins, times, one report (TRT=tensorrt-rtx for GeForce and RTX)
+	@$(PYTHON) scripts/environment.py weights $(TRT) dev
+	$(BIN)/python scripts/gpu_check.py --out gpu-report
 
 clean: ## Takes away all that the other targets made
 	rm -rf .venv build demo srgan_trt.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

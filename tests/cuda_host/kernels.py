@@ -1,4 +1,8 @@
-"""Launches the host build of the CUDA kernels on NumPy arrays, as the pipeline launches the real ones."""
+"""Launches the host build of the CUDA kernels on NumPy arrays, as the pipeline launches the real ones.
+
+With SRGAN_TRT_ON_GPU=1 the kernels themselves are launched, on the GPU that is there: the same tests then are about
+the machine code.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,9 @@ from . import build
 
 SANITIZE = os.environ.get("SRGAN_TRT_CUDA_HOST_SANITIZE") == "1"
 """Whether this process runs the sanitized build; test_sanitized.py starts such a process."""
+
+
+ON_GPU = os.environ.get("SRGAN_TRT_ON_GPU") == "1"
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,11 @@ def jobs(*rows: dict[str, int]) -> NDArray[np.void]:
 
 def launch(name: str, geometry: LaunchGeometry, *arguments: NDArray | ctypes._SimpleCData) -> None:
     """Arrays are passed as their addresses. The number and sizes of the arguments must be the kernel's."""
+    if ON_GPU:
+        from ..gpu import launches
+
+        launches.launch(name, geometry, *arguments)
+        return
     library = load()
     values = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else a for a in arguments]
     count = ctypes.c_uint.in_dll(library, f"hostparams_{name}").value
@@ -119,6 +131,8 @@ class counting:
     """``with counting() as counts: ...`` counts the launches inside; read `counts()` afterwards."""
 
     def __enter__(self) -> counting:
+        if ON_GPU:
+            pytest.skip("a GPU does not count the sectors that a kernel touches: the host build does")
         self._library = load()
         self._library.hostcount_start()
         return self
