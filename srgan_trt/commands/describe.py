@@ -161,7 +161,7 @@ def _int8_rows(found: Mapping[str, Any]) -> Rows:
     )
     yield (
         "",
-        f"a tile differs from the whole picture by {gate['seam'][1]:.1f} levels at most (fp32: {gate['seam'][0]:.1f})",
+        f"a tile's edge is {gate['seam'][1]:.2f} levels from the whole picture (fp32: {gate['seam'][0]:.2f})",
     )
     yield "", f"calibrated with {found['pictures']}; judged by others"
 

@@ -27,9 +27,12 @@ MIN_FIDELITY = 45.0
 """dB against the same network in float32."""
 _MOST_SHIFT = 0.5
 """Level that the mean of a colour may move by."""
-_MOST_SEAM = 4.0
-"""Levels by which a tile may be farther from the whole picture than in float32, anywhere. With the default halo the
-border is felt a little, and rounding to levels turns a little into a level here and there."""
+_MOST_SEAM = 0.75
+"""Levels, root mean square, by which a tile's edge may be farther from the whole picture than in float32. With the
+default halo the border is felt a little, and rounding turns a little into a level here and there, which nobody sees:
+it is what they add up to that would be a seam."""
+_SEAM = 4
+"""Input pixels beside the cut that are compared."""
 _MOST_STEP = 3.0
 """Levels by which the largest step on a ramp may grow."""
 _LEAST_LEVELS = 0.95
@@ -53,7 +56,8 @@ class Verdict:
     step: tuple[float, float]
     """Largest step between neighbours on the ramp, in levels, float32's and int8's."""
     seam: tuple[float, float]
-    """Largest difference in levels between tiled and whole, with the default halo, float32's and int8's."""
+    """Root mean square difference in levels between a tile's edge and the whole, with the default halo, float32's and
+    int8's."""
 
     def failures(self, *, max_drop: float, min_fidelity: float) -> list[str]:
         """What does not hold, in words; empty if all does."""
@@ -73,7 +77,7 @@ class Verdict:
                 f"bands on a ramp: {self.levels[1]} levels of {self.levels[0]}, steps up to {self.step[1]:.1f}"
             )
         if self.seam[1] > self.seam[0] + _MOST_SEAM:
-            found.append(f"seams between tiles of {self.seam[1]:.1f} levels")
+            found.append(f"seams between tiles of {self.seam[1]:.2f} levels")
         return found
 
     def to_report(self) -> dict[str, Any]:
@@ -143,7 +147,7 @@ class Gate:
         ]
 
     def _seam(self, oracle: Oracle, low: Levels, whole: Floats) -> float:
-        """How far the left part of ``low``, run alone with the default halo, is from the same part of the whole."""
+        """How far the right edge of a tile, run alone with the default halo, is from the same place in the whole."""
         if self._spec.fixed_shape is not None:
             return 0.0
         scale, multiple = self._spec.scale, self._spec.multiple
@@ -151,7 +155,8 @@ class Gate:
         cut = min(low.shape[1], -(-(keep // 2 + self._spec.default_halo) // multiple) * multiple)
         part = self._levels(oracle, np.ascontiguousarray(low[:, :cut]))
         core = min(keep // 2, cut) * scale
-        return float(np.abs(part[:, :core] - whole[:, :core]).max()) if core else 0.0
+        edge = slice(max(0, core - _SEAM * scale), core)
+        return float(np.sqrt(np.square(part[:, edge] - whole[:, edge]).mean())) if core else 0.0
 
 
 def _ramp(spec: NetworkSpec) -> Levels:

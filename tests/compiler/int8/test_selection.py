@@ -195,7 +195,7 @@ def test_a_verdict_names_everything_that_fails() -> None:
         ({"shift": (0.0, -0.6, 0.0)}, "colours"),
         ({"levels": (250, 200)}, "bands"),
         ({"step": (1.0, 9.0)}, "bands"),
-        ({"seam": (0.0, 9.0)}, "seams"),
+        ({"seam": (0.1, 0.9)}, "seams"),
     ]:
         (failure,) = dataclasses.replace(good, **change).failures(max_drop=0.1, min_fidelity=45)  # type: ignore[arg-type]
         assert word in failure
