@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DeviceError, PlanError
+from ..errors import DeviceError, ModelError, PlanError
 from .engine import EngineSettings
 from .engine_build import OPT_LEVELS, Progress, build_engine
 from .engine_file import EngineHeader, write_engine
@@ -32,8 +32,8 @@ def network_of(plan: Plan, precision: str) -> tuple[bytes, tuple[Float32Layer, .
     """The ONNX network to build in "fp32", "fp16" or, of an int8 plan, "int8"; and the layers of it that are meant to
     stay in float32.
 
-    Its ends are float16 in "fp16", else float32. Raises PlanError if the plan has no such network, ModelError if
-    float16 does not do for it.
+    Its ends are float16 in "fp16" and, if float16 does for what int8 leaves, in "int8"; else float32. Raises PlanError
+    if the plan has no such network, ModelError if float16 does not do for it.
     """
     if precision not in PRECISIONS:
         raise DeviceError(f"a GPU computes in {', '.join(PRECISIONS)}, not in {precision!r}: use one of them")
@@ -47,6 +47,13 @@ def network_of(plan: Plan, precision: str) -> tuple[bytes, tuple[Float32Layer, .
         half = half_network(plan)
         _log.info("%s in fp16: %.1f dB from its fp32 pictures", plan.spec.name, half.fidelity)
         return half.data, half.float32
+    if precision == "int8":
+        from ..compiler.int8.remainder import half_remainder
+
+        try:
+            return half_remainder(plan), ()
+        except ModelError as error:
+            _log.warning("the layers that are not in int8 stay in fp32: %s", error)
     return _stored_network(plan), ()
 
 

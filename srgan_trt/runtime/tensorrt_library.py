@@ -45,6 +45,7 @@ class Messages:
         while it runs, where nobody calls `check`."""
         self.errors: list[str] = []
         self.lines: list[str] = []
+        self._warnings: set[str] = set()
         self._library, self._aloud = library, aloud
         self._lock = threading.Lock()
         self.native = _native_logger(library.module, self._take, verbose=verbose)
@@ -77,7 +78,10 @@ class Messages:
                 self.errors.append(text)
             else:
                 self.lines.extend(text.splitlines())
-        if severity == "WARNING":
+            again = text in self._warnings
+            if severity == "WARNING":
+                self._warnings.add(text)  # it repeats some of them for every layer
+        if severity == "WARNING" and not again:
             _log.info("%s: %s", self._library, text)
         elif self._aloud and severity.endswith("ERROR"):
             _log.error("%s: %s", self._library, _one_line(text))

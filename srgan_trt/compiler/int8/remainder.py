@@ -1,0 +1,63 @@
+"""What an int8 plan leaves in floating point, in float16: for GPUs, whose int8 convolutions then have float16 around
+them. The scales become float16 as well, which ONNX allows from opset 19 on."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...errors import ModelError, PlanError
+from .. import graph
+from ..half import pictures
+from ..oracle import Oracle
+from ..precision import to_fp16
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+
+log = logging.getLogger(__name__)
+
+FIDELITY = 45.0
+"""dB on photographs, of the output's range, that float16 must keep of the plan: what int8 itself must keep of float32.
+A value that lies between two levels of int8 may fall to the other side, so this is far from float16's own rounding."""
+_OPSET = 21
+
+
+def half_remainder(plan: Plan) -> bytes:
+    """The network of an int8 plan with float16 ends, as serialised ONNX.
+
+    Raises PlanError for another plan, ModelError if float16 changes its pictures by more than `FIDELITY` allows.
+    """
+    import onnx
+    import onnx_ir as ir
+
+    spec = plan.spec
+    if spec.precision != "int8":
+        raise PlanError(f"{plan.path} is a plan in {spec.precision}: name one in int8")
+    stored = onnx.load(str(plan.path))
+    del stored.metadata_props[:]
+    model = graph.from_proto(stored)
+    graph.infer_shapes(model)
+    to_fp16(model, ends=ir.DataType.FLOAT16)
+    made = graph.to_proto(model)
+    for opset in made.opset_import:
+        if opset.domain in ("", "ai.onnx"):
+            opset.version = max(opset.version, _OPSET)
+    low, high = spec.input_range
+    whole, half = Oracle(stored), Oracle(made)
+    error = []
+    for picture in pictures(spec.fixed_shape, spec.multiple):
+        sample = (picture * (high - low) + low).astype(np.float32)
+        apart = half(sample.astype(np.float16)).astype(np.float64) - whole(sample)
+        error.append(float(np.mean(np.square(apart))))
+    span = spec.output_range[1] - spec.output_range[0]
+    fidelity = 10 * np.log10(span**2 / max(float(np.mean(error)), 1e-30))
+    if not fidelity >= FIDELITY:  # nan, too
+        raise ModelError(
+            f"{spec.name}: what int8 leaves of it is {fidelity:.1f} dB from the plan in float16, not {FIDELITY:g}"
+        )
+    log.info("%s: what int8 leaves is in fp16, %.1f dB from the plan", spec.name, fidelity)
+    data: bytes = made.SerializeToString()
+    return data
