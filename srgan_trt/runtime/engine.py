@@ -56,6 +56,10 @@ class EngineSource(Protocol):
     """Builds engines of one plan, or takes them from where they are kept."""
 
     @property
+    def name(self) -> str:
+        """What its engines are of, for people: "TensorRT-RTX 1.7.1.116"."""
+
+    @property
     def largest_tile(self) -> tuple[int, int] | None:
         """(height, width) of the largest windows that it has engines for; None if it builds them for any."""
 

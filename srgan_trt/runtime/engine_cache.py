@@ -44,6 +44,11 @@ class EngineCache:
         self._networks: dict[str, tuple[bytes, tuple[Float32Layer, ...]]] = {}
 
     @property
+    def name(self) -> str:
+        """See EngineSource."""
+        return str(self.library)
+
+    @property
     def largest_tile(self) -> None:
         """See EngineSource."""
         return None
@@ -144,6 +149,11 @@ class EngineOnDisk:
     def plan(self) -> Plan:
         """What a pipeline needs of a plan; its network is not there."""
         return Plan(self.path, self.header.spec, {"notes": []}, self.header.plan_hash)
+
+    @property
+    def name(self) -> str:
+        """See EngineSource."""
+        return f"{self.header.flavour} {self.header.library}, {self.path.name}"
 
     @property
     def largest_tile(self) -> tuple[int, int]:

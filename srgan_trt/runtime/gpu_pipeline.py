@@ -97,7 +97,7 @@ class GpuPipeline:
         self.info: dict[str, Any] = {
             "device": f"cuda:{gpu_id}",
             "name": self.gpu.name,
-            "engine": "TensorRT",
+            "engine": source.name,
             "precision": self._precision,
             "streams": MOST_LANES,
             "notes": [],

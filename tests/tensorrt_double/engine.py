@@ -73,6 +73,7 @@ class SourceDouble:
         self._plan = plan
         self._session: Any = None
         self.largest_tile: tuple[int, int] | None = None
+        self.name = "onnxruntime in TensorRT's place"
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> EngineDouble:
         if settings.precision in self.script.absent:

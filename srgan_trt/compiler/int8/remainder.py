@@ -1,5 +1,9 @@
 """What an int8 plan leaves in floating point, in float16: for GPUs, whose int8 convolutions then have float16 around
-them. The scales become float16 as well, which ONNX allows from opset 19 on."""
+them.
+
+What dequantises gives float16, by scales in float16, which ONNX allows from opset 19 on; what quantises reads float32,
+for TensorRT makes one kernel of the cast and it.
+"""
 
 from __future__ import annotations
 
