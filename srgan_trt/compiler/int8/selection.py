@@ -81,7 +81,12 @@ def to_int8(
     measured = measure(prover.model, found, seen, comparison)
     gate = Gate(prover.model, spec, pictures)
     selection = select(
-        prover.model, measured, gate, name=spec.name, max_drop=MAX_DROP if max_drop is None else max_drop
+        prover.model,
+        measured,
+        gate,
+        name=spec.name,
+        max_drop=MAX_DROP if max_drop is None else max_drop,
+        min_fidelity=MIN_FIDELITY + pictures.caution,
     )
     report = _report(measured, selection)
     return selection.model, report | {"pictures": pictures.origin}
