@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,7 @@ class Selection:
     @property
     def won(self) -> float:
         """Share of the time of all convolutions in the high precision."""
-        return sum(each.won(shared=bool(self.sums)) / each.total for each in self.chosen)
+        return sum(each.won(self.sums) / each.total for each in self.chosen)
 
 
 def to_int8(
@@ -127,22 +127,23 @@ def select(
 ) -> Selection:
     """Quantises ``model``, which is left as it is, as far as ``gate`` lets it.
 
-    Tried twice, with residual sums that stay in int8 between layers, which costs fidelity and wins a pass for each,
-    and without; what wins more time is taken. Raises ModelError if no convolution can be quantised within ``max_drop``
-    (dB of luma against the ground truth) and ``min_fidelity`` (dB against float32) on the held-out pictures.
+    Tried with residual sums that stay in int8 between layers, which costs fidelity and wins a pass for each; with the
+    later half of them; and without. What wins most time is taken. Raises ModelError if no convolution can be quantised
+    within ``max_drop`` (dB of luma against the ground truth) and ``min_fidelity`` (dB against float32) on the held-out
+    pictures.
     """
     found: list[Selection] = []
     failures: list[str] = []
-    for shared in (True, False):
+    every = _sums(model, measured)
+    for sums in (every, every[len(every) // 2 :], []) if every else ([],):
         budget = 10 ** (-(min_fidelity - _MARGIN) / 10)
-        while chosen := affordable(measured, budget, shared=shared):
-            sums = _sums(model, chosen) if shared else []
+        while chosen := affordable(measured, budget, sums=sums):
             candidate = quantised(model, {each.site.name: each.conv for each in chosen}, shared=sums)
             verdict = gate.judge(candidate)
             failures = verdict.failures(max_drop=max_drop, min_fidelity=min_fidelity)
             _log.info(
-                "int8: %d of %d convolutions%s: %.1f dB%s",
-                *(len(chosen), len(measured), " and their sums" * shared, verdict.fidelity),
+                "int8: %d of %d convolutions, %d of %d sums: %.1f dB%s",
+                *(len(chosen), len(measured), len(sums), len(every), verdict.fidelity),
                 "".join(f", {failure}" for failure in failures),
             )
             if not failures:
@@ -160,11 +161,11 @@ def select(
     return max(found, key=lambda each: each.won)
 
 
-def affordable(measured: list[Sensitivity], budget: float, *, shared: bool) -> list[Sensitivity]:
+def affordable(measured: list[Sensitivity], budget: float, *, sums: Collection[str] = ()) -> list[Sensitivity]:
     """The layers whose errors, added up as noise does, stay within ``budget``: cheapest per second won first."""
     chosen, spent = [], 0.0
-    for each in sorted(measured, key=lambda each: each.error / max(each.won(shared=shared), 1e-30)):
-        if each.won(shared=shared) <= 0 or spent + each.error > budget:
+    for each in sorted(measured, key=lambda each: each.error / max(each.won(sums), 1e-30)):
+        if each.won(sums) <= 0 or spent + each.error > budget:
             continue
         chosen.append(each)
         spent += each.error
@@ -178,7 +179,6 @@ def _sums(model: ir.Model, chosen: list[Sensitivity]) -> list[str]:
 
 
 def _report(measured: list[Sensitivity], selection: Selection) -> dict[str, Any]:
-    shared = bool(selection.sums)
     return {
         "layers": [
             {
@@ -186,13 +186,13 @@ def _report(measured: list[Sensitivity], selection: Selection) -> dict[str, Any]
                 "name": each.site.name,
                 "shape": str(each.site),
                 "fidelity": round(each.fidelity, 2),
-                "won": round(each.won(shared=shared) / each.total, 5),
+                "won": round(each.won(selection.sums) / each.total, 5),
                 "range": each.conv.rule,
                 "int8": each in selection.chosen,
             }
             for each in measured
         ],
-        "sums": len(selection.sums),
+        "sums": len({each.site.source for each in selection.chosen} & set(selection.sums)),
         "won": round(selection.won, 4),
         "time": SOURCE,
         "max_drop": selection.max_drop,

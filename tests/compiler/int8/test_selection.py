@@ -212,7 +212,7 @@ def test_the_cheapest_decibels_per_time_won_are_bought_first() -> None:
         return Sensitivity(site=found[number], conv=conv, error=error, seconds=(won, won), total=10)
 
     measured = [one(0, 4e-5, 1.0), one(1, 1e-5, 5.0), one(2, 1e-7, -1.0)]
-    assert [each.site.number for each in affordable(measured, 1e-4, shared=False)] == [0, 1]
-    assert [each.site.number for each in affordable(measured, 4.5e-5, shared=False)] == [1]
-    assert affordable(measured, 1e-6, shared=False) == []
+    assert [each.site.number for each in affordable(measured, 1e-4)] == [0, 1]
+    assert [each.site.number for each in affordable(measured, 4.5e-5)] == [1]
+    assert affordable(measured, 1e-6) == []
     assert decibels(1e-4) == pytest.approx(40)
