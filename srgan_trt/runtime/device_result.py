@@ -66,7 +66,8 @@ def new_result(picture: Borrowed, scale: int) -> Result:
     image, _ = view(made, picture.stream)
     if image.device != number:
         raise DeviceError(
-            f"the picture is on GPU {number} and {type(made).__name__}s are made on {image.device}: switch"
+            f"the picture is on GPU {number}, and its library makes arrays on GPU {image.device} now: "
+            "make the context of the picture current in this thread"
         )
     return Result(image, lambda: made)
 

@@ -13,7 +13,7 @@ import pytest
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError
 from srgan_trt.imaging.tiles import plan_tiles
-from srgan_trt.runtime.device_array import borrow, is_device_array
+from srgan_trt.runtime.device_array import as_host_array, borrow, is_device_array
 from srgan_trt.runtime.device_result import DeviceArray, host_result, new_result
 from tests import handmade
 from tests.cuda_driver import build, standin
@@ -144,6 +144,50 @@ def without_pycudas_context() -> str:
     theirs.pop()
     theirs.detach()
     return message
+
+
+def pycudas_other_gpu() -> str:
+    """The picture is on one GPU, and pycuda works on another one."""
+    import pycuda.driver as driver
+    from pycuda import gpuarray
+
+    driver.init()
+    first = driver.Device(0).make_context()
+    image = gpuarray.to_gpu(PICTURE)
+    second = driver.Device(1).make_context()
+    try:
+        with borrow(image) as picture:
+            new_result(picture, 4)
+        message = "it was made"
+    except DeviceError as error:
+        message = str(error)
+    second.pop()
+    del image, picture
+    gc.collect()
+    first.pop()
+    second.detach()
+    first.detach()
+    return message
+
+
+def on_the_second_gpu() -> dict[str, Any]:
+    ours = context("second GPU")
+    producer = Producer()
+    image = ByDlpack(producer, PICTURE)
+    with borrow(image) as picture:
+        result = new_result(picture, 2)
+        array = result.take()
+    there = [each for each in standin.leaks()["allocations"] if each["space"] == "device"]
+    found = {
+        "devices": (picture.image.device, result.image.device, array.device),
+        "shape": array.shape,
+        "memory": sorted((each["device"], each["bytes"]) for each in there),
+        "context kept": int(producer.checked(producer.driver.cuCtxGetCurrent())) == int(ours),
+    }
+    del image, picture, result, array
+    gc.collect()
+    producer.close()
+    return found
 
 
 def of_numba(plan: Plan, levels: np.ndarray, own_stream: bool) -> dict[str, Any]:
@@ -347,6 +391,27 @@ def test_of_pycuda_without_its_context() -> None:
     assert not outcome.leaks["allocations"]
 
 
+@needs_pycuda
+def test_of_pycuda_while_it_works_on_another_gpu() -> None:
+    outcome = standin.run(pycudas_other_gpu, devices=2)
+    assert outcome.value == (
+        "the picture is on GPU 0, and its library makes arrays on GPU 1 now: "
+        "make the context of the picture current in this thread"
+    )
+    assert not outcome.leaks["allocations"]
+
+
+def test_on_the_second_gpu() -> None:
+    outcome = standin.run(on_the_second_gpu, devices=2)
+    assert outcome.value == {
+        "devices": (1, 1, 1),
+        "shape": (60, 82, 3),
+        "memory": [(1, PICTURE.nbytes), (1, 4 * PICTURE.nbytes)],
+        "context kept": True,
+    }
+    assert not outcome.leaks["allocations"]
+
+
 @needs_numba
 @pytest.mark.parametrize("order", ["late", "threads"])
 @pytest.mark.parametrize("own_stream", [True, False])
@@ -413,3 +478,15 @@ def test_results_on_the_host_are_of_the_library() -> None:
     taken = host_result(OfANamespace(PICTURE), large)
     assert taken is not large
     assert np.shares_memory(taken, large)
+
+
+def test_jax_on_the_host() -> None:
+    numpy = pytest.importorskip("jax.numpy", reason="jax is not installed: pip install jax")
+    image = numpy.asarray(PICTURE)
+    array = as_host_array(image)
+    assert not is_device_array(image)
+    assert array is not None
+    assert (array == PICTURE).all()
+    large = host_result(image, np.repeat(array, 2, axis=0))
+    assert type(large) is type(image)
+    assert (np.asarray(large) == PICTURE.repeat(2, axis=0)).all()
