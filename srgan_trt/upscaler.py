@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +16,8 @@ import numpy as np
 
 from .address import is_address, without_secrets
 from .compiler.plan import Plan, is_plan, load_plan
-from .errors import DeviceMemoryError, PictureError, SrganTrtError
+from .errors import DeviceError, DeviceMemoryError, PictureError, SrganTrtError
+from .halo import chosen_halo
 from .imaging.alpha import fill_transparent, upscale_alpha
 from .imaging.decode import MAX_PIXELS, decode
 from .imaging.encode import check_target, encode, format_of
@@ -109,7 +111,7 @@ class Upscaler:
             raise SrganTrtError("exact sets the halo and fp32 itself: leave halo and precision out")
         self.plan = open_plan(model, sha256=sha256, trust_model=trust_model)
         self._tile = tile
-        self._halo, notes = _chosen_halo(self.spec, tile, halo, exact)
+        self._halo, notes = chosen_halo(self.spec, tile, halo, exact)
         self._max_pixels = max_pixels
         self._pipeline = open_pipeline(
             self.plan, device=device, precision="fp32" if exact else precision, max_vram=max_vram
@@ -144,6 +146,7 @@ class Upscaler:
         output: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
         overwrite: bool = False,
         progress: Progress | None = None,
+        stream: Any = None,
     ) -> Any:
         """Upscales `image` and gives back its kind.
 
@@ -151,21 +154,31 @@ class Upscaler:
             image: A path or http(s) address (a Pillow image comes back), a Pillow image, a NumPy array uint8 or
                 uint16 of (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB or (H, W, 4) RGBA, a batch
                 (N, H, W, C) of such, or a list of any of these (a list comes back). Levels are 0..255 or 0..65535.
+                An array of another library that knows DLPack or the CUDA Array Interface (CuPy, PyTorch, Numba, JAX,
+                pycuda) gives an array of that library, on the device where it is; on a GPU: (H, W) or (H, W, 3).
             output: Where to save instead: the path comes back. For a list, as many paths.
             overwrite: Whether `output` may exist.
             progress: Called with (tiles done, tiles in all) of each picture.
+            stream: For an array on a GPU: the stream that it is made on, where its library does not tell; a handle or
+                an object of the library. The result is complete when the call returns.
 
         Raises PictureError if an image cannot be read or written, or is of no kind above; DeviceError if the
-        device fails or this Upscaler was closed.
+        device fails, this Upscaler was closed, or an array is on a GPU that it does not run on.
         """
         if isinstance(image, list | tuple):
             outputs = _outputs_for(image, output)
             return [
-                self(each, output=where, overwrite=overwrite, progress=progress)
+                self(each, output=where, overwrite=overwrite, progress=progress, stream=stream)
                 for each, where in zip(image, outputs, strict=True)
             ]
         if output is not None and not isinstance(output, str | os.PathLike):
             raise PictureError("one image has one output: give a path, not a list")
+        if not isinstance(image, np.ndarray | str | os.PathLike) and hasattr(image, "__dlpack__"):
+            return self._foreign(image, output, progress, stream)
+        if hasattr(image, "__cuda_array_interface__"):
+            return self._foreign(image, output, progress, stream)
+        if stream is not None:
+            raise SrganTrtError("stream is for arrays on a GPU: leave it out")
         if isinstance(image, np.ndarray) and image.ndim == 4:
             if output is not None:
                 raise PictureError("a batch has no single output file: give a list of images and a list of outputs")
@@ -220,9 +233,36 @@ class Upscaler:
     ) -> None:
         self.close()
 
-    def _run(self, image: NDArray[Any], out: NDArray[Any], progress: Progress | None) -> tuple[str, ...]:
-        """Fills `out`; returns what is to be said about the result."""
+    def _foreign(self, array: Any, output: Any, progress: Progress | None, stream: Any) -> Any:
+        """An array of another library, enlarged, as one of that library on the same device."""
+        from .runtime.device_array import as_host_array, borrow, is_device_array
+        from .runtime.device_result import host_result, new_result
+
+        if output is not None:
+            raise PictureError(f"a {type(array).__name__} gives one: leave output out, or give a NumPy array")
+        if not is_device_array(array):
+            here = as_host_array(array)
+            if here is None:
+                raise PictureError(f"a {type(array).__name__} is no image: give a NumPy array")
+            return host_result(array, self(np.ascontiguousarray(here), progress=progress))
+        with borrow(array, stream=stream) as picture:
+            pipeline = self._pipeline.for_images_on(picture.image.device)
+            if pipeline is None:
+                number, here = picture.image.device, self._pipeline.info["device"]
+                raise DeviceError(
+                    f"the array is on GPU {number}, this Upscaler on {here}: open one with device 'cuda:{number}', or "
+                    "move the array to the host"
+                )
+            result = new_result(picture, self.spec.scale)
+            self._run(picture.image, result.image, progress, partial(pipeline.run, stream=picture.stream))
+            return result.take()
+
+    def _run(
+        self, image: Any, out: Any, progress: Progress | None, run: Callable[..., int] | None = None
+    ) -> tuple[str, ...]:
+        """Fills `out`; returns what is to be said about the result. run: None is the pipeline's."""
         height, width, _ = image.shape
+        run = run or self._pipeline.run
         if self._tile is not None and self.spec.fixed_shape is None:
             tile = (self._tile, self._tile)
         else:
@@ -237,7 +277,7 @@ class Upscaler:
                 multiple=self.spec.multiple,
             )
             try:
-                not_finite = self._pipeline.run(image, out, tiles, progress=_of(len(tiles.tiles), progress))
+                not_finite = run(image, out, tiles, progress=_of(len(tiles.tiles), progress))
                 break
             except DeviceMemoryError as error:
                 # The device has learnt from it what fits.
@@ -332,53 +372,6 @@ def read_picture(name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
 
 def _of(total: int, progress: Progress | None) -> Callable[[int], None] | None:
     return None if progress is None else lambda done: progress(done, total)
-
-
-def _chosen_halo(spec: NetworkSpec, tile: int | None, halo: int | None, exact: bool) -> tuple[int | None, list[str]]:
-    """Halo (None: the whole picture at once) and what to say about it; SrganTrtError where tile and halo do not fit."""
-    if (tile is not None and tile < 1) or (halo is not None and halo < 0):
-        raise SrganTrtError(f"tile {tile} and halo {halo}: a tile is at least 1 pixel, a halo at least 0")
-    if spec.fixed_shape is not None:
-        return _fixed_halo(spec, tile, halo, exact)
-    if spec.halo is None:
-        if tile is None and halo is None:
-            return None, []
-        if exact:
-            raise SrganTrtError(f"{spec.name} sees the whole picture in every pixel: exact allows no tile")
-        chosen = spec.default_halo if halo is None else halo
-        notes = [f"{spec.name} sees the whole picture in every pixel: in tiles its result is another one"]
-        _log.warning(notes[0])
-    else:
-        chosen = min(spec.halo, spec.halo if exact else spec.default_halo if halo is None else halo)
-        notes = []
-    if tile is not None and -(-tile // spec.multiple) <= 2 * -(-chosen // spec.multiple):
-        context = -(-chosen // spec.multiple) * spec.multiple
-        raise SrganTrtError(
-            f"a tile of {tile} pixels keeps nothing between two halos of {context}: use a tile above {2 * context}, "
-            "or a smaller halo"
-        )
-    return chosen, notes
-
-
-def _fixed_halo(spec: NetworkSpec, tile: int | None, halo: int | None, exact: bool) -> tuple[int, list[str]]:
-    assert spec.fixed_shape is not None
-    height, width = spec.fixed_shape
-    size = f"{width} x {height}"
-    if tile is not None and spec.fixed_shape != (tile, tile):
-        raise SrganTrtError(f"{spec.name} runs in tiles of {size} only: leave tile out")
-    most = (min(height, width) // spec.multiple - 1) // 2 * spec.multiple
-    full = spec.halo is not None and spec.halo <= most
-    if exact:
-        if not full:
-            raise SrganTrtError(
-                f"{spec.name} runs in tiles of {size} only, which do not hold its receptive field: exact is impossible"
-            )
-        assert spec.halo is not None
-        return spec.halo, []
-    chosen = spec.default_halo if halo is None else halo
-    if halo is not None and halo > most:
-        raise SrganTrtError(f"{spec.name} runs in tiles of {size} only: use a halo of at most {most}")
-    return min(chosen, most), [f"{spec.name} runs in tiles of {size} only"]
 
 
 def _outputs_for(images: Sequence[Any], output: Any) -> Sequence[Any]:

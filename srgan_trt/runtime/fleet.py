@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
-    from .pipeline import Image, Pipeline
+    from .pipeline import DevicePipeline, Image, Pipeline
     from .tuning import Tuning
 
 
@@ -64,6 +64,11 @@ class Fleet:
         finally:
             with self._lock:
                 self._pixels[chosen] -= pixels
+
+    def for_images_on(self, gpu: int) -> DevicePipeline | None:
+        """See Pipeline."""
+        found = (pipeline.for_images_on(gpu) for pipeline in self._pipelines)
+        return next((pipeline for pipeline in found if pipeline is not None), None)
 
     def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:
         """See Pipeline."""

@@ -158,6 +158,10 @@ class GpuPipeline:
                         raise
                 self._give_way(shortage, tiles)
 
+    def for_images_on(self, gpu: int) -> GpuPipeline | None:
+        """See Pipeline."""
+        return self if gpu == self.gpu.number else None
+
     def tune(self, image: Any, *, seconds: float) -> Tuning:
         """See Pipeline. Raises DeviceError always: there is nothing to choose."""
         raise DeviceError("tuning is for CPUs: a GPU's windows are of the size that their engine is built for (--tile)")

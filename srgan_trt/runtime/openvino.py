@@ -107,6 +107,10 @@ class CpuPipeline:
         """See Pipeline."""
         return self._run(image, out, tiles, progress, self._cut(self._precision_for(image.dtype)))
 
+    def for_images_on(self, gpu: int) -> None:
+        """See Pipeline."""
+        return None
+
     def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:
         """See Pipeline."""
         if self.spec.fixed_shape is not None or self.spec.halo is None:

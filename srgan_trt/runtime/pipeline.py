@@ -50,6 +50,9 @@ class Pipeline(Protocol):
         device fails or the pipeline was closed, TypeError or ValueError if an array is not as above.
         """
 
+    def for_images_on(self, gpu: int) -> DevicePipeline | None:
+        """What takes images in the memory of the GPU of that number as they are; None if nothing here does."""
+
     def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:
         """Finds out by trying how pictures are best cut here; the result is kept for this plan, machine and precision.
 
@@ -62,3 +65,21 @@ class Pipeline(Protocol):
 
     def close(self) -> None:
         """Frees what the pipeline holds; calling it again does nothing."""
+
+
+class DevicePipeline(Pipeline, Protocol):
+    """A pipeline on a GPU, whose pictures may be there already."""
+
+    def run(
+        self,
+        image: Any,
+        out: Any,
+        tiles: TilePlan,
+        *,
+        progress: Callable[[int], None] | None = None,
+        stream: int | None = None,
+    ) -> int:
+        """See Pipeline. `image` and `out` may each be a DeviceImage (runtime/device_array.py).
+
+        stream: handle of a stream; our work comes after what is on it now. None: there is nothing to wait for.
+        """
