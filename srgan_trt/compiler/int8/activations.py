@@ -90,7 +90,9 @@ def observe(model: ir.Model, wanted: list[Site], batch: Floats) -> dict[str, Obs
     probe = _Probe(model, list(dict.fromkeys(site.source for site in wanted)))
     random = np.random.default_rng(1)
     count = min(_MOST_PATCHES, max(256, _MOST_PATCH_BYTES // (4 * sum(site.taps for site in wanted))))
-    step = max(1, _BATCH_PIXELS // (batch.shape[2] * batch.shape[3]))
+    sides = graph.dims(model.graph.inputs[0])
+    free = sides is None or sides[0] is None
+    step = max(1, _BATCH_PIXELS // (batch.shape[2] * batch.shape[3])) if free else 1
     parts = [batch[start : start + step] for start in range(0, len(batch), step)]
     patches: dict[str, list[Floats]] = {site.name: [] for site in wanted}
     largest: dict[str, Floats] = {}

@@ -64,8 +64,8 @@ def built_in(*, scale: int, multiple: int = 1, shape: tuple[int, int] | None = N
     hard = [*drawn, *(_changed(random, tile, index) for index, tile in enumerate(changed))]
     # in any order, so that the first few of them stand for all kinds
     return Pictures(
-        tiles=np.stack(usual),
-        hard=random.permutation(np.stack(hard)),
+        tiles=np.stack(usual)[: _most(side)],
+        hard=random.permutation(np.stack(hard))[: _most(side)],
         held_out=_pairs(random, [_photo("held_out")], scale, _sides(_HELD_SIDE, multiple, shape)),
         origin="built-in photographs, text, ramps, dark, saturated and noisy pictures",
         caution=_CAUTION,
@@ -95,7 +95,7 @@ def from_folder(folder: Path, *, scale: int, multiple: int = 1, shape: tuple[int
     tiles = [_crop(random, pools[index % len(pools)], side) for index in range(TILES)]
     truths = [read_rgb(Path(source.location), multiple=scale) for source in held]
     return Pictures(
-        tiles=np.stack(tiles),
+        tiles=np.stack(tiles)[: _most(side)],
         hard=np.stack(tiles)[:0],
         held_out=_pairs(random, truths, scale, _sides(_HELD_SIDE, multiple, shape)),
         origin=f"{len(photos)} pictures of {folder.name}, {len(held)} others held out",
@@ -117,6 +117,11 @@ def hardened(pictures: list[Levels]) -> Levels:
 def _sides(side: int, multiple: int, shape: tuple[int, int] | None) -> tuple[int, int]:
     whole = -(-side // multiple) * multiple
     return shape or (whole, whole)
+
+
+def _most(side: tuple[int, int]) -> int:
+    """Tiles of one kind: fewer where the network insists on large ones."""
+    return max(8, TILES * SIDE**2 // (side[0] * side[1]))
 
 
 def _photo(name: str) -> Levels:

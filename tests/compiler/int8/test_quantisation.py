@@ -91,6 +91,13 @@ def test_only_what_is_named_is_quantised_and_the_exact_model_stays_as_it_is(resi
     assert quantised(residual, {}).graph.outputs[0].name == residual.graph.outputs[0].name
 
 
+def test_a_network_of_one_picture_at_a_time_is_observed_picture_by_picture() -> None:
+    net = Network()
+    model = net.model(net.conv("input", 3, 4), (1, 3, 12, 10))
+    (site,) = sites(model)
+    assert observe(model, [site], picture(4, 3, 12, 10))[site.name].patches.shape[1:] == (3, 3, 3)
+
+
 def test_shared_levels_are_read_by_the_addition_too(residual: ir.Model) -> None:
     (add,) = (node for node in _all_int8(residual, shared=True).graph if node.op_type == "Add")
     assert "DequantizeLinear" in {value.producer().op_type for value in add.inputs}
