@@ -102,7 +102,7 @@ def as_host_array(candidate: Any) -> NDArray[Any] | None:
         array: NDArray[Any] = np.from_dlpack(candidate)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise PictureError(
-            f"a {_called(candidate)} that cannot be read ({error}): give uint8 or uint16 without a gradient"
+            f"a {_called(candidate)} that cannot be read ({one_line(error)}): give uint8 or uint16 without a gradient"
         ) from error
     return array
 
@@ -161,7 +161,7 @@ def view(array: Any, waiter: int, *, told: bool = False) -> tuple[DeviceImage, t
     except DeviceError:
         raise
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise PictureError(f"a {_called(array)} that cannot be read on the GPU: {error}") from error
+        raise PictureError(f"a {_called(array)} that cannot be read on the GPU: {one_line(error)}") from error
     _check(array, dtype, shape, strides)
     image = DeviceImage(address=int(seen.ptr), shape=_three(shape), dtype=dtype, device=place[1], owner=(array, seen))
     return image, shape
@@ -183,6 +183,11 @@ def stream_handle(stream: Any) -> int:
     if isinstance(value, bool | float | str) or not hasattr(value, "__int__") or int(value) < 0:
         raise DeviceError(f"a {_called(stream)} is no CUDA stream: give the stream of your library, or its handle")
     return int(value)
+
+
+def one_line(error: Exception) -> str:
+    """What another library's error says."""
+    return " ".join(str(error).split())
 
 
 class _Protocol:

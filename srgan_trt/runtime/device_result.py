@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DeviceError, DeviceMemoryError
-from .device_array import Borrowed, DeviceImage, view
+from .device_array import Borrowed, DeviceImage, one_line, view
 from .gpu import bindings, checked, core, cuda_errors, current
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def new_result(picture: Borrowed, scale: int) -> Result:
         made = make(picture.array, shape, dtype, number)
     except Exception as error:
         # Each library has errors of its own, and none of them is imported here.
-        library = type(picture.array).__module__.partition(".")[0]
+        library, said = type(picture.array).__module__.partition(".")[0], one_line(error)
         if "MemoryError" in "".join(kind.__name__ for kind in type(error).__mro__):
             raise DeviceMemoryError(
-                f"the GPU has no memory for a result of {shape[1]} x {shape[0]} pixels ({error}): cut the picture into "
+                f"the GPU has no memory for a result of {shape[1]} x {shape[0]} pixels ({said}): cut the picture into "
                 "parts, or free memory on it"
             ) from error
         raise DeviceError(
-            f"{library} cannot make an array for the result ({error}): make its context current in this thread"
+            f"{library} cannot make an array for the result ({said}): make its context current in this thread"
         ) from error
     image, _ = view(made, picture.stream)
     if image.device != number:

@@ -90,9 +90,9 @@ def same_by_dlpack(array: Any) -> bool:
 
 def of_pycuda(plan: Plan, levels: np.ndarray, primary: bool, way: str) -> dict[str, Any]:
     """way: "own stream" is told to `borrow`; "default stream": the picture is made by work there, as by pycuda's own
-    arithmetic; "ready"."""
+    arithmetic; "ready"; "pool": its memory is of a pool of pycuda's."""
     import pycuda.driver as driver
-    from pycuda import gpuarray
+    from pycuda import gpuarray, tools
 
     driver.init()
     device = driver.Device(0)
@@ -102,8 +102,9 @@ def of_pycuda(plan: Plan, levels: np.ndarray, primary: bool, way: str) -> dict[s
     stream = driver.Stream() if way == "own stream" else None
     host = driver.pagelocked_empty(levels.shape, levels.dtype)
     host[...] = levels
-    image = gpuarray.empty(levels.shape, levels.dtype)
-    if way == "ready":
+    pool = tools.DeviceMemoryPool() if way == "pool" else None
+    image = gpuarray.empty(levels.shape, levels.dtype, allocator=pool.allocate if pool else driver.mem_alloc)
+    if way in ("ready", "pool"):
         image.set(host)
     else:
         image.set_async(host, stream=stream)
@@ -113,8 +114,12 @@ def of_pycuda(plan: Plan, levels: np.ndarray, primary: bool, way: str) -> dict[s
         "kept": driver.Context.get_current() == theirs,
         "levels": large.get(),
         "used by pycuda": bool((large.copy().get() == large.get()).all()),
+        "of the pool": pool is None or pool.active_blocks == 2,
     }
     del image, large, host, stream
+    if pool is not None:
+        pool.stop_holding()
+    del pool
     gc.collect()
     found["left"] = standin.leaks()["allocations"]
     theirs.pop()
@@ -369,7 +374,7 @@ def test_of_no_known_library(plan: Plan, kind: str, order: str) -> None:
 
 @needs_pycuda
 @pytest.mark.parametrize("order", ["late", "threads"])
-@pytest.mark.parametrize("way", ["ready", "default stream", "own stream"])
+@pytest.mark.parametrize("way", ["ready", "default stream", "own stream", "pool"])
 @pytest.mark.parametrize("primary", [True, False])
 def test_of_pycuda(plan: Plan, primary: bool, way: str, order: str) -> None:
     outcome = standin.run(
@@ -379,6 +384,7 @@ def test_of_pycuda(plan: Plan, primary: bool, way: str, order: str) -> None:
     assert outcome.value["type"]
     assert outcome.value["kept"]
     assert outcome.value["used by pycuda"]
+    assert outcome.value["of the pool"]
     assert outcome.value["left"] == []
     assert "failed" not in outcome.stderr
 
