@@ -18,7 +18,7 @@ from .. import graph
 from ..oracle import Floats
 from .activations import Observed, Site
 from .ranges import LEVELS, candidates, fake
-from .rounding import corrected_bias, fitted, nearest, weight_scales
+from .rounding import corrected_bias, nearest, weight_scales
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -44,11 +44,10 @@ class QuantisedConv:
     """Error in its output on the calibration patches, as a fraction of the output's power."""
 
 
-def fit(site: Site, seen: Observed, *, limits: Mapping[str, float] | None = None, fast: bool = False) -> QuantisedConv:
+def fit(site: Site, seen: Observed, *, limits: Mapping[str, float] | None = None) -> QuantisedConv:
     """The convolution ``site`` in int8, by what it reads on the calibration tiles.
 
-    limits: Ranges to choose from, by their names; None tries every rule. fast: round weights to the nearest, which
-    takes milliseconds.
+    limits: Ranges to choose from, by their names; None tries every rule.
     """
     weight = site.facts.weight.reshape(len(site.facts.weight), -1)
     exact = seen.rows
@@ -58,11 +57,8 @@ def fit(site: Site, seen: Observed, *, limits: Mapping[str, float] | None = None
         limits = candidates(seen.patches, float(seen.largest.max()))
     rule = min(limits, key=lambda name: _loss(weight, exact, truth, trust, limits[name]))
     quantised = fake(exact, limits[rule])
-    if fast:
-        scales = weight_scales(weight)
-        levels = nearest(weight, scales)
-    else:
-        levels, scales = fitted(weight, exact * trust, quantised * trust)
+    scales = weight_scales(weight)
+    levels = nearest(weight, scales)
     rounded = levels * scales[:, None]
     bias = corrected_bias(site.facts.bias, weight, rounded, exact, quantised, np.square(trust))
     wanted = truth if site.facts.bias is None else truth + site.facts.bias

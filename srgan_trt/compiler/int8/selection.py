@@ -113,7 +113,7 @@ def _equalised(prover: Prover, found: list[Site], seen: dict[str, Observed]) -> 
 
 def _noise(found: list[Site], seen: Mapping[str, Observed]) -> float:
     """Of all convolutions, each quantised alone: the mean, in powers of ten, of what it does to its own output."""
-    return float(np.mean([np.log10(max(fit(site, seen[site.name], fast=True).noise, 1e-12)) for site in found]))
+    return float(np.mean([np.log10(max(fit(site, seen[site.name]).noise, 1e-12)) for site in found]))
 
 
 def select(

@@ -51,7 +51,7 @@ def measure(
     total = sum(high_seconds(site) for site in found)
     results = []
     for site in found:
-        conv = fit(site, seen[site.name], fast=True)
+        conv = fit(site, seen[site.name])
         results.append(
             Sensitivity(
                 site=site,
@@ -78,7 +78,7 @@ def _refined(model: ir.Model, start: Sensitivity, seen: Observed, comparison: Co
     for step in (1, -1):
         other = place + step
         while 0 <= other < len(rules):
-            conv = fit(start.site, seen, limits={rules[other]: limits[rules[other]]}, fast=True)
+            conv = fit(start.site, seen, limits={rules[other]: limits[rules[other]]})
             error = comparison.error(quantised(model, {start.site.name: conv}))
             if error >= best.error:
                 break
