@@ -1,7 +1,7 @@
 """All CUDA kernels in one file for every supported GPU, where nvcc exists; setup.py and the tests call it.
 
 Standard library only, and nothing of the package: it runs before the package is built. The file's name holds the hash
-of its source (`fatbin_name`), so that code of another version is never loaded (srgan_trt/runtime/kernels.py).
+of its source (`fatbin_name`), so that code of another version is never loaded (srgan_trt/runtime/gpu/kernel_code.py).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@
 
 namespace srgan {
 
-// The host launches with these (srgan_trt/runtime/launch_geometry.py).
+// The host launches with these (srgan_trt/runtime/gpu/launch_geometry.py).
 constexpr int pack_threads = 256;
 constexpr int pack_columns_per_lane = 8;
 // Blocks that a multiprocessor has registers for. Left to itself, ptxas wants more of them and spills.

@@ -1,5 +1,5 @@
 // What pack and unpack do for one tile of a picture; a table of these lies on the device beside the picture.
-// The host writes it as rows of eight int32 (srgan_trt/runtime/launch_geometry.py names them). NVRTC compiles this.
+// The host writes it as rows of eight int32 (srgan_trt/runtime/gpu/launch_geometry.py names them). NVRTC compiles this.
 #pragma once
 
 namespace srgan {

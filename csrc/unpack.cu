@@ -15,7 +15,7 @@
 
 namespace srgan {
 
-// The host launches with these (srgan_trt/runtime/launch_geometry.py).
+// The host launches with these (srgan_trt/runtime/gpu/launch_geometry.py).
 constexpr int unpack_threads = 128;
 constexpr int unpack_levels_per_lane = 96;  // 8 tensor pixels of colour at r = 4; so r is at most 256
 // Blocks that a multiprocessor has registers for. Left to itself, ptxas wants more of them and spills.

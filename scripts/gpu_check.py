@@ -101,7 +101,7 @@ def machine() -> dict[str, Any]:
         "gpus": [],
     }
     if nvidia_gpus() and not gpu_packages():
-        from srgan_trt.runtime.gpu import gpus
+        from srgan_trt.runtime.gpu.device import gpus
 
         facts["gpus"] = [
             {
@@ -172,9 +172,9 @@ def kernel_rates(side: int = 2048, *, repeats: int = 50) -> list[dict[str, Any]]
     """Gigabytes a second of pack and unpack in fp16 on a picture of side x side in windows of 256, and their share of
     what a copy on the GPU reaches in the same run."""
     from srgan_trt.imaging.tiles import plan_tiles
-    from srgan_trt.runtime.gpu import bindings, checked, core, current, find_gpu
-    from srgan_trt.runtime.gpu_kernels import BandKernels, PixelKernels
-    from srgan_trt.runtime.gpu_schedule import job_table
+    from srgan_trt.runtime.gpu.device import bindings, checked, core, current, find_gpu
+    from srgan_trt.runtime.gpu.kernels import BandKernels, PixelKernels
+    from srgan_trt.runtime.gpu.schedule import job_table
     from srgan_trt.upscaler import open_plan
 
     spec = open_plan("srgan-fast-x4").spec

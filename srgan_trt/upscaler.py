@@ -235,8 +235,8 @@ class Upscaler:
 
     def _foreign(self, array: Any, output: Any, progress: Progress | None, stream: Any) -> Any:
         """An array of another library, enlarged, as one of that library on the same device."""
-        from .runtime.device_array import as_host_array, borrow, is_device_array
-        from .runtime.device_result import host_result, new_result
+        from .runtime.gpu.device_array import as_host_array, borrow, is_device_array
+        from .runtime.gpu.device_result import host_result, new_result
 
         if output is not None:
             raise PictureError(f"a {type(array).__name__} gives one: leave output out, or give a NumPy array")

@@ -29,7 +29,7 @@ def test_importing_the_package_takes_no_time() -> None:
 
 def test_upscaling_from_a_plan_needs_no_tensorflow() -> None:
     loaded = python(
-        "import sys, srgan_trt.upscaler, srgan_trt.runtime.openvino; print('\\n'.join(sys.modules))"
+        "import sys, srgan_trt.upscaler, srgan_trt.runtime.cpu.openvino; print('\\n'.join(sys.modules))"
     ).split()
     assert {"tensorflow", "keras", "onnxruntime", "h5py"}.isdisjoint(loaded)
 

@@ -19,8 +19,8 @@ from srgan_trt.upscaler import Upscaler
 from .cuda_driver import build, standin
 from .cuda_host import build as host
 from .handmade import HALO, differences, expected, noise, small_plan
-from .runtime.array_producers import ByDlpack, ByInterface, Producer, read
-from .runtime.test_device_array import OnTheHost, context
+from .runtime.gpu.array_producers import ByDlpack, ByInterface, Producer, read
+from .runtime.gpu.test_device_array import OnTheHost, context
 
 with_stand_in = pytest.mark.skipif(
     bool(build.missing() or gpu_packages()), reason=f"{build.missing() or gpu_packages()}"
@@ -53,12 +53,12 @@ class TestArraysOnTheHost:
 
 def doubled(*, tile: int = 64, **script: Any) -> Any:
     """From now on engines are doubles; returns what they note."""
-    import srgan_trt.runtime.engine_cache as engine_cache
-    from srgan_trt.runtime import gpu_schedule
+    import srgan_trt.runtime.engines.cache as engine_cache
+    from srgan_trt.runtime.gpu import schedule
 
     from .tensorrt_double import Script, SourceDouble
 
-    gpu_schedule.TILE = tile
+    schedule.TILE = tile
     noted = Script(**script)
     engine_cache.EngineCache = lambda plan: SourceDouble(plan.path, noted)  # type: ignore[assignment,misc]
     return noted

@@ -36,7 +36,7 @@ def describe_build(plan: Plan, *, seconds: float) -> str:
 
 def describe_engine_file(path: Path) -> str:
     """What an engine file says of itself, and its layers as they were really built. Raises PlanError if it is none."""
-    from ..runtime.engine_file import describe_engine, layer_table, read_header
+    from ..runtime.engines.file import describe_engine, layer_table, read_header
 
     header = read_header(path)
     return f"{_table(list(describe_engine(header, path)))}\n\n{layer_table(header)}"

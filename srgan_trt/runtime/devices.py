@@ -62,7 +62,7 @@ def open_pipeline(
         except (DeviceError, MissingPackageError) as error:
             notes.append(f"the CPU runs this, not the {names[0]}: {error}")
             _log.warning("%s", notes[0])
-    from .openvino import CpuPipeline
+    from .cpu.openvino import CpuPipeline
 
     pipeline = CpuPipeline(plan, precision=precision)
     pipeline.info["notes"] = [*notes, *pipeline.info["notes"]]
@@ -75,21 +75,21 @@ def engine_plan(path: Path, *, trust_model: bool = False) -> Plan:
     trust_model: that whoever built it is trusted: an engine holds code. Raises PlanError if it is damaged, DeviceError
     if it is not trusted.
     """
-    from .engine_cache import EngineOnDisk
+    from .engines.cache import EngineOnDisk
 
     return EngineOnDisk(path, trust_model=trust_model).plan
 
 
 def build_engine_file(plan: Plan, out: Path, *, target: str, **options: Any) -> None:
-    """Builds an engine of `plan` into the file `out`; see engine_from_plan.build_engine_file."""
-    from .engine_from_plan import build_engine_file
+    """Builds an engine of `plan` into the file `out`; see runtime.engines.from_plan.build_engine_file."""
+    from .engines.from_plan import build_engine_file
 
     build_engine_file(plan, out, target=target, **options)
 
 
 def is_engine(path: Path) -> bool:
     """Whether the file `path` is an engine."""
-    from .engine_file import is_engine
+    from .engines.file import is_engine
 
     return is_engine(path)
 
@@ -109,7 +109,7 @@ def cpu_facts() -> dict[str, Any]:
 
     Raises DeviceError if OpenVINO cannot be loaded or finds no CPU that it can use.
     """
-    from .cpu import choose_precision, find_cpu
+    from .cpu.processor import choose_precision, find_cpu
 
     cpu = find_cpu()
     return {
@@ -123,7 +123,7 @@ def cpu_facts() -> dict[str, Any]:
 
 def cpu_tunings(plan: Plan) -> dict[str, Tuning]:
     """What `Pipeline.tune` found for `plan` on this machine's CPU, by precision. Raises DeviceError as `cpu_facts`."""
-    from .cpu import PRECISIONS, find_cpu, known_tuning
+    from .cpu.processor import PRECISIONS, find_cpu, known_tuning
 
     cpu = find_cpu()
     found = ((precision, known_tuning(plan, cpu, precision=precision)) for precision in PRECISIONS)
@@ -155,9 +155,9 @@ def nvidia_gpus() -> list[str] | None:
 def _on_gpus(plan: Plan, numbers: list[int], precision: str | None, max_vram: int | None) -> Pipeline:
     if len(set(numbers)) != len(numbers):
         raise DeviceError(f"cuda:{','.join(map(str, numbers))} names a GPU twice: name each once")
-    from .engine_cache import EngineCache, EngineOnDisk
+    from .engines.cache import EngineCache, EngineOnDisk
     from .fleet import Fleet
-    from .gpu_pipeline import GpuPipeline
+    from .gpu.pipeline import GpuPipeline
 
     source: EngineSource
     if is_engine(plan.path):

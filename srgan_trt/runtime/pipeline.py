@@ -79,7 +79,7 @@ class DevicePipeline(Pipeline, Protocol):
         progress: Callable[[int], None] | None = None,
         stream: int | None = None,
     ) -> int:
-        """See Pipeline. `image` and `out` may each be a DeviceImage (runtime/device_array.py).
+        """See Pipeline. `image` and `out` may each be a DeviceImage (runtime/gpu/device_array.py).
 
         stream: handle of a stream; our work comes after what is on it now. None: there is nothing to wait for.
         """

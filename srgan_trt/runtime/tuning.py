@@ -1,7 +1,7 @@
 """How a picture is best cut on this machine, found by trying: the largest window, and streams side by side.
 
-Counting (runtime/schedule.py) knows halos, cores and memory, but not caches: where a network's activations fall out of
-them, smaller windows win although their halos cost more. What was found is kept in the user's cache.
+Counting (runtime/cpu/schedule.py) knows halos, cores and memory, but not caches: where a network's activations fall out
+of them, smaller windows win although their halos cost more. What was found is kept in the user's cache.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from srgan_trt.runtime.kernels import KERNELS, SUPPORTED
+from srgan_trt.runtime.gpu.kernel_code import KERNELS, SUPPORTED
 
 SOURCES = Path(__file__).resolve().parents[2] / "csrc"
 NO_SPILLS = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"

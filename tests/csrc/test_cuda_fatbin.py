@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from srgan_trt.runtime import kernels
+from srgan_trt.runtime.gpu import kernel_code
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 
@@ -52,8 +52,8 @@ def fake_nvcc(tmp_path: Path) -> Callable[[str], str]:
 
 
 def test_package_and_install_mean_the_same_kernels(fatbin: ModuleType) -> None:
-    assert fatbin.source() == kernels.kernel_source()
-    assert tuple(f"{major}{minor}" for major, minor in kernels.SUPPORTED) == fatbin.ARCHITECTURES
+    assert fatbin.source() == kernel_code.kernel_source()
+    assert tuple(f"{major}{minor}" for major, minor in kernel_code.SUPPORTED) == fatbin.ARCHITECTURES
 
 
 def test_every_kernel_for_every_gpu(made: Path) -> None:
@@ -61,21 +61,21 @@ def test_every_kernel_for_every_gpu(made: Path) -> None:
     (path,) = made.iterdir()
     content = path.read_bytes()
     _, *cubins = content.split(b"\x7fELF")
-    assert len(cubins) == len(kernels.SUPPORTED)
+    assert len(cubins) == len(kernel_code.SUPPORTED)
     for cubin in cubins:
-        assert all(f"\0.text.{name}\0".encode() in cubin for name in kernels.KERNELS)
+        assert all(f"\0.text.{name}\0".encode() in cubin for name in kernel_code.KERNELS)
 
 
 def test_the_package_loads_what_was_made_of_its_own_source(
     made: Path, fatbin: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "__file__", str(made.parent / "runtime" / "kernels.py"))
-    loaded = kernels.load_fatbin()
+    monkeypatch.setattr(kernel_code, "__file__", str(made.parent / "runtime" / "gpu" / "kernel_code.py"))
+    loaded = kernel_code.load_fatbin()
     assert loaded is not None
     assert loaded == (made / fatbin.fatbin_name(fatbin.source())).read_bytes()
     other = dict(fatbin.source()) | {"half.h": "// another version\n"}
-    monkeypatch.setattr(kernels, "kernel_source", lambda: other)
-    assert kernels.load_fatbin() is None
+    monkeypatch.setattr(kernel_code, "kernel_source", lambda: other)
+    assert kernel_code.load_fatbin() is None
 
 
 def test_without_nvcc_an_older_fatbin_goes_and_the_log_says_so(fatbin: ModuleType, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from srgan_trt import _pixels
-from srgan_trt.runtime.launch_geometry import LaunchGeometry
+from srgan_trt.runtime.gpu.launch_geometry import LaunchGeometry
 
 from ..cuda_host import kernels
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from srgan_trt.runtime.launch_geometry import TILE_JOB, LaunchGeometry, kernel_name, pack_launch, unpack_launch
+from srgan_trt.runtime.gpu.launch_geometry import TILE_JOB, LaunchGeometry, kernel_name, pack_launch, unpack_launch
 
 from . import build
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan_trt.runtime.gpu import Gpu, bindings, checked, core, current, find_gpu
-from srgan_trt.runtime.gpu_kernels import PixelKernels
-from srgan_trt.runtime.launch_geometry import LaunchGeometry
+from srgan_trt.runtime.gpu.device import Gpu, bindings, checked, core, current, find_gpu
+from srgan_trt.runtime.gpu.kernels import PixelKernels
+from srgan_trt.runtime.gpu.launch_geometry import LaunchGeometry
 
 _ALIGNED = 256
 """What the driver's allocations are aligned to, at least."""

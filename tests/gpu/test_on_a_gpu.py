@@ -117,7 +117,7 @@ def test_cuda_graphs_are_used(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_closing_gives_the_memory_back() -> None:
-    from srgan_trt.runtime.gpu import core, current, free_memory
+    from srgan_trt.runtime.gpu.device import core, current, free_memory
 
     core()
     with Upscaler(device="cuda") as up:  # whatever the libraries keep for themselves is kept from here on

@@ -53,7 +53,7 @@ def test_a_gpu_named_twice_is_refused(tmp_path: Path) -> None:
 
 def on_imaginary_gpus(path: Path, device: str, precision: str | None, broken: bool) -> dict[str, Any]:
     """What `open_pipeline` opens where a driver is; engines come from a double, or nowhere."""
-    import srgan_trt.runtime.engine_cache as engine_cache
+    import srgan_trt.runtime.engines.cache as engine_cache
 
     from ..tensorrt_double.engine import SourceDouble
 

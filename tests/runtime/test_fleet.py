@@ -14,8 +14,8 @@ import pytest
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError
 from srgan_trt.imaging.tiles import plan_tiles
+from srgan_trt.runtime.cpu.openvino import CpuPipeline
 from srgan_trt.runtime.fleet import Fleet
-from srgan_trt.runtime.openvino import CpuPipeline
 
 from ..handmade import differences, expected, noise, small_plan
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from srgan_trt.errors import SrganTrtError
 from srgan_trt.runtime.engine import EngineSettings
-from srgan_trt.runtime.gpu import Gpu, bindings
+from srgan_trt.runtime.gpu.device import Gpu, bindings
 
 _ALIGNMENT = 256
 _HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)

@@ -20,7 +20,7 @@ pytest.importorskip("cuda.core", reason="the double runs on the stand-in driver"
 
 
 def misused(plan: Plan) -> dict[str, Any]:
-    from srgan_trt.runtime.gpu import bindings, checked, current, find_gpu
+    from srgan_trt.runtime.gpu.device import bindings, checked, current, find_gpu
 
     driver = bindings()
     gpu = find_gpu(0)

@@ -105,8 +105,8 @@ class TestAPlan:
 
     def test_tensorrt_builds_the_planned_convolutions_in_int8_and_no_others(self, plan: Plan) -> None:
         pytest.importorskip("tensorrt_rtx", reason="the [tensorrt-rtx] extra is not installed")
-        from srgan_trt.runtime.engine_build import build_engine
-        from srgan_trt.runtime.tensorrt_library import find_library
+        from srgan_trt.runtime.engines.build import build_engine
+        from srgan_trt.runtime.engines.library import find_library
 
         settings = EngineSettings(precision="int8", tile=(64, 96), batch=2, compute_capability=(8, 9))
         built = build_engine(plan.path.read_bytes(), settings, library=find_library("tensorrt-rtx"))

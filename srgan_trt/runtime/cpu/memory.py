@@ -1,0 +1,52 @@
+"""Memory that a network needs on the CPU, and that there is."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+from ...spec import NetworkSpec
+
+if TYPE_CHECKING:
+    import openvino
+
+_IN_PLACE = {
+    "Add", "Clamp", "Convert", "Divide", "Elu", "FakeQuantize", "Gelu", "HSwish", "Maximum", "Minimum", "Multiply",
+    "PRelu", "Relu", "Sigmoid", "Softplus", "Subtract", "Swish", "Tanh",
+}  # fmt: skip
+"""Operations that are fused into the one before them, or write over their input."""
+
+
+def live_values(model: openvino.Model, spec: NetworkSpec) -> float:
+    """Values per input pixel that must be in memory at the same time while the network runs."""
+    side = math.ceil(256 / spec.multiple) * spec.multiple
+    height, width = spec.fixed_shape or (side, side)
+    model.reshape([1, 3, height, width])
+    operations = [op for op in model.get_ordered_ops() if op.get_type_name() not in ("Constant", "Result")]
+    last_reader: dict[tuple[str, int], int] = {}
+    for position, op in enumerate(operations):
+        for value in op.input_values():
+            last_reader[value.get_node().get_friendly_name(), value.get_index()] = position
+    live = most = 0
+    dying: dict[int, int] = {}
+    for position, op in enumerate(operations):
+        freed = dying.pop(position, 0)
+        if op.get_type_name() in _IN_PLACE:
+            live, freed = live - freed, 0
+        for index, output in enumerate(op.outputs()):
+            size = math.prod(output.get_shape())
+            live += size
+            reader = last_reader.get((op.get_friendly_name(), index), position)
+            dying[reader] = dying.get(reader, 0) + size
+        most = max(most, live)
+        live -= freed + dying.pop(position, 0)
+    return most / (height * width)
+
+
+def memory_bytes() -> float:
+    """Physical memory of this machine; 16 GB where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return 16e9

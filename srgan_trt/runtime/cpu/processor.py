@@ -1,0 +1,90 @@
+"""The CPU of this machine as OpenVINO sees it: what it is, what it computes in, how many cores may be used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import DeviceError
+from ..tuning import Tuning, read_tuning, tuning_file
+
+if TYPE_CHECKING:
+    import openvino
+
+    from ...compiler.plan import Plan
+
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """What decides how plans run here, and how fast."""
+
+    name: str
+    engine: str
+    """Version of OpenVINO, in full."""
+    capabilities: tuple[str, ...]
+    """Of the engine, in its words, sorted."""
+    cores: int
+    """That this process may use."""
+
+    @property
+    def has_bf16(self) -> bool:
+        return "BF16" in self.capabilities
+
+    def key(self) -> list[Any]:
+        """For whatever is kept for this machine: plain values."""
+        return [self.engine, self.name, list(self.capabilities), self.cores]
+
+
+def find_cpu(core: openvino.Core | None = None) -> Cpu:
+    """Raises DeviceError if OpenVINO cannot be loaded or finds no CPU that it can use."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise DeviceError(f"OpenVINO cannot be loaded ({error}): pip install --force-reinstall openvino") from error
+    core = core or openvino.Core()
+    try:
+        capabilities = tuple(sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
+        name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+    except RuntimeError as error:
+        raise DeviceError(f"OpenVINO finds no CPU that it can use: {' '.join(str(error).split())[:200]}") from error
+    return Cpu(name, str(openvino.__version__), capabilities, usable_cores())
+
+
+def known_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Tuning | None:
+    """What tuning this plan on this machine found; None if that was not done."""
+    return read_tuning(kept_tuning(plan, cpu, precision=precision))
+
+
+def kept_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Path:
+    """Where that is kept."""
+    return tuning_file([plan.body_hash, cpu.key(), precision, plan.spec.default_halo])
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, counting those with several hardware threads once."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    siblings = set()
+    for cpu in os.sched_getaffinity(0):
+        try:
+            siblings.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
+        except OSError:
+            siblings.add(str(cpu))
+    return len(siblings)
+
+
+def choose_precision(asked: str | None, has_bf16: bool) -> tuple[str, str, list[str]]:
+    """Precision for 8-bit pictures, for 16-bit pictures, and what to say about it."""
+    if asked is not None and asked not in PRECISIONS:
+        raise DeviceError(f"the CPU computes in fp32 or bf16, not in {asked!r}: use one of them")
+    if asked == "bf16" and not has_bf16:
+        raise DeviceError("this CPU has no bf16 arithmetic: use precision fp32, or leave it to be chosen")
+    if asked is not None:
+        return asked, asked, []
+    if not has_bf16:
+        return "fp32", "fp32", ["this CPU has no bf16 arithmetic: everything runs in fp32"]
+    return "bf16", "fp32", ["8-bit pictures run in bf16, 16-bit pictures in fp32"]

@@ -1,0 +1,354 @@
+"""The CPU pipeline gives the network's picture, whatever the tiles, threads, precisions and caches."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from srgan_trt.compiler.plan import Plan, save_plan
+from srgan_trt.errors import DeviceError
+from srgan_trt.imaging.tiles import plan_tiles
+from srgan_trt.runtime.cpu import openvino as runtime
+from srgan_trt.runtime.cpu.openvino import CpuPipeline
+from srgan_trt.runtime.cpu.processor import find_cpu, kept_tuning, known_tuning
+from srgan_trt.runtime.tuning import Cut, Tuning, write_tuning
+
+from ...handmade import HALO, differences, expected, noise, small_model, small_plan, small_spec
+from ...peak_memory import PRINT_PEAK_BYTES
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return small_plan(tmp_path_factory.mktemp("plan"))
+
+
+@pytest.fixture(scope="module")
+def fp32(plan: Plan) -> Iterator[CpuPipeline]:
+    pipeline = CpuPipeline(plan, precision="fp32")
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the test's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("SRGAN_TRT_CACHE", str(folder))
+    return folder
+
+
+def run(
+    pipeline: CpuPipeline, image: NDArray[Any], tile: tuple[int, int] = (4096, 4096), halo: int = HALO, **options: Any
+) -> NDArray[Any]:
+    height, width, channels = image.shape
+    fixed = pipeline.spec.fixed_shape is not None
+    tiles = plan_tiles(height, width, tile=tile, halo=halo, fixed=fixed, multiple=pipeline.spec.multiple)
+    out = np.full((height * 4, width * 4, channels), 77, image.dtype)
+    pipeline.run(image, out, tiles, **options)
+    return out
+
+
+sizes = [(1, 1), (1, 50), (53, 1), (7, 9), (31, 45), (64, 64), (65, 33)]
+
+
+@pytest.mark.parametrize(("height", "width"), sizes)
+def test_fp32_is_the_network_itself(fp32: CpuPipeline, plan: Plan, height: int, width: int) -> None:
+    image = noise(height, width)
+    apart = differences(run(fp32, image), expected(plan, image))
+    assert apart.max() <= 1
+    assert (apart == 0).mean() > 0.999
+
+
+@pytest.mark.parametrize(("height", "width"), sizes)
+@pytest.mark.parametrize("tile", [(9, 9), (17, 24)])
+def test_tiles_with_the_whole_halo_equal_the_whole_picture_exactly(
+    fp32: CpuPipeline, height: int, width: int, tile: tuple[int, int]
+) -> None:
+    image = noise(height, width)
+    np.testing.assert_array_equal(run(fp32, image, tile), run(fp32, image))
+
+
+def test_gray_is_the_luma_of_the_network_s_picture(fp32: CpuPipeline, plan: Plan) -> None:
+    image = noise(20, 30, 1)
+    assert differences(run(fp32, image, (16, 16)), expected(plan, image)).max() <= 1
+
+
+def test_sixteen_bits_are_worth_their_bits(plan: Plan) -> None:
+    """Without being asked for fp32: bf16 has 8 bits of mantissa."""
+    image = noise(40, 30, dtype=np.uint16)
+    pipeline = CpuPipeline(plan)
+    apart = differences(run(pipeline, image), expected(plan, image))
+    pipeline.close()
+    assert apart.max() <= 3
+
+
+def test_the_fastest_precision_stays_close_to_fp32(fp32: CpuPipeline, plan: Plan) -> None:
+    image = noise(60, 60)
+    pipeline = CpuPipeline(plan)
+    error = differences(run(pipeline, image), run(fp32, image))
+    assert pipeline.info["precision"] in ("bf16", "fp32")
+    assert 10 * np.log10(255**2 / max(np.mean(error**2.0), 1e-9)) > 40
+    pipeline.close()
+
+
+def test_a_fixed_network_runs_in_its_own_tiles(tmp_path: Path, plan: Plan) -> None:
+    """The large picture as if it were free; the small one as if its border went on."""
+    pipeline = CpuPipeline(small_plan(tmp_path, fixed_shape=(24, 24)), precision="fp32")
+    assert pipeline.preferred_tile(100, 100, halo=HALO, dtype=np.uint8) == (24, 24)
+    image = noise(40, 50)
+    assert differences(run(pipeline, image, (24, 24)), expected(plan, image)).max() <= 1
+    small = noise(10, 5)
+    padded = np.pad(small, ((0, 14), (0, 19), (0, 0)), mode="edge")
+    assert differences(run(pipeline, small, (24, 24)), expected(plan, padded)[:40, :20]).max() <= 1
+    pipeline.close()
+
+
+def test_progress_counts_the_tiles_one_by_one(fp32: CpuPipeline) -> None:
+    seen: list[int] = []
+    run(fp32, noise(60, 60), (20, 20), progress=seen.append)
+    assert seen == list(range(1, 26))
+
+
+def test_an_error_of_the_caller_s_progress_ends_the_run(fp32: CpuPipeline) -> None:
+    def fail(done: int) -> None:
+        raise KeyError(done)
+
+    with pytest.raises(KeyError):
+        run(fp32, noise(60, 60), (20, 20), progress=fail)
+    assert run(fp32, noise(5, 5)).any()
+
+
+def test_threads_share_a_pipeline(fp32: CpuPipeline) -> None:
+    images = [noise(20 + 5 * i, 40 - 3 * i, seed=i) for i in range(6)]
+    alone = [run(fp32, image) for image in images]
+    together: list[NDArray[Any] | None] = [None] * len(images)
+
+    def work(i: int) -> None:
+        together[i] = run(fp32, images[i], (16, 16))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(images))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:
+    """The logarithm of a negative number is none."""
+    pipeline = CpuPipeline(small_plan(tmp_path, last="Log"), precision="fp32")
+    image = noise(10, 10)
+    out = np.empty((40, 40, 3), np.uint8)
+    count = pipeline.run(image, out, plan_tiles(10, 10, tile=(64, 64), halo=HALO))
+    assert 100 < count < out.size
+    pipeline.close()
+
+
+def test_a_closed_pipeline_says_so(plan: Plan) -> None:
+    pipeline = CpuPipeline(plan)
+    pipeline.close()
+    pipeline.close()
+    with pytest.raises(DeviceError, match="was closed"):
+        run(pipeline, noise(5, 5))
+
+
+@pytest.mark.parametrize(
+    ("image", "out", "error"),
+    [
+        (noise(5, 5).astype(np.float32), np.empty((20, 20, 3), np.float32), TypeError),
+        (noise(5, 6), np.empty((20, 20, 3), np.uint8), ValueError),
+        (noise(5, 5), np.empty((20, 21, 3), np.uint8), ValueError),
+        (noise(5, 5), np.empty((20, 20, 3), np.uint16), ValueError),
+        (np.asfortranarray(noise(5, 5)), np.empty((20, 20, 3), np.uint8), ValueError),
+    ],
+)
+def test_wrong_arrays_are_refused(
+    fp32: CpuPipeline, image: NDArray[Any], out: NDArray[Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        fp32.run(image, out, plan_tiles(5, 5, tile=(64, 64), halo=HALO))
+
+
+def test_a_network_that_needs_the_whole_picture_gets_it_with_a_warning(
+    fp32: CpuPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert fp32.preferred_tile(300, 200, halo=None, dtype=np.uint8) == (300, 200)
+    assert not caplog.records
+    assert fp32.preferred_tile(30_000, 20_000, halo=None, dtype=np.uint8) == (30_000, 20_000)
+    assert "needs the whole picture at once" in caplog.text
+
+
+def test_a_plan_whose_output_is_not_its_spec_s_is_refused(tmp_path: Path) -> None:
+    pipeline = CpuPipeline(small_plan(tmp_path, scale=8), precision="fp32")
+    with pytest.raises(DeviceError, match="build the plan again"):
+        pipeline.run(noise(5, 5), np.empty((40, 40, 3), np.uint8), plan_tiles(5, 5, tile=(64, 64), halo=HALO))
+    pipeline.close()
+
+
+def test_a_network_that_openvino_does_not_know_is_one_line(tmp_path: Path) -> None:
+    model = small_model()
+    model.graph.node[-1].op_type = "NoSuchOperation"
+    model.graph.node[-1].domain = "nowhere"
+    with pytest.raises(DeviceError, match=r"cannot run the plan .*small\.onnx") as caught:
+        CpuPipeline(save_plan(model, small_spec(), tmp_path / "small.onnx"))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_second_start_reads_what_the_first_compiled(
+    plan: Plan, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CpuPipeline(plan).close()
+    (blob,) = cache.glob("openvino/*.blob")
+    written = blob.stat().st_mtime_ns
+
+    def compile_again(*_: Any) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(runtime._Engine, "_compile", compile_again)
+    image = noise(20, 20)
+    pipeline = CpuPipeline(plan)
+    assert differences(run(pipeline, image), expected(plan, image)).max() <= 6
+    pipeline.close()
+    assert blob.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("damage", ["garbage", "truncated", "empty", "one byte of the weights", "sealed garbage"])
+def test_a_damaged_cache_is_made_again(plan: Plan, cache: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    image = noise(20, 20)
+    CpuPipeline(plan, precision="fp32").close()
+    (blob,) = cache.glob("openvino/*.blob")
+    content = blob.read_bytes()
+    if damage == "sealed garbage":
+        runtime.write_sealed(blob, content[32:40] + b"not a network" * 100)
+    else:
+        blob.write_bytes(
+            {
+                "garbage": b"\x55" * len(content),
+                "truncated": content[: len(content) // 2],
+                "empty": b"",
+                "one byte of the weights": content[:-2000] + bytes([content[-2000] ^ 1]) + content[-1999:],
+            }[damage]
+        )
+    pipeline = CpuPipeline(plan, precision="fp32")
+    assert differences(run(pipeline, image), expected(plan, image)).max() <= 1
+    pipeline.close()
+    assert str(blob) in caplog.text
+    caplog.clear()
+    CpuPipeline(plan, precision="fp32").close()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_the_memory_of_a_network_is_known_before_it_runs(fp32: CpuPipeline) -> None:
+    """The small one at most holds, per input pixel, 16 values shuffled and the 12 of each of four pixels."""
+    assert fp32._pixel_values == 16 + 4 * 12
+
+
+def wide_plan(folder: Path) -> Plan:
+    """1024 values per input pixel twice over: the whole of a 1000 x 700 picture would take 5 GB."""
+    weights = {"w0": np.zeros((1024, 3, 1, 1), np.float32), "w1": np.zeros((12, 256, 1, 1), np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["input", "w0"], ["t0"]),
+        helper.make_node("DepthToSpace", ["t0"], ["t1"], blocksize=2, mode="DCR"),
+        helper.make_node("Conv", ["t1", "w1"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "wide",
+        [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, ["batch", 12, None, None])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return save_plan(model, small_spec(halo=0, default_halo=0), folder / "wide.onnx")
+
+
+@pytest.mark.parametrize(
+    ("make_plan", "height", "width", "halo"),
+    [(wide_plan, 700, 1000, 0), (small_plan, 2000, 2500, HALO)],
+    ids=["a wide network", "a light network, whose inputs and outputs weigh most"],
+)
+def test_memory_is_the_picture_its_result_and_a_constant(
+    make_plan: Callable[[Path], Plan], height: int, width: int, halo: int, tmp_path: Path
+) -> None:
+    plan = make_plan(tmp_path)
+    program = f"""
+from pathlib import Path
+import numpy as np
+import onnx
+from srgan_trt.compiler.plan import load_plan
+from srgan_trt.imaging.tiles import plan_tiles
+from srgan_trt.runtime.cpu.openvino import CpuPipeline
+pipeline = CpuPipeline(load_plan(Path({str(plan.path)!r})), precision="fp32")
+image, out = np.ones(({height}, {width}, 3), np.uint8), np.ones(({4 * height}, {4 * width}, 3), np.uint8)
+tile = pipeline.preferred_tile({height}, {width}, halo={halo}, dtype=np.uint8)
+pipeline.run(image, out, plan_tiles({height}, {width}, tile=tile, halo={halo}))
+print(image.nbytes + out.nbytes)
+{PRINT_PEAK_BYTES}
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    pictures, peak = (int(line) for line in done.stdout.split())
+    print(f"{(peak - pictures) / 1e9:.2f} GB beside the pictures")
+    assert peak - pictures < 1_500_000_000
+
+
+class TestTuning:
+    @pytest.fixture
+    def pipeline(self, plan: Plan, cache: Path) -> Iterator[CpuPipeline]:
+        pipeline = CpuPipeline(plan, precision="fp32")
+        yield pipeline
+        pipeline.close()
+
+    def test_what_was_found_is_kept_for_the_next_pipeline(self, pipeline: CpuPipeline, plan: Plan) -> None:
+        assert pipeline.tuning() is None
+        found = pipeline.tune(noise(120, 150), seconds=1.0)
+        assert found.size == (120, 150)
+        assert None in {trial.cut for trial in found.trials}
+        assert len(found.trials) > 2
+        again = CpuPipeline(plan, precision="fp32")
+        assert again.tuning() == pipeline.tuning() == found
+        again.close()
+
+    def test_a_tuned_cut_is_used_and_gives_the_same_picture(self, fp32: CpuPipeline, plan: Plan, cache: Path) -> None:
+        cut = Cut(48, 1)
+        cpu = find_cpu()
+        write_tuning(
+            kept_tuning(plan, cpu, precision="fp32"),
+            Tuning(cut=cut, gain=2.0, size=(9, 9), trials=(), date="2026-01-01"),
+        )
+        pipeline = CpuPipeline(plan, precision="fp32")
+        image = noise(100, 130)
+        tile = pipeline.preferred_tile(100, 130, halo=plan.spec.default_halo, dtype=np.uint8)
+        assert tile == (48, 48)
+        np.testing.assert_array_equal(run(pipeline, image, tile), run(fp32, image, tile))
+        assert pipeline.info["streams"] == 1
+        pipeline.close()
+
+    def test_another_halo_or_precision_is_not_tuned(self, plan: Plan, cache: Path) -> None:
+        cpu = find_cpu()
+        write_tuning(
+            kept_tuning(plan, cpu, precision="fp32"),
+            Tuning(cut=Cut(48, 1), gain=2.0, size=(9, 9), trials=(), date="2026-01-01"),
+        )
+        pipeline = CpuPipeline(plan, precision="fp32")
+        halo = plan.spec.default_halo + 1
+        assert pipeline.preferred_tile(100, 130, halo=halo, dtype=np.uint8) != (48, 48)
+        pipeline.close()
+        assert known_tuning(plan, cpu, precision="bf16") is None
+
+    def test_a_network_that_is_cut_in_one_way_only_says_so(self, tmp_path: Path, cache: Path) -> None:
+        pipeline = CpuPipeline(small_plan(tmp_path, fixed_shape=(24, 24)), precision="fp32")
+        with pytest.raises(DeviceError, match="nothing to tune"):
+            pipeline.tune(noise(60, 60), seconds=1.0)
+        pipeline.close()

@@ -1,0 +1,116 @@
+"""How a picture is cut for a GPU: by counting, not by running."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from srgan_trt.imaging.tiles import plan_tiles
+from srgan_trt.runtime.gpu.schedule import (
+    batch_size,
+    cut_bands,
+    engine_side,
+    even_batches,
+    first_cut,
+    gpu_tile,
+    job_table,
+    largest_band,
+    tile_side,
+)
+
+
+@pytest.mark.parametrize(("halo", "side"), [(0, 256), (4, 256), (28, 256), (29, 320), (40, 384)])
+def test_windows_grow_with_their_halo(halo: int, side: int) -> None:
+    assert tile_side(halo) == side
+
+
+@pytest.mark.parametrize(
+    ("size", "halo", "multiple", "limit", "tile"),
+    [
+        ((100, 80), 20, 1, 256, (100, 80)),  # one window
+        ((480, 320), 20, 1, 256, (187, 180)),  # 3 x 2 windows, as small as three and two may be
+        ((480, 320), 20, 8, 256, (192, 184)),  # the same in units of 8
+        ((480, 320), 20, 1, 32, (72, 72)),  # below two halos and 32 pixels nothing is gained
+    ],
+)
+def test_tile(size: tuple[int, int], halo: int, multiple: int, limit: int, tile: tuple[int, int]) -> None:
+    found = gpu_tile(*size, halo=halo, multiple=multiple, limit=limit)
+    assert found == tile
+    plan = plan_tiles(*size, tile=found, halo=halo, multiple=multiple)
+    assert (plan.tile_height, plan.tile_width) == found
+
+
+def test_engines_are_few() -> None:
+    assert {engine_side(length, 256, 1) for length in range(1, 257)} == {256}
+    assert {engine_side(length, 256, 1) for length in range(257, 321)} == {320}
+    assert engine_side(200, 250, 8) == 248  # a multiple of what the network wants
+    for length, limit in itertools.product((40, 250, 1000), (32, 256)):
+        assert engine_side(length, limit, 8) % 8 == 0
+        assert engine_side(length, limit, 8) >= length
+
+
+def test_batches_fill_the_multiprocessors() -> None:
+    assert batch_size(256 * 256, 132) == 4  # H100
+    assert batch_size(256 * 256, 58) == 2  # L4
+    assert batch_size(256 * 256, 40) == 1  # T4
+    assert batch_size(4096 * 4096, 132) == 1
+
+
+def test_first_cut_fits_into_the_memory() -> None:
+    options = {"smallest": 40, "pixel_bytes": 100}
+    assert first_cut(256, 132, limit=10**9, **options) == (256, 4)
+    assert first_cut(256, 132, limit=20_000_000, **options) == (256, 2)
+    assert first_cut(256, 132, limit=4_000_000, **options) == (200, 1)
+    assert first_cut(256, 132, limit=1000, **options) == (40, 1)
+
+
+def test_batches_are_of_one_size() -> None:
+    for count, most in itertools.product(range(1, 60), range(1, 9)):
+        batches, each = even_batches(count, most)
+        assert each <= most
+        assert batches == -(-count // most)
+        assert 0 <= batches * each - count < each
+
+
+def test_bands_cover_what_their_windows_see() -> None:
+    plan = plan_tiles(200, 50, tile=(40, 40), halo=6)
+    (whole,) = cut_bands(plan, row_bytes=150, kept_row_bytes=2400, limit=10**9)
+    assert (whole.top, whole.bottom, whole.keep_top, whole.keep_bottom) == (0, 200, 0, 200)
+    assert whole.tiles == plan.tiles
+    for limit in (0, 120_000, 250_000):
+        bands = cut_bands(plan, row_bytes=150, kept_row_bytes=2400, limit=limit)
+        assert tuple(tile for band in bands for tile in band.tiles) == plan.tiles
+        assert bands[0].keep_top == 0
+        assert bands[-1].keep_bottom == 200
+        assert all(one.keep_bottom == next_.keep_top for one, next_ in itertools.pairwise(bands))
+        for band in bands:
+            for tile in band.tiles:
+                assert band.top <= tile.y
+                assert tile.y + plan.tile_height <= band.bottom
+        if limit:
+            assert len(bands) > 1
+            assert largest_band(bands, row_bytes=150, kept_row_bytes=2400) <= limit
+        else:
+            assert len(bands) == len({tile.keep_y for tile in plan.tiles})
+
+
+def test_band_of_windows_that_leave_the_picture_ends_with_it() -> None:
+    plan = plan_tiles(30, 30, tile=(40, 40), halo=6, fixed=True)
+    (band,) = cut_bands(plan, row_bytes=1, kept_row_bytes=1, limit=100)
+    assert (band.top, band.bottom) == (0, 30)
+
+
+def test_table_of_jobs() -> None:
+    plan = plan_tiles(100, 50, tile=(40, 40), halo=6)
+    tiles = plan.tiles[2:]
+    table = job_table(tiles, rows=len(tiles) + 2, scale=4, top=20, keep_top=30)
+    for job, tile in zip(table, tiles, strict=False):
+        assert (job["y"], job["x"]) == (tile.y - 20, tile.x)
+        assert (job["top"], job["left"]) == ((tile.keep_y - tile.y) * 4, (tile.keep_x - tile.x) * 4)
+        assert (job["out_y"], job["out_x"]) == ((tile.keep_y - 30) * 4, tile.keep_x * 4)
+        assert (job["out_height"], job["out_width"]) == (tile.keep_height * 4, tile.keep_width * 4)
+    spare = table[len(tiles) :]
+    assert np.all(spare["out_height"] == 0)
+    assert np.all(spare["y"] == table["y"][0])

@@ -1,0 +1,239 @@
+"""The GPU pipeline in several threads, interrupted, closed, and short of memory."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from srgan_trt.compiler.plan import Plan
+from srgan_trt.errors import DeviceError, DeviceMemoryError
+from srgan_trt.imaging.tiles import plan_tiles
+from tests import handmade
+from tests.cuda_driver import build, standin
+from tests.cuda_host import build as host_build
+from tests.tensorrt_double import Script, SourceDouble
+
+if build.missing():
+    pytest.skip(build.missing() or "", allow_module_level=True)
+pytest.importorskip("cuda.core", reason="the GPU pipeline needs cuda-core")
+pytest.importorskip("cuda.bindings.nvrtc", reason="the GPU pipeline needs cuda-bindings")
+
+TILE = 64
+MEGABYTE = 1 << 20
+
+
+# ---- what runs in the process of the stand-in
+
+
+def opened(plan: Plan, script: Script, **options: Any) -> Any:
+    from srgan_trt.runtime.gpu import schedule
+    from srgan_trt.runtime.gpu.pipeline import GpuPipeline
+
+    schedule.TILE = TILE
+    return GpuPipeline(plan, source=SourceDouble(plan.path, script), **options)
+
+
+def enlarged(pipeline: Any, image: np.ndarray, tile: int = 24, **options: Any) -> np.ndarray:
+    height, width, channels = image.shape
+    out = np.zeros((height * 4, width * 4, channels), image.dtype)
+    pipeline.run(image, out, plan_tiles(height, width, tile=(tile, tile), halo=handmade.HALO), **options)
+    return out
+
+
+def in_threads(plan: Plan, images: list[np.ndarray]) -> dict[str, Any]:
+    """Each image by a thread of its own, all at once, twice."""
+    script = Script(seconds=0.002)
+    pipeline = opened(plan, script)
+    found: dict[int, list[Any]] = {}
+
+    def work(number: int) -> None:
+        for _ in range(2):
+            try:
+                found.setdefault(number, []).append(enlarged(pipeline, images[number]))
+            except DeviceError as error:
+                found[number].append(str(error))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(images))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pipeline.close()
+    return {"found": found, "script": script, "at_once": pipeline.at_once}
+
+
+def interrupted(plan: Plan, image: np.ndarray) -> dict[str, Any]:
+    """Ctrl-C while tiles are being made, then another picture on the same pipeline."""
+    script = Script()
+    pipeline = opened(plan, script)
+    answers: list[str] = []
+
+    def stop(done: int) -> None:
+        if done > 1:
+            raise KeyboardInterrupt
+
+    try:
+        enlarged(pipeline, image, progress=stop)
+    except KeyboardInterrupt:
+        answers.append("interrupted")
+    out = enlarged(pipeline, image)
+    pipeline.close()
+    pipeline.close()
+    try:
+        enlarged(pipeline, image)
+    except DeviceError as error:
+        answers.append(str(error))
+    return {"out": out, "answers": answers, "script": script}
+
+
+def closed_meanwhile(plan: Plan, image: np.ndarray) -> dict[str, Any]:
+    """Three threads run, one after another as there is room, while the pipeline is closed."""
+    script = Script(seconds=0.02)
+    pipeline = opened(plan, script)
+    started = threading.Event()
+    answers: list[Any] = []
+
+    def work() -> None:
+        try:
+            answers.append(enlarged(pipeline, image, progress=lambda _: started.set()))
+        except DeviceError as error:
+            answers.append(str(error))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    pipeline.close()
+    left = standin.leaks()["allocations"]
+    for thread in threads:
+        thread.join()
+    return {"answers": answers, "script": script, "left": left}
+
+
+def short_of_memory(plan: Plan, image: np.ndarray, context_bytes: int, options: dict[str, Any]) -> dict[str, Any]:
+    """As Upscaler does it: after a DeviceMemoryError the pipeline is asked for a tile again."""
+    log = io.StringIO()
+    logging.basicConfig(stream=log, level=logging.WARNING)
+    script = Script(context_bytes=context_bytes)
+    pipeline = opened(plan, script, **options)
+    tiles, out, errors = [], None, []
+    for _ in range(6):
+        height, width, _ = image.shape
+        tiles.append(pipeline.preferred_tile(height, width, halo=handmade.HALO, dtype=np.uint8))
+        try:
+            out = enlarged(pipeline, image, tile=max(tiles[-1]))
+            break
+        except DeviceMemoryError as error:
+            errors.append(str(error))
+    pipeline.close()
+    return {"out": out, "tiles": tiles, "errors": errors, "script": script, "log": log.getvalue()}
+
+
+# ---- the tests
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return handmade.small_plan(tmp_path_factory.mktemp("plan"))
+
+
+def run(function: Any, *arguments: Any, **settings: Any) -> standin.Outcome:
+    settings = {"multiprocessors": 2, "order": "threads", "delay_us": 200} | settings
+    outcome = standin.run(function, *arguments, kernels=host_build.library(), **settings)
+    assert not outcome.leaks["allocations"]
+    assert outcome.leaks["streams"] == outcome.leaks["events"] == outcome.leaks["graph_execs"] == 0
+    script = outcome.value["script"]
+    assert script.violations == []
+    assert (script.engines, script.contexts) == (0, 0)
+    return outcome
+
+
+def assert_right(plan: Plan, image: np.ndarray, out: np.ndarray) -> None:
+    """Within the level that fp16 may differ by."""
+    assert handmade.differences(out, handmade.expected(plan, image)).max() <= 1
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_pictures_of_several_threads(plan: Plan, count: int) -> None:
+    images = [handmade.noise(40 + 7 * number, 60, seed=number) for number in range(count)]
+    images[1] = handmade.noise(33, 47, 1, dtype=np.uint16)
+    outcome = run(in_threads, plan, images)
+    for number, image in enumerate(images):
+        for out in outcome.value["found"][number]:
+            assert isinstance(out, np.ndarray), out
+            limit = 1 if image.dtype == np.uint8 else 2
+            assert handmade.differences(out, handmade.expected(plan, image)).max() <= limit
+    assert outcome.value["at_once"] == 2
+    # Two pictures are under way at once: four slots' streams and two for copies, however many threads there are.
+    assert len({line["stream"] for line in outcome.executed("kernel")}) <= 8
+    ups = [line for line in outcome.executed("copy") if line["direction"] == "HtoD"]
+    packs = [line for line in outcome.executed("kernel") if line["kernel"].startswith("pack")]
+    assert len(ups) == 2 * count
+    # While one picture computes another one goes up.
+    assert any(packs[0]["begin"] < up["begin"] < packs[-1]["begin"] for up in ups[1:])
+
+
+@pytest.mark.parametrize("order", ["threads", "late"])
+def test_interrupted_picture_leaves_a_pipeline_that_works(plan: Plan, order: str) -> None:
+    image = handmade.noise(90, 90)
+    outcome = run(interrupted, plan, image, order=order)
+    assert_right(plan, image, outcome.value["out"])
+    assert outcome.value["answers"] == ["interrupted", "this pipeline was closed: open another one"]
+
+
+def test_closing_waits_for_pictures_under_way(plan: Plan) -> None:
+    image = handmade.noise(60, 60)
+    answers = run(closed_meanwhile, plan, image).value["answers"]
+    outcomes = [isinstance(each, np.ndarray) for each in answers]
+    assert 1 <= sum(outcomes) < 3
+    for each in answers:
+        if isinstance(each, np.ndarray):
+            assert_right(plan, image, each)
+        else:
+            assert "was closed" in each
+
+
+def test_batches_get_smaller_where_memory_is_short(plan: Plan) -> None:
+    """Two slots for eight windows of 64 x 64 need 6.7 MB of tensors and as much for the network, for four 3.4 each."""
+    image = handmade.noise(90, 90)
+    outcome = run(short_of_memory, plan, image, 420_000, {}, multiprocessors=16, memory=8 * MEGABYTE)
+    assert_right(plan, image, outcome.value["out"])
+    assert [settings.batch for settings in outcome.value["script"].opened] == [8, 4]
+    assert outcome.value["errors"] == []
+    assert "batches of at most 4 windows" in outcome.value["log"]
+
+
+def test_tiles_get_smaller_where_memory_is_shorter_still(plan: Plan) -> None:
+    """Two slots for one window of 64 x 64 need 0.84 MB and as much for the network; for one of 40 x 40, 0.33."""
+    image = handmade.noise(120, 120)
+    outcome = run(short_of_memory, plan, image, 420_000, {"max_vram": 1_500_000}, multiprocessors=2)
+    assert_right(plan, image, outcome.value["out"])
+    assert [settings.batch for settings in outcome.value["script"].opened] == [1, 1]
+    assert len(outcome.value["errors"]) == 1
+    assert "do not fit into the GPU's memory" in outcome.value["errors"][0]
+    first, second = outcome.value["tiles"]
+    assert max(second) < max(first)
+    assert outcome.leaks["devices"][0]["peak"] <= 1_500_000
+
+
+def test_one_picture_at_a_time_where_memory_does_not_do_for_two(plan: Plan) -> None:
+    """A picture needs 0.84 MB of tensors and 0.2 for itself."""
+    images = [handmade.noise(50, 60, seed=seed) for seed in range(3)]
+    outcome = run(in_threads, plan, images, memory=1_500_000)
+    for number, image in enumerate(images):
+        for out in outcome.value["found"][number]:
+            assert isinstance(out, np.ndarray), out
+            assert_right(plan, image, out)
+    assert outcome.value["at_once"] == 1
+    assert {settings.batch for settings in outcome.value["script"].opened} == {1}
+
+
+def test_memory_for_nothing_is_an_error(plan: Plan) -> None:
+    outcome = run(short_of_memory, plan, handmade.noise(70, 70), 4096, {"max_vram": 10_000}, multiprocessors=4)
+    assert outcome.value["out"] is None
+    assert all("allow more (--max-vram)" in error for error in outcome.value["errors"])
