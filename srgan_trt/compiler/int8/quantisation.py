@@ -57,7 +57,7 @@ def fit(site: Site, seen: Observed, *, limits: Mapping[str, float] | None = None
         limits = candidates(seen.patches, float(seen.largest.max()))
     rule = min(limits, key=lambda name: _loss(weight, exact, truth, trust, limits[name]))
     quantised = fake(exact, limits[rule])
-    scales = weight_scales(weight)
+    scales = weight_scales(site.facts.weight)
     levels = nearest(weight, scales)
     rounded = levels * scales[:, None]
     bias = corrected_bias(site.facts.bias, weight, rounded, exact, quantised, np.square(trust))

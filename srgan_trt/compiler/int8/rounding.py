@@ -16,8 +16,19 @@ from .ranges import LEVELS
 
 
 def weight_scales(weight: Floats) -> Floats:
-    """(O,): what one level stands for in each row of ``weight`` (O, taps)."""
-    peak = np.abs(weight).max(axis=1)
+    """(O,): what one level stands for in each output channel of ``weight`` (O, C, k, l).
+
+    Fine enough that the largest weight is level 127 at most, and coarse enough that no processor overflows: x86 without
+    VNNI multiplies the bytes of two neighbouring input channels and adds both products in 16 bits, which saturate where
+    the two levels together pass 128 (255 * 128 < 2^15).
+    """
+    out, channels = weight.shape[:2]
+    even = np.zeros((out, channels + channels % 2, *weight.shape[2:]), np.float32)
+    even[:, :channels] = weight
+    pairs = even.reshape(out, -1, 2, *weight.shape[2:])
+    up, down = np.maximum(pairs, 0).sum(axis=2), np.maximum(-pairs, 0).sum(axis=2)
+    # not 128: each of the two may be rounded up
+    peak = np.maximum(up, down).reshape(out, -1).max(axis=1)
     return np.where(peak > 0, peak / LEVELS, 1.0).astype(np.float32)
 
 

