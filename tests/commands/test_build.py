@@ -143,4 +143,7 @@ def test_a_picture_of_the_int8_plan_is_that_of_fp32(tmp_path: Path) -> None:
     image = np.asarray(photo(96, 96))[::-1].copy()
     with Upscaler("srresnet-fast-x4", precision="fp32") as wide, Upscaler(plan, precision="fp32") as narrow:
         apart = differences(narrow(image), wide(image)).astype(np.float64)
+        assert narrow.info["precision"] == "int8 and fp32"
+    with Upscaler(plan, precision="int8") as asked:
+        assert str(asked.info["precision"]).startswith("int8 and ")
     assert 10 * np.log10(255**2 / np.mean(apart**2)) > 42

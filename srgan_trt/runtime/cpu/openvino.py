@@ -55,7 +55,10 @@ class CpuPipeline:
     """
 
     def __init__(self, plan: Plan, *, precision: str | None = None) -> None:
-        """Raises DeviceError if `precision` is not to be had here, or OpenVINO cannot take the plan."""
+        """precision: of what the plan does not have in int8; "int8" for such a plan is None.
+
+        Raises DeviceError if `precision` is not to be had here, or OpenVINO cannot take the plan.
+        """
         import openvino
 
         self.spec: NetworkSpec = plan.spec
@@ -66,12 +69,14 @@ class CpuPipeline:
         self._closed = False
         self._cpu = find_cpu(self._core)
         self._cores = self._cpu.cores
-        self._precision, self._wide_precision, notes = choose_precision(precision, self._cpu.has_bf16)
+        self._precision, self._wide_precision, notes = choose_precision(
+            None if precision == self.spec.precision == "int8" else precision, self._cpu.has_bf16
+        )
         self.info: dict[str, Any] = {
             "device": "cpu",
             "name": self._cpu.name,
             "engine": f"OpenVINO {self._cpu.engine.split('-')[0]}",
-            "precision": self._precision,
+            "precision": self._shown(self._precision),
             "streams": self._cores,
             "notes": notes,
         }
@@ -165,7 +170,7 @@ class CpuPipeline:
             for other in self._engines.values():
                 if other is not engine:
                     other.release()
-            self.info |= {"precision": precision, "streams": streams}
+            self.info |= {"precision": self._shown(precision), "streams": streams}
             return engine.run(image, out, tiles, self.spec, progress)
 
     def close(self) -> None:
@@ -185,6 +190,9 @@ class CpuPipeline:
 
     def _precision_for(self, dtype: np.dtype[Any]) -> str:
         return self._wide_precision if dtype.itemsize > 1 else self._precision
+
+    def _shown(self, precision: str) -> str:
+        return f"int8 and {precision}" if self.spec.precision == "int8" else precision
 
     def _pixel_bytes(self, precision: str) -> float:
         # input and output of two workers a stream: one packs and unpacks while the other's tile is in the network

@@ -79,6 +79,11 @@ def usable_cores() -> int:
 
 def choose_precision(asked: str | None, has_bf16: bool) -> tuple[str, str, list[str]]:
     """Precision for 8-bit pictures, for 16-bit pictures, and what to say about it."""
+    if asked in ("int8", "fp16"):
+        raise DeviceError(
+            f"the CPU computes in fp32 or bf16, and in int8 what a plan has in int8: build one (srgan-trt build MODEL "
+            f"--precision int8), or leave precision {asked} out"
+        )
     if asked is not None and asked not in PRECISIONS:
         raise DeviceError(f"the CPU computes in fp32 or bf16, not in {asked!r}: use one of them")
     if asked == "bf16" and not has_bf16:

@@ -18,6 +18,12 @@ def test_bf16_is_chosen_where_the_cpu_has_it_and_only_there() -> None:
         choose_precision("int4", True)
 
 
+@pytest.mark.parametrize("asked", ["int8", "fp16"])
+def test_what_only_a_plan_can_be_in_is_refused_with_the_way_to_get_it(asked: str) -> None:
+    with pytest.raises(DeviceError, match=rf"srgan-trt build MODEL --precision int8.*precision {asked}"):
+        choose_precision(asked, True)
+
+
 def test_the_cpu_is_told_in_plain_values() -> None:
     cpu = find_cpu()
     assert cpu.key() == [cpu.engine, cpu.name, sorted(cpu.capabilities), usable_cores()]
