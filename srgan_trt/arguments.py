@@ -94,8 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--precision",
         choices=("auto", "fp32", "fp16", "int8"),
-        help="of weights and activations (default: fp32 in a plan, fp16 in an engine; auto: the fastest on this "
-        "machine that keeps the picture, measured)",
+        help="of weights and activations; auto: the fastest on this machine that keeps the picture, measured (default: "
+        "fp32 in a plan; in an engine auto if the GPU is here, else fp16)",
     )
     quantising = build.add_argument_group("for --precision int8")
     quantising.add_argument(

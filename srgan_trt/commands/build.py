@@ -64,25 +64,80 @@ def build_engine(
 ) -> None:
     """Builds an engine and prints what was built. options: those of `runtime.devices.build_engine_file`.
 
+    precision: "auto", and None where the GPU is here, is the fastest that loses too little, measured on it; None
+    elsewhere is fp16, or what the plan is in.
     Raises what that and `srgan_trt.build` raise.
     """
-    from ..compiler.plan import is_plan, load_plan
     from ..runtime.devices import build_engine_file
     from .describe import describe_engine_file
 
     path = find_model(model, sha256=sha256)
     beside = _target(model, path)
     engine = Path(out) if out is not None else beside.with_name(f"{beside.name.removesuffix('.plan.onnx')}.engine")
-    with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
-        if path.is_file() and is_plan(path) and precision != "int8":
-            _refuse(path, settings)
-            plan = load_plan(path)
-        else:
-            wanted = "int8" if precision == "int8" else "fp32"
-            plan = _built(path, Path(folder) / "plan.onnx", wanted, settings, quantising)
-        build_engine_file(plan, engine, target=target, precision=precision, progress=_progress(console), **options)
+    if precision is None and not _has_one_precision(path) and _runs_here(options):
+        precision = AUTO
+    if precision == AUTO:
+        _fastest_engine(path, engine, console, settings, quantising, target=target, **options)
+    else:
+        with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
+            plan = _plan_for(path, Path(folder), precision, settings, quantising)
+            build_engine_file(plan, engine, target=target, precision=precision, progress=_progress(console), **options)
         console.end_progress()
     console.result(describe_engine_file(engine))
+
+
+def _plan_for(
+    path: Path, folder: Path, precision: str | None, settings: Mapping[str, Any], quantising: Mapping[str, Any]
+) -> Plan:
+    """The plan that an engine of `precision` is built of: the one that is there, or one made in `folder`."""
+    from ..compiler.plan import is_plan, load_plan
+
+    if path.is_file() and is_plan(path) and precision != "int8":
+        _refuse(path, settings)
+        return load_plan(path)
+    wanted = "int8" if precision == "int8" else "fp32"
+    return _built(path, folder / f"{wanted}.onnx", wanted, settings, quantising)
+
+
+def _runs_here(options: Mapping[str, Any]) -> bool:
+    """Whether an engine built with these options can be timed on this machine."""
+    from ..runtime.devices import nvidia_gpus
+
+    return bool(nvidia_gpus()) and options.get("compute_capability") is None
+
+
+def _has_one_precision(path: Path) -> bool:
+    """Whether this is a plan that is not in fp32, of which no other can be made."""
+    from ..compiler.plan import is_plan, load_plan
+
+    return path.is_file() and is_plan(path) and load_plan(path).spec.precision != "fp32"
+
+
+def _fastest_engine(
+    path: Path,
+    out: Path,
+    console: Console,
+    settings: Mapping[str, Any],
+    quantising: Mapping[str, Any],
+    **options: Any,
+) -> None:
+    """Of the engines that lose too little, the one that is fastest on the GPU that is here; it alone is kept."""
+    from ..compiler.plan import check_target
+    from ..runtime.devices import build_engine_file
+
+    if not _runs_here(options):
+        raise SrganTrtError(
+            "precision auto times engines on the GPU that they are for, and none is here: use --precision fp16 or int8"
+        )
+    check_target(out)
+    with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
+        plans = _candidates(path, Path(folder), console, settings, quantising)
+        engines = {}
+        for name, plan in zip(("fp16", "int8"), plans.values(), strict=False):
+            engines[name] = Path(folder) / f"{name}.engine"
+            build_engine_file(plan, engines[name], precision=name, progress=_progress(console), **options)
+            console.end_progress()
+        shutil.copyfile(engines[_told_fastest(engines, console, "engine")], out)
 
 
 def _target(model: str, path: Path) -> Path:
@@ -114,40 +169,53 @@ def _fastest(
     path: Path, target: Path, console: Console, settings: Mapping[str, Any], quantising: Mapping[str, Any]
 ) -> Plan:
     """Of the plans that lose too little, the one that is fastest here; it alone is kept."""
-    from ..compiler.plan import is_plan, load_plan
+    from ..compiler.plan import load_plan
 
     with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
-        plans: dict[str, Plan] = {}
-        if path.is_file() and is_plan(path):
-            _refuse(path, settings)
-            plans["fp32"] = load_plan(path)
-        else:
-            plans["fp32"] = _built(path, Path(folder) / "fp32.onnx", "fp32", settings, {})
-        try:
-            plans["int8"] = _built(plans["fp32"].path, Path(folder) / "int8.onnx", "int8", {}, quantising)
-        except ModelError as error:
-            console.note(f"int8 is left out: {error}")
-        times = _times(plans)
-        for name, (milliseconds, runs_in) in times.items():
-            console.note(f"{name} plan, run in {runs_in}: {milliseconds:.1f} ms for {_SIZE[1]} x {_SIZE[0]} pixels")
-        best = min(times, key=lambda name: times[name][0])
-        console.note(f"{best} is the fastest here that keeps the picture")
+        plans = _candidates(path, Path(folder), console, settings, quantising)
+        best = _told_fastest({name: plan.path for name, plan in plans.items()}, console, "plan")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(plans[best].path, target)
     return load_plan(target)
 
 
-def _times(plans: Mapping[str, Plan]) -> dict[str, tuple[float, str]]:
-    """Median milliseconds of each, in turns, and what it was computed in."""
+def _candidates(
+    path: Path, folder: Path, console: Console, settings: Mapping[str, Any], quantising: Mapping[str, Any]
+) -> dict[str, Plan]:
+    """The plan in fp32, and that in int8 if it loses too little."""
+    if _has_one_precision(path):
+        raise SrganTrtError(
+            f"{path} is built in one precision already: precision auto needs the model, or a plan in fp32"
+        )
+    plans = {"fp32": _plan_for(path, folder, None, settings, {})}
+    try:
+        plans["int8"] = _built(plans["fp32"].path, folder / "int8.onnx", "int8", {}, quantising)
+    except ModelError as error:
+        console.note(f"int8 is left out: {error}")
+    return plans
+
+
+def _told_fastest(files: Mapping[str, Path], console: Console, kind: str) -> str:
+    """The name of the plan or engine with the least median, after all were said."""
+    times = _times(files)
+    for name, (milliseconds, runs_in) in times.items():
+        console.note(f"{name} {kind}, run in {runs_in}: {milliseconds:.1f} ms for {_SIZE[1]} x {_SIZE[0]} pixels")
+    best = min(times, key=lambda name: times[name][0])
+    console.note(f"{best} is the fastest here that keeps the picture")
+    return best
+
+
+def _times(files: Mapping[str, Path]) -> dict[str, tuple[float, str]]:
+    """Median milliseconds of each plan or engine (of our own making), in turns, and what it was computed in."""
     from contextlib import ExitStack
 
     from ..upscaler import Upscaler
     from .photo import photo
 
     picture = photo(*_SIZE)
-    times: dict[str, list[float]] = {name: [] for name in plans}
+    times: dict[str, list[float]] = {name: [] for name in files}
     with ExitStack() as stack:
-        ups = {name: stack.enter_context(Upscaler(plan)) for name, plan in plans.items()}
+        ups = {name: stack.enter_context(Upscaler(file, trust_model=True)) for name, file in files.items()}
         for up in ups.values():
             up(picture)
         for _ in range(_ROUNDS if len(ups) > 1 else 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,24 @@ from srgan_trt import Upscaler, load_plan
 from srgan_trt.cli import main
 from srgan_trt.commands import build as commands
 from srgan_trt.commands.photo import photo
+from srgan_trt.compiler.conversion import convert_plan
+from srgan_trt.compiler.plan import Plan
+from srgan_trt.runtime import devices
+from srgan_trt.runtime.engines.file import read_header
 
 from ..handmade import differences, expected, small_plan
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install "srgan-trt[tensorrt-rtx]"'
 )
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """A real network in int8, built by the command."""
+    out = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    assert main(["build", "srresnet-fast-x4", "--precision", "int8", "-o", str(out), "-q"]) == 0
+    return load_plan(out)
 
 
 class TestPlans:
@@ -46,7 +59,7 @@ class TestPlans:
             out = tmp_path / f"{fast}.onnx"
             monkeypatch.setattr(commands, "_built", built)
             monkeypatch.setattr(
-                commands, "_times", lambda plans, fast=fast: {name: (float(name != fast), "x") for name in plans}
+                commands, "_times", lambda files, fast=fast: {name: (float(name != fast), "x") for name in files}
             )
             assert main(["build", str(plan.path), "--precision", "auto", "-o", str(out)]) == 0
             told = capsys.readouterr()
@@ -54,9 +67,14 @@ class TestPlans:
             assert load_plan(out).spec.precision == {"fp32": "fp32", "int8": "fp16"}[fast]
             monkeypatch.undo()
 
+    def test_auto_needs_a_choice(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        half = convert_plan(small_plan(tmp_path), tmp_path / "half.onnx", precision="fp16")
+        assert main(["build", str(half.path), "--precision", "auto", "-o", str(tmp_path / "new.onnx")]) == 1
+        assert "in one precision already: precision auto needs the model" in capsys.readouterr().err
+
     def test_times_are_measured_in_turns(self, tmp_path: Path) -> None:
         plan = small_plan(tmp_path)
-        times = commands._times({"one": plan, "two": plan})
+        times = commands._times({"one": plan.path, "two": plan.path})
         assert set(times) == {"one", "two"}
         assert all(milliseconds > 0 for milliseconds, _ in times.values())
 
@@ -104,6 +122,39 @@ class TestEngines:
         assert capsys.readouterr().out == told
 
     @needs_rtx
+    @pytest.mark.parametrize(("fast", "said"), [("fp16", ["--precision", "auto"]), ("int8", [])])
+    def test_on_the_gpu_s_own_machine_the_fastest_is_kept(
+        self,
+        tmp_path: Path,
+        quantised: Plan,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        fast: str,
+        said: list[str],
+    ) -> None:
+        """As far as no GPU is needed: both engines are really built; the clock says what it is told to."""
+
+        def built(path: Path, target: Path, precision: str, *_: Any) -> Plan:
+            assert precision == "int8"
+            shutil.copyfile(quantised.path, target)
+            return load_plan(target)
+
+        out = tmp_path / "fast.engine"
+        monkeypatch.setattr(devices, "nvidia_gpus", lambda: ["a GPU"])
+        monkeypatch.setattr(commands, "_built", built)  # once for all tests: it takes a minute
+        monkeypatch.setattr(commands, "_times", lambda files: {name: (float(name != fast), "x") for name in files})
+        options = ["--target", "tensorrt-rtx", "--tile", "32", "--batch", "1", *said]
+        assert main(["build", "srresnet-fast-x4", *options, "-o", str(out)]) == 0
+        told = capsys.readouterr()
+        assert f"{fast} is the fastest here" in told.err + told.out
+        assert read_header(out).settings.precision == fast
+
+    def test_auto_without_the_gpu_says_what_to_do(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        options = "--target tensorrt-rtx --precision auto"
+        assert main(["build", str(small_plan(tmp_path).path), *options.split()]) == 1
+        assert "none is here: use --precision fp16 or int8" in capsys.readouterr().err
+
+    @needs_rtx
     def test_it_goes_beside_the_plan(self, tmp_path: Path) -> None:
         plan = small_plan(tmp_path)
         path = plan.path.rename(tmp_path / "mine.plan.onnx")
@@ -134,16 +185,13 @@ class TestEngines:
         assert "--tile, --opt-level: of engines only: add --target" in capsys.readouterr().err
 
 
-def test_a_picture_of_the_int8_plan_is_that_of_fp32(tmp_path: Path) -> None:
+def test_a_picture_of_the_int8_plan_is_that_of_fp32(quantised: Plan) -> None:
     """The gate's promise, on a picture that neither calibration nor gate has seen."""
-    out = tmp_path / "int8.onnx"
-    assert main(["build", "srresnet-fast-x4", "--precision", "int8", "-o", str(out), "-q"]) == 0
-    plan = load_plan(out)
-    assert plan.report["int8"]["gate"]["fidelity"] >= 45
+    assert quantised.report["int8"]["gate"]["fidelity"] >= 45
     image = np.asarray(photo(96, 96))[::-1].copy()
-    with Upscaler("srresnet-fast-x4", precision="fp32") as wide, Upscaler(plan, precision="fp32") as narrow:
+    with Upscaler("srresnet-fast-x4", precision="fp32") as wide, Upscaler(quantised, precision="fp32") as narrow:
         apart = differences(narrow(image), wide(image)).astype(np.float64)
         assert narrow.info["precision"] == "int8 and fp32"
-    with Upscaler(plan, precision="int8") as asked:
+    with Upscaler(quantised, precision="int8") as asked:
         assert str(asked.info["precision"]).startswith("int8 and ")
     assert 10 * np.log10(255**2 / np.mean(apart**2)) > 42
