@@ -5,15 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from timing import interleaved, timed
+
+if TYPE_CHECKING:
+    from rivals import Entrant, Plans, Rival
 
 _WARM_SECONDS = 1.0
 
@@ -24,6 +28,8 @@ class Measured:
 
     name: str
     precision: str
+    opening: float
+    """Seconds to open it: reading, converting, compiling."""
     first: float
     """Seconds of the first call."""
     picture: Any
@@ -32,36 +38,70 @@ class Measured:
     """Bytes, of the whole group."""
 
 
-def measure_group(
-    network: str, folder: Path, plan_file: Path, image: Any, names: list[str], *, rounds: int, budget: float
-) -> list[Measured]:
-    """Opens the rivals of these names, warms them up and times them in interleaved rounds, in a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        work = partial(_measure, network, folder, plan_file, image, names, rounds=rounds, budget=budget)
+@dataclass
+class Group:
+    measured: list[Measured] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Rivals that could not be opened or run, each with what it said."""
+
+
+def in_fresh_process(work: Callable[[], Any]) -> Any:
+    """The result of `work`, whose memory is gone afterwards."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work).result()
 
 
+def measure_group(
+    network: str, folder: Path, plans: Plans, image: Any, names: list[str], *, rounds: int, budget: float
+) -> Group:
+    """Opens the rivals of these names, warms them up and times them in interleaved rounds, in a fresh process."""
+    return in_fresh_process(  # type: ignore[no-any-return]
+        partial(_measure, network, folder, plans, image, names, rounds=rounds, budget=budget)
+    )
+
+
+def open_entrants(entrants: list[Entrant], failed: dict[str, str]) -> dict[str, tuple[float, Rival]]:
+    """Seconds and rival by name; those that fail go to `failed` with what they said."""
+    opened = {}
+    for entrant in entrants:
+        try:
+            opened[entrant.name] = timed(entrant.open)
+        except Exception as error:  # rivals fail as they like; each is named with its reason, none is left out silently
+            failed[entrant.name] = _said(error)
+    return opened
+
+
 def _measure(
-    network: str, folder: Path, plan_file: Path, image: Any, names: list[str], *, rounds: int, budget: float
-) -> list[Measured]:
+    network: str, folder: Path, plans: Plans, image: Any, names: list[str], *, rounds: int, budget: float
+) -> Group:
     from generators import GENERATORS
     from rivals import all_entrants
 
     height, width, _ = image.shape
     generator = GENERATORS[network](folder)
-    entrants = [
-        entrant for entrant in all_entrants(generator, plan_file, height=height, width=width) if entrant.name in names
-    ]
-    rivals = [entrant.open() for entrant in entrants]
-    warm = [_warm_up(entrant.name, rival, image) for entrant, rival in zip(entrants, rivals, strict=True)]
-    times = interleaved([partial(rival, image) for rival in rivals], rounds=rounds, budget=budget)
+    listed = all_entrants(generator, plans, height=height, width=width)
+    entrants = {entrant.name: entrant for entrant in listed if entrant.name in names}
+    group = Group()
+    opened = open_entrants(list(entrants.values()), group.failed)
+    warm: dict[str, tuple[float, Any]] = {}
+    for name, (_, rival) in opened.items():
+        try:
+            warm[name] = _warm_up(name, rival, image)
+        except Exception as error:  # as above
+            group.failed[name] = _said(error)
+    times = interleaved([partial(opened[name][1], image) for name in warm], rounds=rounds, budget=budget)
     status = Path("/proc/self/status").read_text()
     peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
-    return [
-        Measured(entrant.name, entrant.precision, first, picture, seconds, peak)
-        for entrant, (first, picture), seconds in zip(entrants, warm, times, strict=True)
+    group.measured = [
+        Measured(name, entrants[name].precision, opened[name][0], *warm[name], seconds, peak)
+        for name, seconds in zip(warm, times, strict=True)
     ]
+    return group
+
+
+def _said(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200] if lines else 'no message'}"
 
 
 def _warm_up(name: str, rival: Any, image: Any) -> tuple[float, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from exported_rivals import compiled
 from numpy.typing import NDArray
-from rivals import compiled
 from timing import interleaved, summary
 
 from srgan_trt import _pixels

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8")
-_PACKAGES = ("srgan-trt", "numpy", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "openvino", "pillow")
+_PACKAGES = tuple("srgan-trt numpy tensorflow keras tf2onnx onnx onnxruntime openvino pillow".split())
+_OPTIONAL = tuple("nncf torch ncnn pnnx tensorrt tensorrt-rtx".split())
 
 
 def facts() -> dict[str, Any]:
@@ -28,7 +29,7 @@ def facts() -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "system": f"{_distribution()}, {platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": {name: metadata.version(name) for name in _PACKAGES} | _installed(_OPTIONAL),
     }
 
 
@@ -41,6 +42,10 @@ def describe(found: dict[str, Any]) -> str:
         f"Python {found['python']}, {packages}  \n"
         f"{found['commit']}, {found['date']}"
     )
+
+
+def _installed(names: tuple[str, ...]) -> dict[str, str]:
+    return {name: metadata.version(name) for name in names if any(True for _ in metadata.distributions(name=name))}
 
 
 def _cpu() -> dict[str, str]:

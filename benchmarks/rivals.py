@@ -1,24 +1,27 @@
-"""The ways to run one generator on one picture, all of the same kind: uint8 (H, W, 3) in, uint8 (4H, 4W, 3) out."""
+"""The ways to run one generator on one picture, all of the same kind: uint8 (H, W, 3) in, uint8 (4H, 4W, 3) out.
+
+`all_entrants` lists those that this machine can run; `absent` names the others, each with the reason.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from generators import Generator, Range
 from numpy.typing import NDArray
 
-from srgan_trt import Upscaler, load_plan
+from srgan_trt import Upscaler
+from srgan_trt.runtime.devices import nvidia_gpus
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
-
-    from srgan_trt.compiler.plan import Plan
+    from generators import Generator, Range
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -29,6 +32,42 @@ OPENVINO_BF16 = "OpenVINO bf16, unmodified export"
 
 class Rival(Protocol):
     def __call__(self, image: Image) -> Image: ...
+
+
+@dataclass(frozen=True)
+class Plans:
+    """Our plans of one generator."""
+
+    fp32: Path
+    int8: Path | None = None
+    refused: str = ""
+    """Why there is none in int8."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A rival that is opened only while it is measured: all of them at once would not fit into memory."""
+
+    name: str
+    precision: str
+    open: Callable[[], Rival]
+    packages: tuple[str, ...] = field(default=())
+    """Modules without which it cannot be opened."""
+    tensorflow: bool = False
+    """Whether it imports TensorFlow."""
+    gpu: bool = False
+    """Whether it runs on an NVIDIA GPU."""
+    cpu_has: bool = True
+    """False where the CPU lacks its arithmetic."""
+
+    def missing(self) -> str:
+        """Why it cannot run here; empty if it can."""
+        if not self.cpu_has:
+            return f"this CPU has no {self.precision}"
+        if self.gpu and not nvidia_gpus():
+            return "no NVIDIA GPU here"
+        absent = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        return f"not installed: {', '.join(absent)}" if absent else ""
 
 
 def to_network(image: Image, values: Range) -> Floats:
@@ -50,85 +89,18 @@ def to_levels(values: Floats, of: Range) -> Image:
     return result.astype(np.uint8)
 
 
-@dataclass
-class KerasPredict:
-    """As SuperResolution-GANs 0.0.3 does it: normalise, a batch of one, `model.predict`, back to levels."""
-
-    generator: Generator
-
-    def __call__(self, image: Image) -> Image:
-        batch = np.expand_dims(to_network(image, self.generator.input_range), 0)
-        return to_levels(self.generator.model.predict(batch, verbose=0)[0], self.generator.output_range)
-
-
-@dataclass
-class KerasPredictOnBatch:
-    """The same without the data pipeline that `predict` sets up around each call."""
-
-    generator: Generator
-
-    def __call__(self, image: Image) -> Image:
-        batch = np.expand_dims(to_network(image, self.generator.input_range), 0)
-        return to_levels(self.generator.model.predict_on_batch(batch)[0], self.generator.output_range)
-
-
-class _Exported:
-    """A rival that takes the ONNX export: planes in, planes out."""
-
-    def __init__(self, generator: Generator) -> None:
-        self._ranges = generator.input_range, generator.output_range
-
-    def __call__(self, image: Image) -> Image:
-        planes = np.ascontiguousarray(to_network(image, self._ranges[0]).transpose(2, 0, 1)[None])
-        levels = to_levels(self._infer(planes)[0], self._ranges[1])
-        return np.ascontiguousarray(levels.transpose(1, 2, 0))
-
-    def _infer(self, planes: Floats) -> Floats:
-        raise NotImplementedError
-
-
-class OnnxRuntime(_Exported):
-    def __init__(self, generator: Generator, export: onnx.ModelProto) -> None:
-        import onnxruntime
-
-        super().__init__(generator)
-        self._session = onnxruntime.InferenceSession(export.SerializeToString(), providers=["CPUExecutionProvider"])
-
-    def _infer(self, planes: Floats) -> Floats:
-        result: Floats = self._session.run(None, {"input": planes})[0]
-        return result
-
-
-class OpenVino(_Exported):
-    def __init__(self, generator: Generator, export: onnx.ModelProto, *, precision: str) -> None:
-        super().__init__(generator)
-        self._network = compiled(export.SerializeToString(), precision)
-
-    def _infer(self, planes: Floats) -> Floats:
-        result: Floats = self._network(planes)[0]
-        return result
-
-
 class Ours:
     """srgan-trt, all defaults but the precision."""
 
-    def __init__(self, plan: Plan, *, precision: str) -> None:
-        self._upscaler = Upscaler(plan, precision=precision)
+    def __init__(self, plan: Path, *, precision: str | None, device: str = "cpu") -> None:
+        self._upscaler = Upscaler(plan, precision=precision, device=device)
 
     def __call__(self, image: Image) -> Image:
         result: Image = self._upscaler(image)
         return result
 
 
-def compiled(network: bytes | Path, precision: str) -> Any:
-    """An OpenVINO network on all cores, for one picture at a time."""
-    import openvino
-
-    core = openvino.Core()
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
-    return core.compile_model(core.read_model(network), "CPU", settings)
-
-
+@cache
 def has_bf16() -> bool:
     """True if this CPU computes in bfloat16."""
     import openvino
@@ -136,35 +108,71 @@ def has_bf16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-@dataclass(frozen=True)
-class Entrant:
-    """A rival that is opened only while it is measured: all of them at once would not fit into memory."""
-
-    name: str
-    precision: str
-    open: Callable[[], Rival]
+def all_entrants(generator: Generator, plans: Plans, *, height: int, width: int) -> list[Entrant]:
+    """Those that can run here: Keras first (its picture is the reference), ours last, our fastest kind at the end."""
+    return [each for each in _listed(generator, plans, height=height, width=width) if not each.missing()]
 
 
-def all_entrants(generator: Generator, plan_file: Path, *, height: int, width: int) -> list[Entrant]:
-    """Keras first (its picture is the reference), ours last; bf16 only where the CPU has it."""
-    from srgan_trt.models.opening import open_network
+def absent(generator: Generator, plans: Plans) -> dict[str, str]:
+    """Those that cannot run here, each with the reason."""
+    found = {each.name: each.missing() for each in _listed(generator, plans, height=64, width=64) if each.missing()}
+    return found | ({"srgan-trt int8": plans.refused} if plans.int8 is None and plans.refused else {})
 
-    @cache
+
+def _listed(generator: Generator, plans: Plans, *, height: int, width: int) -> list[Entrant]:
+    import exported_rivals as exported
+    import keras_rivals as keras
+    import torch_rivals as torch
+
     def export() -> onnx.ModelProto:
-        return open_network(generator.file).export(height, width)
+        return generator.export(height, width)
 
-    plan = load_plan(plan_file)
-    precisions = ("fp32", "bf16") if has_bf16() else ("fp32",)
+    def openvino(precision: str) -> Rival:
+        return exported.OpenVino(generator, export(), precision=precision)
+
+    def pytorch(**options: Any) -> Rival:
+        return torch.PyTorch(generator, export(), **options)
+
     entrants = [
-        Entrant(KERAS, "fp32", lambda: KerasPredict(generator)),
-        Entrant("Keras predict_on_batch", "fp32", lambda: KerasPredictOnBatch(generator)),
-        Entrant("onnxruntime fp32, unmodified export", "fp32", lambda: OnnxRuntime(generator, export())),
+        Entrant(KERAS, "fp32", lambda: keras.Predict(generator), tensorflow=True),
+        Entrant("Keras predict_on_batch", "fp32", lambda: keras.PredictOnBatch(generator), tensorflow=True),
+        Entrant("TensorFlow function with XLA", "fp32", lambda: keras.Xla(generator), tensorflow=True),
+        Entrant("onnxruntime fp32, unmodified export", "fp32", lambda: exported.OnnxRuntime(generator, export())),
+        Entrant("OpenVINO fp32, unmodified export", "fp32", lambda: openvino("fp32")),
+        Entrant(OPENVINO_BF16, "bf16", lambda: openvino("bf16"), cpu_has=has_bf16()),
+        Entrant(
+            "OpenVINO int8 by NNCF, unmodified export",
+            "int8",
+            lambda: exported.OpenVinoByNncf(generator, height=height, width=width),
+            ("nncf",),
+        ),
+        Entrant("PyTorch, eager", "fp32", pytorch, ("torch",)),
+        Entrant("PyTorch, compiled", "fp32", lambda: pytorch(compiled=True), ("torch",)),
+        Entrant("PyTorch, eager in bf16", "bf16", lambda: pytorch(bf16=True), ("torch",), cpu_has=has_bf16()),
+        Entrant("ncnn", "fp16", lambda: exported.Ncnn(generator, export()), ("ncnn", "pnnx")),
     ]
-    for precision in precisions:
-        name = OPENVINO_BF16 if precision == "bf16" else f"OpenVINO {precision}, unmodified export"
+    for provider, name in (("CUDAExecutionProvider", "CUDA"), ("TensorrtExecutionProvider", "TensorRT")):
         entrants.append(
-            Entrant(name, precision, lambda precision=precision: OpenVino(generator, export(), precision=precision))
+            Entrant(
+                f"onnxruntime, {name} provider",
+                "fp32",
+                lambda provider=provider: exported.OnnxRuntime(generator, export(), provider=provider),
+                gpu=True,
+            )
         )
-    for precision in precisions:
-        entrants.append(Entrant(f"srgan-trt {precision}", precision, partial(Ours, plan, precision=precision)))
+    entrants.append(
+        Entrant(
+            "TensorRT fp16, unmodified export",
+            "fp16",
+            lambda: exported.TensorRt(generator, export(), plans.fp32),
+            gpu=True,
+        )
+    )
+    entrants.append(
+        Entrant("srgan-trt fp16 on the GPU", "fp16", partial(Ours, plans.fp32, precision=None, device="cuda"), gpu=True)
+    )
+    entrants.append(Entrant("srgan-trt fp32", "fp32", partial(Ours, plans.fp32, precision="fp32")))
+    entrants.append(Entrant("srgan-trt bf16", "bf16", partial(Ours, plans.fp32, precision="bf16"), cpu_has=has_bf16()))
+    if plans.int8 is not None:
+        entrants.append(Entrant("srgan-trt int8", "int8", partial(Ours, plans.int8, precision=None)))
     return entrants

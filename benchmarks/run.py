@@ -1,12 +1,15 @@
 """Every rival on the same weights and the same photo in one go: do they agree, and how long does each take?
 
     python benchmarks/run.py [--only paper|seed] [--size WIDTHxHEIGHT] [--rounds N] [--budget SECONDS] [--json FILE]
+                             [--plans FOLDER]
 
-Whole calls are timed, uint8 picture in to uint8 picture out, in one process, one after the other, in interleaved
-rounds after a warm-up; large pictures in pairs with ours, since all rivals together would not fit into memory. Prints
-Markdown and writes JSON with the machine's facts. Exit status 1 if a rival's picture is not that of Keras: fp32 at most
-1 level apart (or 60 dB), bf16 at least 45 dB. Close other programs; all of it takes a quarter of an hour on two cores,
-most of it Keras's.
+Whole calls are timed, uint8 picture in to uint8 picture out, one after the other, in interleaved rounds after a
+warm-up; large pictures in pairs with ours, since all rivals together would not fit into memory. What bf16 and int8 cost
+is measured against the truth on other pictures (drop.py); the practical limit is of this machine (limits.py). Prints
+Markdown and writes JSON with the machine's facts; rivals that this machine cannot run are named with the reason. Exit
+status 1 if a rival's picture is not that of Keras: fp32 at most 1 level apart (or 60 dB), bf16 and fp16 at least 45 dB;
+int8 at least 30 dB, and judged by its drop (what others make of int8 may fail that: it is their result). Close other
+programs; all of it takes about half an hour on two cores, most of it Keras's and the gate's of int8.
 """
 
 from __future__ import annotations
@@ -21,17 +24,20 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import drop
 import kernel_share
+import limits
 import machine
 import numpy as np
 import start_up
 from generators import GENERATORS, Generator
 from groups import measure_group
 from PIL import Image, ImageOps
-from rivals import KERAS, OPENVINO_BF16, all_entrants, has_bf16
+from rivals import KERAS, OPENVINO_BF16, Plans, absent, all_entrants, has_bf16
 from timing import shown, summary
 
 from srgan_trt import build, load_plan
+from srgan_trt.errors import ModelError
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PHOTO = _ROOT / "examples" / "coffee.jpg"
@@ -41,34 +47,48 @@ _TOGETHER = 128 * 128
 
 
 def measure(
-    generator: Generator, folder: Path, plan_file: Path, image: Any, *, rounds: int, budget: float
+    generator: Generator, folder: Path, plans: Plans, image: Any, *, rounds: int, budget: float
 ) -> dict[str, Any]:
     """All rivals on one picture.
 
-    Small pictures: all in the same rounds. Large ones, where a rival holds gigabytes: each in rounds with ours alone,
-    and compared with the others through ours.
+    Small pictures: TensorFlow's in the same rounds, and all others; ours in both. Large ones, where a rival holds
+    gigabytes: each in rounds with ours alone. They are compared with one another through ours.
     """
     height, width, _ = image.shape
-    *others, ours = [entrant.name for entrant in all_entrants(generator, plan_file, height=height, width=width)]
-    groups = [[*others, ours]] if height * width <= _TOGETHER else [[other, ours] for other in others]
+    *entrants, last = all_entrants(generator, plans, height=height, width=width)
+    others, ours = [entrant.name for entrant in entrants], last.name
+    generator.export(height, width)
+    if height * width <= _TOGETHER:
+        kinds = [[each.name for each in entrants if each.tensorflow is kind] for kind in (True, False)]
+        groups = [[*names, ours] for names in kinds]
+    else:
+        groups = [[other, ours] for other in others]
     found: dict[str, dict[str, Any]] = {}
     seconds: dict[str, list[float]] = {name: [] for name in (*others, ours)}
     relative: dict[str, float] = {ours: 1.0}
+    missing = absent(generator, plans)
     reference, peak = None, 0
     for names in groups:
-        group = measure_group(
-            generator.name, folder, plan_file, image, names, rounds=rounds, budget=budget / len(groups)
-        )
-        anchor = float(np.median(group[-1].seconds))
-        for rival in group:
+        group = measure_group(generator.name, folder, plans, image, names, rounds=rounds, budget=budget / len(groups))
+        missing |= group.failed
+        if KERAS in group.failed or ours in group.failed:
+            sys.exit(f"{generator.name}: {group.failed}")
+        anchor = float(np.median(group.measured[-1].seconds))
+        for rival in group.measured:
             reference = rival.picture if reference is None else reference
-            facts = {"name": rival.name, "precision": rival.precision, "first_ms": round(rival.first * 1e3, 1)}
+            facts = {
+                "name": rival.name,
+                "precision": rival.precision,
+                "first_ms": round(rival.first * 1e3, 1),
+                "cold_ms": round((rival.opening + rival.first) * 1e3, 1),
+            }
             found.setdefault(rival.name, facts | agreement(rival.picture, reference, rival.precision))
             seconds[rival.name] += rival.seconds
             relative.setdefault(rival.name, float(np.median(rival.seconds)) / anchor)
             peak = max(peak, rival.peak_memory)
     for name, entry in found.items():
         entry |= summary(seconds[name])
+        entry["relative"] = round(relative[name], 4)
         entry["times_keras_predict"] = round(relative[KERAS] / relative[name], 2)
         if OPENVINO_BF16 in relative:
             entry["times_openvino_bf16"] = round(relative[OPENVINO_BF16] / relative[name], 2)
@@ -77,12 +97,41 @@ def measure(
         "width": width,
         "height": height,
         "rounds": len(seconds[KERAS]),
-        "rivals": [found[name] for name in (*others, ours)],
+        "rivals": [found[name] for name in (*others, ours) if name in found],
+        "missing": missing,
         "kernels": kernel_share.measure(
-            load_plan(plan_file), image, precision="bf16" if has_bf16() else "fp32", rounds=rounds, budget=budget / 10
+            load_plan(plans.fp32), image, precision="bf16" if has_bf16() else "fp32", rounds=rounds, budget=budget / 10
         ),
         "peak_memory_gb": round(peak / 1e9, 2),
     }
+
+
+def add_limits(case: dict[str, Any], plans: Plans, rates: dict[str, dict[str, float]]) -> None:
+    """The practical limit of each of ours on the CPU, and the share of it that was reached."""
+    files = {f"srgan-trt {precision}": plans.fp32 for precision in ("fp32", "bf16")}
+    if plans.int8 is not None:
+        files["srgan-trt int8"] = plans.int8
+    entries = {entry["name"]: entry for entry in case["rivals"]}
+    files = {name: file for name, file in files.items() if name in entries}
+    case["limits"] = limits.measure(files, pixels=case["width"] * case["height"], of=rates)
+    for name, limit in case["limits"].items():
+        entries[name]["share_of_limit"] = round(limit["limit_ms"] / entries[name]["median_ms"], 3)
+
+
+def build_plans(generator: Generator, folder: Path) -> Plans:
+    """Plans in fp32 and, if the gate lets it pass, in int8; those that are in `folder` already are taken."""
+    wide, narrow = folder / f"{generator.name}.plan.onnx", folder / f"{generator.name}.int8.plan.onnx"
+    settings = {"input_range": generator.input_range, "output_range": generator.output_range}
+    if not wide.exists():
+        build(generator.file, out=wide, **settings)
+    refused = ""
+    if not narrow.exists():
+        print(f"  quantising {generator.name} ...", file=sys.stderr, flush=True)
+        try:
+            build(generator.file, out=narrow, precision="int8", **settings)
+        except ModelError as error:
+            refused = str(error)
+    return Plans(wide, None if refused else narrow, refused)
 
 
 def agreement(picture: Any, reference: Any, precision: str) -> dict[str, Any]:
@@ -92,23 +141,36 @@ def agreement(picture: Any, reference: Any, precision: str) -> dict[str, Any]:
     apart = np.abs(picture.astype(np.int16) - reference)
     error, most = float(np.mean(np.square(apart, dtype=np.float64))), int(apart.max())
     psnr = None if error == 0 else round(float(10 * np.log10(255**2 / error)), 2)
-    agrees = psnr is None or (psnr >= 45 if precision == "bf16" else most <= 1 or psnr >= 60)
+    least = {"bf16": 45, "fp16": 45, "int8": 30}.get(precision, 60)
+    agrees = psnr is None or most <= 1 or psnr >= least
     return {"psnr_db": psnr, "levels": most, "agrees": agrees}
 
 
 def print_case(case: dict[str, Any]) -> None:
     print(f"\n### {case['network']}, {case['width']}x{case['height']}, {case['rounds']} rounds\n")
-    print("| | median ms | quartiles | least | x Keras predict | x OpenVINO bf16 | against Keras: dB, levels |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| | median ms | quartiles | least | cold start | x Keras predict | x OpenVINO bf16 "
+        "| from Keras: dB, levels | dB lost to the truth | of the limit |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for entry in case["rivals"]:
         low, high = entry["quartiles_ms"]
         psnr = "identical" if entry["psnr_db"] is None else f"{entry['psnr_db']:.1f}, {entry['levels']}"
-        print(
-            f"| {entry['name']} | {shown(entry['median_ms'])} | {shown(low)} to {shown(high)} "
-            f"| {shown(entry['least_ms'])} | {shown(entry['times_keras_predict'])} "
-            f"| {shown(entry['times_openvino_bf16']) if 'times_openvino_bf16' in entry else ''} "
-            f"| {psnr}{'' if entry['agrees'] else ' DISAGREES'} |"
-        )
+        cells = [
+            entry["name"],
+            shown(entry["median_ms"]),
+            f"{shown(low)} to {shown(high)}",
+            shown(entry["least_ms"]),
+            f"{entry['cold_ms'] / 1e3:.1f} s",
+            shown(entry["times_keras_predict"]),
+            shown(entry["times_openvino_bf16"]) if "times_openvino_bf16" in entry else "",
+            f"{psnr}{'' if entry['agrees'] else ' DISAGREES'}",
+            f"{entry['drop_db']:.3f}" if entry.get("drop_db") is not None else "",
+            f"{entry['share_of_limit']:.0%}" if "share_of_limit" in entry else "",
+        ]
+        print(f"| {' | '.join(cells)} |")
+    for name, reason in case["missing"].items():
+        print(f"\nnot measured: {name} ({reason})")
     kernel = case["kernels"]
     pack, network, unpack = (shown(kernel[name]["median_ms"]) for name in ("pack", "network", "unpack"))
     print(
@@ -137,27 +199,34 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="at most (default: %(default)s)")
     parser.add_argument("--budget", type=float, default=120, help="seconds a network and size may take once 3 rounds "
                         "are done, warm-up not counted (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--plans", type=Path, metavar="FOLDER", help="where our plans are kept, and taken from if they "
+                        "are there (default: made anew)")  # fmt: skip
     parser.add_argument("--json", type=Path, default=_ROOT / "benchmarks" / "results" / "latest.json")
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("--rounds is at least 1")
     found: dict[str, Any] = {"machine": machine.facts(), "results": []}
     print(machine.describe(found["machine"]), flush=True)
+    rates = found["rates"] = limits.rates()
+    for precision, each in rates.items():
+        print(f"3x3 convolutions in {precision}: {each['best'] / 1e9:.0f} GMAC/s", flush=True)
     with Image.open(_PHOTO) as opened, tempfile.TemporaryDirectory(prefix="srgan-trt-bench-") as name:
         photo, folder = opened.convert("RGB"), Path(name)
+        plans_folder = options.plans or folder
+        plans_folder.mkdir(parents=True, exist_ok=True)
         os.environ["SRGAN_TRT_CACHE"] = str(folder / "cache")
         for network in [options.only] if options.only else list(GENERATORS):
             generator = GENERATORS[network](folder)
-            plan_file = folder / f"{network}.plan.onnx"
-            build(
-                generator.file,
-                out=plan_file,
-                input_range=generator.input_range,
-                output_range=generator.output_range,
-            )
+            plans = build_plans(generator, plans_folder)
+            quality = drop.measure(network, folder, plans)
+            found.setdefault("drops", {})[network] = quality
             for size in options.size or _SIZES:
                 image = np.asarray(ImageOps.fit(photo, size, Image.Resampling.LANCZOS))
-                case = measure(generator, folder, plan_file, image, rounds=options.rounds, budget=options.budget)
+                case = measure(generator, folder, plans, image, rounds=options.rounds, budget=options.budget)
+                for entry in case["rivals"]:
+                    entry["drop_db"] = quality["drops"].get(entry["name"])
+                case["missing"] |= quality["failed"]
+                add_limits(case, plans, rates)
                 found["results"].append(case)
                 print_case(case)
                 sys.stdout.flush()
@@ -167,7 +236,12 @@ def main() -> None:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=1) + "\n")
     print(f"\nwritten: {options.json}", file=sys.stderr)
-    apart = [f"{c['network']} {r['name']}" for c in found["results"] for r in c["rivals"] if not r["agrees"]]
+    apart = [
+        f"{case['network']} {entry['name']}"
+        for case in found["results"]
+        for entry in case["rivals"]
+        if not entry["agrees"] and (entry["precision"] != "int8" or entry["name"].startswith("srgan-trt"))
+    ]
     if apart:
         sys.exit(f"pictures differ from Keras's: {', '.join(apart)}")
 

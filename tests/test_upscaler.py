@@ -312,7 +312,9 @@ def test_threads_share_an_upscaler(plan: Plan) -> None:
 
 
 def test_a_real_network_on_a_real_photo_hides_its_seams(shared_images: Path) -> None:
-    """The paper's generator: the default halo within a level, bf16 within 50 dB, exact tiles exact."""
+    """The paper's generator: the default halo within a level, bf16 within 50 dB, exact tiles exact up to float32's
+    rounding: OpenVINO adds in another order for another width on some processors (on AVX2 without AVX512: 7 of 576,000
+    values fell to the next level)."""
     try:
         plan = open_plan("srresnet-x4")
     except MissingPackageError as error:
@@ -321,11 +323,13 @@ def test_a_real_network_on_a_real_photo_hides_its_seams(shared_images: Path) -> 
     with Upscaler(plan, exact=True) as up:
         whole = up(photo)
     with Upscaler(plan, exact=True, tile=96) as up:
-        np.testing.assert_array_equal(up(photo), whole)
+        apart = differences(up(photo), whole)
+        assert apart.max() <= 1
+        assert (apart == 0).mean() > 0.9999
         assert up.info["tiles"] > 1
     with Upscaler(plan, precision="fp32", tile=64) as up:
         apart = differences(up(photo), whole)
         assert apart.max() <= 1
     with Upscaler(plan) as up:
         error = differences(up(photo), whole)
-    assert 10 * np.log10(255**2 / np.mean(error**2.0)) > 50
+    assert 10 * np.log10(255**2 / max(float(np.mean(error**2.0)), 1e-9)) > 50

@@ -1,0 +1,119 @@
+"""The practical limit: a network's operations at the rate of OpenVINO's own 3x3 convolutions on this machine.
+
+A network of nothing but such convolutions could not be faster; what ours misses of it are layers with few channels,
+activations, borders of tiles, and getting pictures in and out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from exported_rivals import compiled
+from onnx import TensorProto, helper, numpy_helper
+from rivals import has_bf16
+from timing import interleaved
+
+from srgan_trt import load_plan
+from srgan_trt.compiler import graph
+from srgan_trt.compiler.analysis import work
+
+_LAYERS = 4
+_CHANNELS = (64, 128, 256)
+_SIDES = (64, 128)
+
+
+def rates(*, rounds: int = 7) -> dict[str, dict[str, float]]:
+    """Multiply-accumulates a second by precision, of the best of several chains of 3x3 convolutions, and of each."""
+    found: dict[str, dict[str, float]] = {}
+    for precision in ("fp32", *(["bf16"] if has_bf16() else []), "int8"):
+        macs, jobs, names = [], [], []
+        for channels in _CHANNELS:
+            network = _chain(channels, int8=precision == "int8")
+            model = compiled(network.SerializeToString(), "fp32" if precision == "int8" else precision)
+            for side in _SIDES:
+                batch = np.random.default_rng(0).normal(0, 1, (1, channels, side, side)).astype(np.float32)
+                request = model.create_infer_request()
+                jobs.append(lambda request=request, batch=batch: request.infer([batch], share_inputs=True))
+                macs.append(_LAYERS * 9.0 * channels**2 * side**2)
+                names.append(f"{channels} channels, {side}x{side}")
+        for job in jobs:
+            job()
+        seconds = interleaved(jobs, rounds=rounds, budget=60)
+        each = {name: count / float(np.median(taken)) for name, count, taken in zip(names, macs, seconds, strict=True)}
+        found[precision] = {"best": max(each.values())} | each
+    return found
+
+
+def measure(plans: dict[str, Path], *, pixels: int, of: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """For our entrants by name: least milliseconds of the network as exported and as rewritten, `pixels` input pixels.
+
+    plans: The file that each runs, by its name, which ends with its precision.
+    """
+    found = {}
+    for name, file in plans.items():
+        precision = name.split()[-1]
+        report = load_plan(file).report
+        high = "bf16" if precision == "int8" and has_bf16() else "fp32" if precision == "int8" else precision
+        levels, floats = _macs(file)
+        rewritten = levels / of["int8"]["best"] + floats / of[high]["best"]
+        found[name] = {
+            "exported_ms": round(report["macs_before"] / of[precision]["best"] * pixels * 1e3, 2),
+            "limit_ms": round(rewritten * pixels * 1e3, 2),
+            "int8_share": round(levels / (levels + floats), 3),
+        }
+    return found
+
+
+def _macs(file: Path) -> tuple[float, float]:
+    """Multiply-accumulates of a plan per input pixel: in int8, and not."""
+    stored = onnx.load(str(file))
+    del stored.metadata_props[:]
+    model = graph.from_proto(stored)
+    graph.infer_shapes(model)
+    levels = floats = 0.0
+    for node, layer in work(model).items():
+        weight = node.inputs[1] if len(node.inputs) > 1 else None
+        maker = None if weight is None else weight.producer()
+        if maker is not None and maker.op_type == "DequantizeLinear":
+            levels += float(layer.macs)
+        else:
+            floats += float(layer.macs)
+    return levels, floats
+
+
+def _chain(channels: int, *, int8: bool) -> onnx.ModelProto:
+    """Convolutions of 3x3 with ReLU after each; in int8, with levels between them."""
+    random = np.random.default_rng(1)
+    constants = [
+        numpy_helper.from_array(np.float32(0.05), "scale"),
+        numpy_helper.from_array(np.int8(0), "zero"),
+        numpy_helper.from_array(np.full(channels, 0.01, np.float32), "scales"),
+        numpy_helper.from_array(np.zeros(channels, np.int8), "zeros"),
+    ]
+    nodes, value = [], "input"
+    for number in range(_LAYERS):
+        shape = (channels, channels, 3, 3)
+        if int8:
+            weight = random.integers(-60, 60, shape).astype(np.int8)
+            nodes += [
+                helper.make_node("QuantizeLinear", [value, "scale", "zero"], [f"q{number}"]),
+                helper.make_node("DequantizeLinear", [f"q{number}", "scale", "zero"], [f"d{number}"]),
+                helper.make_node("DequantizeLinear", [f"w{number}", "scales", "zeros"], [f"v{number}"], axis=0),
+            ]
+            value, filters = f"d{number}", f"v{number}"
+        else:
+            weight = random.normal(0, 0.05, shape).astype(np.float32)
+            filters = f"w{number}"
+        constants.append(numpy_helper.from_array(weight, f"w{number}"))
+        nodes.append(helper.make_node("Conv", [value, filters], [f"c{number}"], pads=[1] * 4))
+        value = "output" if number == _LAYERS - 1 else f"r{number}"
+        nodes.append(helper.make_node("Relu", [f"c{number}"], [value]))
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, None, None])
+        for name in ("input", "output")
+    ]
+    body = helper.make_graph(nodes, "chain", ends[:1], ends[1:], constants)
+    return helper.make_model(body, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
