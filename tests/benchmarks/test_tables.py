@@ -1,0 +1,115 @@
+"""The README's claims and tables are what the published results say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tables", _ROOT / "benchmarks" / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def entry(name: str, milliseconds: float, **facts: Any) -> dict[str, Any]:
+    """Of a run whose anchor took 100 ms."""
+    return {
+        "name": name,
+        "precision": "fp32",
+        "median_ms": milliseconds,
+        "relative": milliseconds / 100,
+        "psnr_db": 60.0,
+        "agrees": True,
+        **facts,
+    }
+
+
+def case(network: str, *others: dict[str, Any]) -> dict[str, Any]:
+    rivals = [entry("Keras predict", 1000.0, psnr_db=None), entry("PyTorch, eager", 400.0), *others]
+    kernels = {"share_of_network": 0.004}
+    return {"network": network, "width": 480, "height": 320, "rivals": rivals, "kernels": kernels, "missing": {}}
+
+
+@pytest.fixture
+def found() -> dict[str, Any]:
+    wide, narrow = entry("srgan-trt fp32", 200.0), entry("srgan-trt int8", 100.0, precision="int8", drop_db=0.03)
+    narrow |= {"psnr_db": 48.6, "share_of_limit": 0.7}
+    lossy = entry("OpenVINO int8 by NNCF, unmodified export", 50.0, precision="int8", drop_db=6.6, psnr_db=21.0)
+    limits = {"srgan-trt int8": {"exported_ms": 90.0, "limit_ms": 70.0}}
+    medians = {"srgan-trt upscale small.png": {"median_ms": 460.0}, "import srgan_trt": {"median_ms": 4.0}}
+    return {
+        "machine": {"cores": 2, "cpu": "AMD EPYC", "flags": ["avx2"], "date": "2026-11-24T12:00:00"},
+        "results": [
+            case("paper", lossy, wide, narrow) | {"limits": limits},
+            case("seed", lossy, wide) | {"missing": {"ncnn": "not installed: ncnn"}},
+        ],
+        "start_up": medians,
+        "drops": {"paper": {"pictures": "4 crops"}},
+        "files": ["one.json"],
+    }
+
+
+def test_the_readme_says_what_the_results_say(tables: ModuleType) -> None:
+    readme = (_ROOT / "README.md").read_text()
+    machines = [tables.read(names) for names in tables.PUBLISHED]
+    assert tables.renewed(readme, machines) == readme, "run python benchmarks/tables.py"
+
+
+def test_a_later_file_of_a_machine_replaces_what_an_earlier_one_says_of_a_case(tables: ModuleType) -> None:
+    (names,) = [names for names in tables.PUBLISHED if len(names) > 1]
+    later = json.loads((_ROOT / "benchmarks" / "results" / names[1]).read_text())["results"][0]
+    (one,) = [
+        case
+        for case in tables.read(names)["results"]
+        if (case["network"], case["width"]) == (later["network"], later["width"])
+    ]
+    assert one == later
+
+
+def test_the_best_rival_gives_the_same_picture(tables: ModuleType, found: dict[str, Any]) -> None:
+    """NNCF's is twice as fast, and loses 6.6 dB."""
+    paper, seed = found["results"]
+    assert tables.best_rival(paper)["name"] == "PyTorch, eager"
+    assert tables.best_of_ours(paper)["name"] == "srgan-trt int8"
+    assert tables.best_of_ours(seed)["name"] == "srgan-trt fp32"
+    assert tables.times(tables.best_of_ours(paper), tables.best_rival(paper)) == pytest.approx(4)
+
+
+def test_our_int8_is_not_claimed_where_it_loses(tables: ModuleType, found: dict[str, Any]) -> None:
+    found["results"][0]["rivals"][-1]["drop_db"] = 0.11
+    assert tables.best_of_ours(found["results"][0])["name"] == "srgan-trt fp32"
+
+
+def test_claims_name_machine_times_rival_and_loss(tables: ModuleType, found: dict[str, Any]) -> None:
+    text = " ".join(tables.claims(found).split())
+    assert "two cores with AVX2 alone a 480x320 photo becomes 1920x1280 in 0.1 s (Keras `predict`: 1 s)" in text
+    assert "in int8 and fp32, 4.00 and 2.00 times as fast as the fastest rival that gives the same picture" in text
+    assert "(PyTorch, eager)" in text
+    assert "the same picture to 48 dB, 0.03 dB farther from the truth at most" in text
+
+
+def test_the_table_has_every_rival_the_limit_and_what_is_missing(tables: ModuleType, found: dict[str, Any]) -> None:
+    text = tables.tables(found)
+    assert "| ms, median | paper 480x320 | seed 480x320 |" in text
+    assert "| OpenVINO int8 by NNCF, unmodified export | 50 (21.0 dB) | 50 (21.0 dB) |" in text
+    assert "| **srgan-trt int8** | **100** |  |" in text
+    assert "| times Keras predict | 10.0 | 5.0 |" in text
+    assert "| share of it reached | 70% |  |" in text
+    assert "Not measured: ncnn (not installed: ncnn)." in " ".join(text.split())
+
+
+def test_no_line_is_too_long_for_a_page(tables: ModuleType, found: dict[str, Any]) -> None:
+    lines = [line for line in f"{tables.tables(found)}\n{tables.claims(found)}".splitlines() if "|" not in line]
+    assert max(map(len, lines)) <= 119
