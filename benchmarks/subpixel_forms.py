@@ -5,6 +5,7 @@
 unmodified   the export as it is
 phases       one 2x2 convolution per phase, Concat, shuffle
 dense        one 3x3 convolution for all phases, zeros included
+shifted      one 2x2 convolution for all phases on the map padded by one more, each phase cut out at its own offset
 transposed   one 4x4 transposed convolution of stride 2
 Each with the tail rewritten where its shuffle allows that; OpenVINO in bf16 and fp32, network only, interleaved.
 """
@@ -28,13 +29,14 @@ from srgan_trt.compiler import graph
 from srgan_trt.compiler.analysis import macs_per_pixel
 from srgan_trt.compiler.batch_norm import fold_batch_norm
 from srgan_trt.compiler.canonicalise import canonicalise
+from srgan_trt.compiler.forms import FORMS
 from srgan_trt.compiler.free_size import free_size
 from srgan_trt.compiler.subpixel import rewrite_subpixel
 from srgan_trt.compiler.tail import detach_shuffle, sink_shuffles
 from srgan_trt.models.generator import seed_generator
 from srgan_trt.models.opening import open_network
 
-FORMS = ("unmodified", "phases", "dense", "transposed", "chosen")
+KINDS = ("unmodified", *FORMS, "chosen")
 
 
 def network(file: Path, form: str) -> Any:
@@ -59,10 +61,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "seed.keras"
         seed_generator().save(file)
-        models = {form: network(file, form) for form in FORMS}
+        models = {form: network(file, form) for form in KINDS}
     core = openvino.Core()
-    print("| size | precision | " + " | ".join(FORMS) + " |")
-    print("|---|---|" + "---:|" * len(FORMS))
+    print("| size | precision | " + " | ".join(KINDS) + " |")
+    print("|---|---|" + "---:|" * len(KINDS))
     print(
         "| MMAC per pixel | | " + " | ".join(f"{macs_per_pixel(model) / 1e6:.2f}" for model in models.values()) + " |"
     )

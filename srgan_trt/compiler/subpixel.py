@@ -6,21 +6,18 @@ fall on the same pixel are added up and 36 taps become 16 (``phases.after_neares
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from . import graph, phases
+from .forms import Form, SubPixel, emit
 from .tail import would_sink
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Form = Literal["phases", "dense", "transposed"]
-"""phases: one small convolution per phase; dense: one convolution for all, zeros included; transposed: one
-transposed convolution. Measured in benchmarks/subpixel_forms.py."""
 _FEW = 64
 """Channels of all phases together up to which they are computed at once: fewer would waste matrix columns."""
 
@@ -71,42 +68,8 @@ class NearestThenConv(RewriteRuleClassBase):
         assert facts is not None
         assert factor is not None
         kernel, pads = phases.after_nearest(facts.weight, factor, facts.pads)
+        bias = None if facts.bias is None else np.tile(facts.bias, factor * factor)
         form: Form = self._form or ("phases" if would_sink(y, factor) else "transposed")
-        if facts.weight.shape[0] * factor * factor <= _FEW:
+        if len(kernel) <= _FEW:
             form = "dense"
-        return _FORMS[form](op, x, kernel, pads, facts.bias, factor)
-
-
-Emit = Callable[[Any, "ir.Value", phases.Kernel, phases.Pads, "graph.Floats | None", int], "ir.Value"]
-
-
-def _dense(op: Any, x: ir.Value, kernel: phases.Kernel, pads: phases.Pads, bias: graph.Floats | None,
-           factor: int) -> ir.Value:  # fmt: skip
-    repeated = None if bias is None else np.tile(bias, factor * factor)
-    value: ir.Value = op.DepthToSpace(graph.emit_conv(op, x, kernel, repeated, pads), blocksize=factor, mode="DCR")
-    return value
-
-
-def _phases(op: Any, x: ir.Value, kernel: phases.Kernel, pads: phases.Pads, bias: graph.Floats | None,
-            factor: int) -> ir.Value:  # fmt: skip
-    parts = []
-    for phase in np.split(kernel, factor * factor):
-        small, small_pads = phases.support(phase, pads)
-        parts.append(graph.emit_conv(op, x, small, bias, small_pads))
-    value: ir.Value = op.DepthToSpace(op.Concat(*parts, axis=1), blocksize=factor, mode="DCR")
-    return value
-
-
-def _transposed(op: Any, x: ir.Value, kernel: phases.Kernel, pads: phases.Pads, bias: graph.Floats | None,
-                factor: int) -> ir.Value:  # fmt: skip
-    weight, out_pads = phases.to_transposed(kernel, factor, pads)
-    inputs = [x, graph.emit_constant(op, weight)]
-    if bias is not None:
-        inputs.append(graph.emit_constant(op, bias))
-    value: ir.Value = op.ConvTranspose(
-        *inputs, kernel_shape=list(weight.shape[2:]), strides=[factor, factor], pads=list(out_pads)
-    )
-    return value
-
-
-_FORMS: dict[Form, Emit] = {"phases": _phases, "dense": _dense, "transposed": _transposed}
+        return emit(op, x, SubPixel(kernel, pads, factor, bias), form)

@@ -14,6 +14,7 @@ import numpy as np
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from . import graph, phases
+from .forms import emit, of_transposed
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -180,24 +181,18 @@ class TransposedTail(RewriteRuleClassBase):
     def check(self, context: Any, y: ir.Value, **_: Any) -> bool:
         node = y.producer()
         assert node is not None
+        what = of_transposed(node)
+        if what is None:
+            return False
         facts = graph.convolution(node)
-        if facts is None or facts.group != 1 or facts.dilations != (1, 1) or facts.strides[0] != facts.strides[1]:
-            return False
-        stride, (channels, out, height, width) = facts.strides[0], facts.weight.shape
-        top, left, bottom, right = facts.pads
-        if stride == 1 or height - top - bottom != stride or width - left - right != stride:
-            return False
-        kernel, pads = phases.of_transposed(facts.weight, stride, facts.pads)
+        assert facts is not None
+        channels, out, height, width = facts.weight.shape
         # spread over the output pixels, a transposed convolution costs its taps divided by stride squared
-        return min(pads) >= 0 and _cost(kernel.shape) <= _cost((out, channels, height, width))
+        return _cost(what.kernel.shape) <= _cost((out, channels, height, width))
 
     def rewrite(self, op: Any, x: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
         node = y.producer()
         assert node is not None
-        facts = graph.convolution(node)
-        assert facts is not None
-        stride = facts.strides[0]
-        kernel, pads = phases.of_transposed(facts.weight, stride, facts.pads)
-        bias = None if facts.bias is None else np.tile(facts.bias, stride * stride)
-        value: ir.Value = op.DepthToSpace(graph.emit_conv(op, x, kernel, bias, pads), blocksize=stride, mode="DCR")
-        return value
+        what = of_transposed(node)
+        assert what is not None
+        return emit(op, x, what, "dense")
