@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from srgan_trt import _pixels
-from srgan_trt.runtime.gpu.launch_geometry import LaunchGeometry
+from srgan_trt.runtime.gpu.launch_geometry import LaunchGeometry, unpack_launch
 
 from ..cuda_host import kernels
 
@@ -217,6 +217,11 @@ def test_a_batch_of_different_regions() -> None:
     before = image.copy()
     assert kernels.unpack(tensor[:1], kernels.jobs({}), image, shuffle=2) == [0]
     np.testing.assert_array_equal(image, before)
+
+
+def test_a_batch_without_regions_has_a_grid_all_the_same() -> None:
+    """A driver refuses a launch of no blocks."""
+    assert unpack_launch(9, 21, out_height=0, shuffle=2, channels=3, count=1).grid == (1, 1, 1)
 
 
 def test_counters_are_added_to_at_the_job_they_belong_to() -> None:

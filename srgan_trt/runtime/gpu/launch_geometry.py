@@ -61,8 +61,8 @@ def unpack_launch(
 ) -> LaunchGeometry:
     """For unpack kernels: `count` tiles, one a block in z.
 
-    height, width: of the tensor. out_height: rows of the highest region among the tiles, in output pixels.
-    channels: of the canvas, 3 or 1. All are at least 1.
+    height, width: of the tensor. out_height: rows of the highest region among the tiles, in output pixels;
+    0 where no region has any. channels: of the canvas, 3 or 1. All others are at least 1.
     Raises ValueError for more than 65535 tiles and a shuffle above `LARGEST_SHUFFLE`.
     """
     if shuffle > LARGEST_SHUFFLE:
@@ -81,6 +81,6 @@ def _launch(rows: int, columns: int, columns_of: Callable[[int], int], threads: 
         raise ValueError(f"the kernels take at most {_LARGEST_GRID} tiles at once, not {count}")
     lanes = next((lanes for lanes in (8, 16) if columns_of(lanes) >= columns), 32)
     groups = threads // lanes
-    # Kernels stride over what a grid cut off here leaves.
-    grid = (-(-columns // columns_of(lanes)), min(-(-rows // groups), _LARGEST_GRID), count)
+    # Kernels stride over what a grid cut off here leaves. The driver refuses a grid of no blocks.
+    grid = (-(-columns // columns_of(lanes)), min(-(-max(1, rows) // groups), _LARGEST_GRID), count)
     return LaunchGeometry(grid, (lanes, groups, 1))
