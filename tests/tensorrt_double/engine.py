@@ -8,6 +8,7 @@ or noted in `Script.violations`, which a test asserts to be empty.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import threading
 import time
 import weakref
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from srgan_trt.errors import SrganTrtError
+from srgan_trt.errors import DeviceError, SrganTrtError
 from srgan_trt.runtime.engine import EngineSettings
 from srgan_trt.runtime.gpu.device import Gpu, bindings
 
@@ -57,7 +58,10 @@ class Script:
 
 
 class SourceDouble:
-    """An `EngineSource` of one plan; fp16 is computed in float32 and rounded at both ends."""
+    """An `EngineSource` of one plan; fp16 is computed in float32 and rounded at both ends.
+
+    largest_tile: of an engine file, which has no other windows.
+    """
 
     def __init__(
         self,
@@ -72,12 +76,16 @@ class SourceDouble:
         self.fixed_shape = fixed_shape
         self._plan = plan
         self._session: Any = None
-        self.largest_tile: tuple[int, int] | None = None
         self.name = "onnxruntime in TensorRT's place"
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> EngineDouble:
         if settings.precision in self.script.absent:
             raise self.script.absent[settings.precision]
+        if self.largest_tile is not None:
+            # As EngineOnDisk: there is one engine, which is as it is.
+            if any(asked > own for asked, own in zip(settings.tile, self.largest_tile, strict=True)):
+                raise DeviceError(f"the engine takes windows of at most {self.largest_tile}, not {settings.tile}")
+            settings = dataclasses.replace(settings, tile=self.largest_tile)
         self.script.opened.append(settings)
         return EngineDouble(settings, self.session(), self.script, self.fixed_shape)
 

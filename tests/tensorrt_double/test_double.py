@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from srgan_trt.compiler.plan import Plan
+from srgan_trt.errors import DeviceError
 from srgan_trt.runtime.engine import EngineSettings
 from tests import handmade
 from tests.cuda_driver import build, standin
@@ -61,6 +63,24 @@ def misused(plan: Plan) -> dict[str, Any]:
         checked(driver.cuStreamDestroy(stream))
         checked(driver.cuMemFree(memory))
     return found
+
+
+def small_engine(plan: Plan) -> tuple[Any, str]:
+    from srgan_trt.runtime.gpu.device import find_gpu
+
+    source = SourceDouble(plan.path, largest_tile=(48, 40))
+    engine = source.open(EngineSettings(precision="fp16", tile=(16, 40), batch=1), find_gpu(0))
+    engine.close()
+    try:
+        source.open(EngineSettings(precision="fp16", tile=(16, 41), batch=1), find_gpu(0))
+    except DeviceError as error:
+        return (source.largest_tile, engine.settings.tile), str(error)
+    return None, ""
+
+
+def test_engine_file_has_windows_of_its_own(tmp_path: Path) -> None:
+    outcome = standin.run(small_engine, handmade.small_plan(tmp_path))
+    assert outcome.value == (((48, 40), (48, 40)), "the engine takes windows of at most (48, 40), not (16, 41)")
 
 
 def test_misuse_is_refused_or_noted(tmp_path_factory: pytest.TempPathFactory) -> None:

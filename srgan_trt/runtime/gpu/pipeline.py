@@ -81,11 +81,12 @@ class GpuPipeline:
         self._failure: str | None = None
         self._closed = False
         self._engines = Engines(source, self.gpu)
+        self._largest = source.largest_tile
         with current(gpu_id), ExitStack() as stack:
             self._memory = DeviceMemory(gpu_id, max_vram)
             stack.callback(self._memory.close)
             self._tile_limit, self._batch = first_cut(
-                min((tile_side(self.spec.default_halo), *(source.largest_tile or ()))),
+                min((tile_side(self.spec.default_halo), *(self._largest or ()))),
                 self.gpu.multiprocessors,
                 smallest=2 * self.spec.default_halo + _SMALLEST_TILE,
                 pixel_bytes=SLOTS * 2 * 3 * (1 + self.spec.scale**2),  # two bytes for each value of both tensors
@@ -109,14 +110,17 @@ class GpuPipeline:
         return self._lanes.limit
 
     def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
-        """See Pipeline. After a DeviceMemoryError of `run` it is smaller."""
+        """See Pipeline. After a DeviceMemoryError of `run` it is smaller.
+
+        Raises DeviceError if the halo leaves nothing of the largest windows that there is an engine for.
+        """
         if self.spec.fixed_shape is not None:
             return self.spec.fixed_shape
         if halo is None:
             return height, width
         with self._lock:
             limit = self._tile_limit
-        return gpu_tile(height, width, halo=halo, multiple=self.spec.multiple, limit=limit)
+        return gpu_tile(height, width, halo=halo, multiple=self.spec.multiple, limit=limit, largest=self._largest)
 
     def run(
         self,
@@ -218,9 +222,10 @@ class GpuPipeline:
         height, width = tiles.tile_height, tiles.tile_width
         with self._lock:
             limit, batch = self._tile_limit, self._batch
+        tallest, widest = self._largest or (None, None)
         tile = self.spec.fixed_shape or (
-            engine_side(height, limit, self.spec.multiple),
-            engine_side(width, limit, self.spec.multiple),
+            engine_side(height, limit, self.spec.multiple, tallest),
+            engine_side(width, limit, self.spec.multiple, widest),
         )
         batch = min(batch, batch_size(tile[0] * tile[1], self.gpu.multiprocessors))
         try:

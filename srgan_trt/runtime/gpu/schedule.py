@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import DeviceError
 from ...imaging.tiles import Tile, TilePlan, window_count, window_size
 from .launch_geometry import TILE_JOB
 
@@ -44,16 +45,31 @@ class Band:
     keep_bottom: int
 
 
-def gpu_tile(height: int, width: int, *, halo: int, multiple: int, limit: int) -> tuple[int, int]:
+def gpu_tile(
+    height: int, width: int, *, halo: int, multiple: int, limit: int, largest: tuple[int, int] | None = None
+) -> tuple[int, int]:
     """(height, width) of the windows for a picture of `height` x `width`, of which `plan_tiles` then takes the fewest.
 
     limit: the longest side of a window, which only a halo too large for it exceeds. Sides are multiples of `multiple`.
+    largest: (height, width) that nothing exceeds, of an engine that was built before; None if there is no such bound.
+
+    Raises DeviceError if `largest` leaves nothing to keep between two halos.
     """
     units, context = max(1, limit // multiple), -(-halo // multiple)
     longest = max(units, 2 * context + -(-_KEPT // multiple))
-    sides = (-(-length // multiple) for length in (height, width))
-    tall, wide = (window_size(side, window_count(side, longest, context), context) for side in sides)
-    return tall * multiple, wide * multiple
+    windows = []
+    for axis, length in enumerate((height, width)):
+        side, most = -(-length // multiple), longest
+        if largest is not None:
+            most = min(longest, largest[axis] // multiple)
+            if side > most <= 2 * context:
+                raise DeviceError(
+                    f"the engine takes windows of at most {largest[1]} x {largest[0]} pixels, which keep nothing "
+                    f"between two halos of {context * multiple}: build it with --tile "
+                    f"{2 * context * multiple + _KEPT} or more, or use a smaller --halo"
+                )
+        windows.append(window_size(side, window_count(side, most, context), context) * multiple)
+    return windows[0], windows[1]
 
 
 def tile_side(halo: int) -> int:
@@ -61,10 +77,14 @@ def tile_side(halo: int) -> int:
     return max(TILE, -(-_SIDE_PER_HALO * halo // _STEP) * _STEP)
 
 
-def engine_side(length: int, limit: int, multiple: int) -> int:
-    """The side that an engine is built for so that windows of `length` fit: mostly `limit`, whatever the picture."""
+def engine_side(length: int, limit: int, multiple: int, largest: int | None = None) -> int:
+    """The side that an engine is built for so that windows of `length` fit: mostly `limit`, whatever the picture.
+
+    largest: of an engine that was built before, which is what there is for windows that fit into it.
+    """
     step = (_STEP if length > TILE else _FINE_STEP) * multiple
-    return limit // multiple * multiple if length <= limit else -(-length // step) * step
+    side = limit // multiple * multiple if length <= limit else -(-length // step) * step
+    return side if largest is None else max(length, min(side, largest))
 
 
 def batch_size(area: int, multiprocessors: int) -> int:

@@ -68,6 +68,19 @@ def upscaled(plan: Plan, jobs: list[dict[str, Any]], script: Script, **options: 
     }
 
 
+def with_a_small_engine(plan: Plan, image: NDArray[Any], largest: tuple[int, int], halo: int) -> dict[str, Any]:
+    """As Upscaler runs an engine file: the pipeline is asked for the tile."""
+    from srgan_trt.runtime.gpu.pipeline import GpuPipeline
+
+    script, height, width = Script(), *image.shape[:2]
+    out = np.zeros((height * 4, width * 4, 3), np.uint8)
+    pipeline = GpuPipeline(plan, source=SourceDouble(plan.path, script, largest_tile=largest))
+    with contextlib.closing(pipeline):
+        tile = pipeline.preferred_tile(height, width, halo=halo, dtype=image.dtype)
+        pipeline.run(image, out, plan_tiles(height, width, tile=tile, halo=halo))
+    return {"out": out, "tile": tile, "script": script}
+
+
 # ---- the reference
 
 
@@ -254,6 +267,24 @@ def test_values_that_are_not_finite_are_computed_again_in_fp32(plan: Plan, order
     assert outcome.value["log"].count("run again in fp32") == 1
     assert outcome.value["info"]["notes"] != []
     assert len(picture_copies(outcome, "HtoD")) == len(picture_copies(outcome, "DtoH")) == 2
+
+
+@pytest.mark.parametrize("largest", [(48, 48), (40, 64), (9, 30)])
+def test_engine_with_small_windows_is_used(plan: Plan, largest: tuple[int, int]) -> None:
+    """Two halos and 32 pixels would be more than it takes."""
+    image = handmade.noise(70, 90)
+    outcome = standin.run(with_a_small_engine, plan, image, largest, 4, kernels=host_build.library())
+    assert handmade.differences(outcome.value["out"], handmade.expected(plan, image)).max() <= 1
+    assert all(side <= most for side, most in zip(outcome.value["tile"], largest, strict=True))
+    assert {settings.tile for settings in outcome.value["script"].opened} == {largest}
+    assert outcome.value["script"].violations == []
+
+
+def test_engine_whose_windows_the_halo_fills_says_so(plan: Plan) -> None:
+    with pytest.raises(
+        standin.StandInError, match="which keep nothing between two halos of 20: build it with --tile 72"
+    ):
+        standin.run(with_a_small_engine, plan, handmade.noise(70, 90), (40, 40), 20, kernels=host_build.library())
 
 
 def test_values_that_no_precision_keeps_finite_are_counted(tmp_path: Path) -> None:

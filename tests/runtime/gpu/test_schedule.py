@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from srgan_trt.errors import DeviceError
 from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.gpu.schedule import (
     batch_size,
@@ -40,6 +41,32 @@ def test_tile(size: tuple[int, int], halo: int, multiple: int, limit: int, tile:
     assert found == tile
     plan = plan_tiles(*size, tile=found, halo=halo, multiple=multiple)
     assert (plan.tile_height, plan.tile_width) == found
+
+
+@pytest.mark.parametrize(
+    ("largest", "halo", "multiple", "tile"),
+    [
+        ((48, 48), 10, 1, (48, 48)),
+        ((48, 64), 10, 1, (48, 52)),  # each side has its own bound
+        ((48, 48), 10, 4, (48, 48)),
+        ((21, 21), 10, 1, (21, 21)),  # a pixel at a time, but it runs
+    ],
+)
+def test_engine_built_before_bounds_the_windows(
+    largest: tuple[int, int], halo: int, multiple: int, tile: tuple[int, int]
+) -> None:
+    options = {"halo": halo, "multiple": multiple, "limit": min(largest), "largest": largest}
+    found = gpu_tile(1080, 1920, **options)
+    assert found == tile
+    assert all(
+        engine_side(side, min(largest), multiple, most) == most for side, most in zip(found, largest, strict=True)
+    )
+
+
+def test_halo_that_leaves_nothing_of_an_engine_s_windows() -> None:
+    with pytest.raises(DeviceError, match=r"at most 48 x 40 pixels, which keep nothing between two halos of 20: build"):
+        gpu_tile(100, 100, halo=20, multiple=1, limit=40, largest=(40, 48))
+    assert gpu_tile(30, 40, halo=20, multiple=1, limit=40, largest=(40, 48)) == (30, 40)  # no halo in one window
 
 
 def test_engines_are_few() -> None:
