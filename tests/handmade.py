@@ -45,6 +45,37 @@ def small_model(*, shape: tuple[Any, Any] = ("height", "width"), last: str = "Ta
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
+def enlarging_model() -> onnx.ModelProto:
+    """x4: conv3x3, a transposed convolution of stride 2, ReLU, conv3x3 to 12 channels, tanh."""
+    rng = np.random.default_rng(8)
+    weights = {
+        "w0": rng.normal(0, 0.3, (8, 3, 3, 3)),
+        "w1": rng.normal(0, 0.2, (8, 6, 4, 4)),
+        "b1": rng.normal(0, 0.1, 6),
+        "w2": rng.normal(0, 0.3, (12, 6, 3, 3)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["input", "w0"], ["t0"], pads=[1] * 4),
+        helper.make_node("ConvTranspose", ["t0", "w1", "b1"], ["t1"], strides=[2, 2], pads=[1] * 4),
+        helper.make_node("Relu", ["t1"], ["t2"]),
+        helper.make_node("Conv", ["t2", "w2"], ["t3"], pads=[1] * 4),
+        helper.make_node("Tanh", ["t3"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "enlarging",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 12, None, None])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def enlarging_plan(folder: Path) -> Plan:
+    """Of a network whose sub-pixel convolution may have other forms; its halo is that of `small_plan` or less."""
+    return save_plan(enlarging_model(), small_spec(name="enlarging"), folder / "enlarging.onnx")
+
+
 def small_spec(**changes: Any) -> NetworkSpec:
     facts: dict[str, Any] = {
         "name": "small",

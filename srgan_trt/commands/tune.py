@@ -1,4 +1,4 @@
-"""What `srgan-trt tune` does: a photo is cut in many ways, and the fastest is kept for this plan and machine."""
+"""What `srgan-trt tune` does: a photo is run in many ways, and the fastest is kept for this plan and machine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ..runtime.devices import open_pipeline
+from ..runtime.tuning import DEFAULT
 from ..upscaler import open_plan
 from .photo import photo
 
 if TYPE_CHECKING:
-    from ..runtime.tuning import Cut, Tuning
+    from ..runtime.tuning import Setting, Tuning
     from .console import Console
 
 SECONDS = 20.0
@@ -39,24 +40,30 @@ def tune(
 def describe_tuning(tuning: Tuning, *, name: str, precision: str) -> str:
     """The trials as a table, fastest first, and what follows from them."""
     height, width = tuning.size
-    lines = [f"{name} in {precision}, a picture of {width} x {height}:", f"{'windows':<28}{'ms':>10}{'rounds':>8}"]
+    lines = [f"{name} in {precision}, a picture of {width} x {height}:", f"{'windows':<68}{'ms':>10}{'rounds':>8}"]
     for trial in sorted(tuning.trials, key=lambda trial: trial.milliseconds):
-        lines.append(f"{_cut(trial.cut):<28}{trial.milliseconds:>10.1f}{trial.rounds:>8}")
-    if tuning.cut is None:
+        lines.append(f"{_told(trial.setting):<68}{trial.milliseconds:>10.1f}{trial.rounds:>8}")
+    if tuning.best == DEFAULT:
         lines.append("nothing is faster than the default by 3 % or more: it stays")
     else:
-        lines.append(f"{_cut(tuning.cut)}: {tuning.gain:.2f} times as fast as the default, from now on")
+        lines.append(f"{_told(tuning.best)}: {tuning.gain:.2f} times as fast as the default, from now on")
     return "\n".join(lines)
 
 
 def tuned(tuning: Tuning) -> str:
     """In a few words."""
-    if tuning.cut is None:
+    if tuning.best == DEFAULT:
         return f"the default is best ({tuning.date})"
-    return f"{_cut(tuning.cut)}, {tuning.gain:.2f} times as fast as the default ({tuning.date})"
+    return f"{_told(tuning.best)}, {tuning.gain:.2f} times as fast as the default ({tuning.date})"
 
 
-def _cut(cut: Cut | None) -> str:
-    if cut is None:
-        return "default"
-    return f"at most {cut.side}, {cut.streams} at once"
+def _told(setting: Setting) -> str:
+    parts = []
+    if setting.cut is not None:
+        cut = setting.cut
+        parts.append(
+            f"at most {cut.side}, {cut.streams} at once{f' in batches of {cut.batch}' if cut.batch > 1 else ''}"
+        )
+    if setting.form is not None:
+        parts.append(f"sub-pixel convolutions {setting.form}")
+    return ", ".join(parts) or "default"

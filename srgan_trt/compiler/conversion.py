@@ -1,18 +1,23 @@
-"""A plan in another precision, from a plan in float32: neither the model file nor TensorFlow is needed."""
+"""A plan in another precision, or in another form, from a plan: neither the model file nor TensorFlow is needed."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
+from ..spec import NetworkSpec
 from . import graph
+from .forms import FORMS, Form, other_forms, reform
 from .half import halve
 from .int8.selection import to_int8
 from .plan import Plan, check_target, save_plan
 from .precision import PRECISIONS
 from .verify import Prover
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 def convert_plan(
@@ -30,8 +35,6 @@ def convert_plan(
     Raises ModelError if the plan is in another precision already or loses too much, PictureError as `build` does,
     PlanError if `out` cannot be written.
     """
-    import onnx
-
     spec = plan.spec
     if precision not in PRECISIONS:
         raise ModelError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
@@ -43,9 +46,7 @@ def convert_plan(
     check_target(out)
     if out.exists() and plan.path.exists() and out.samefile(plan.path):
         raise ModelError(f"the plan would overwrite the plan {plan.path}: name another file with -o")
-    stored = onnx.load(str(plan.path))
-    del stored.metadata_props[:]
-    model = graph.from_proto(stored)
+    model = _network(plan)
     graph.infer_shapes(model)
     report: dict[str, Any] = dict(plan.report)
     if precision == "fp16":
@@ -62,16 +63,62 @@ def convert_plan(
         report["notes"] = [*report.get("notes", []), *kept]
     else:
         folder = None if calibration is None else Path(calibration)
-        prover = Prover(
-            model,
-            input_range=spec.input_range,
-            output_range=spec.output_range,
-            shape=spec.fixed_shape,
-            multiple=spec.multiple,
-            shuffle=spec.shuffle,
-        )
+        prover = _prover(model, spec)
         network, report["int8"] = to_int8(prover, spec, folder=folder, max_drop=max_drop)
         report["rewrites"] = [*report.get("rewrites", []), *(dataclasses.asdict(proof) for proof in prover.proofs)]
         proto = graph.to_proto(network)
     proto.graph.name = Path(spec.name).stem
     return save_plan(proto, dataclasses.replace(spec, precision=precision), out, report=report)
+
+
+def forms_of(plan: Plan) -> tuple[Form, ...]:
+    """The forms that the plan's sub-pixel convolutions could have instead of theirs."""
+    return other_forms(_network(plan))
+
+
+def plan_in_form(plan: Plan, form: str) -> bytes:
+    """The plan's network with its sub-pixel convolutions in `form`, one of `forms_of`, as serialised ONNX.
+
+    Proven as every rewrite is; of a network in int8 with its activations unrounded, since there a sum in another order
+    may fall to the next level. Raises ModelError if `form` is not to be had.
+    """
+    if form not in FORMS:
+        raise ModelError(f"{form!r} is no form of a sub-pixel convolution: {', '.join(FORMS)} are")
+    model = _network(plan)
+    prover = _prover(_unrounded(model), plan.spec)
+    prover.rewrite(f"sub-pixel convolutions {form}", lambda network: reform(network, form))
+    if not (prover.proofs[-1].count and prover.proofs[-1].kept):
+        raise ModelError(f"{plan.spec.name} cannot have its sub-pixel convolutions {form}")
+    reform(model, form)
+    data: bytes = graph.to_proto(model).SerializeToString()
+    return data
+
+
+def _network(plan: Plan) -> ir.Model:
+    import onnx
+
+    stored = onnx.load(str(plan.path))
+    del stored.metadata_props[:]
+    return graph.from_proto(stored)
+
+
+def _prover(model: ir.Model, spec: NetworkSpec) -> Prover:
+    return Prover(
+        model,
+        input_range=spec.input_range,
+        output_range=spec.output_range,
+        shape=spec.fixed_shape,
+        multiple=spec.multiple,
+        shuffle=spec.shuffle,
+    )
+
+
+def _unrounded(model: ir.Model) -> ir.Model:
+    """A copy in which nothing that flows is rounded to levels; weights stay as they are."""
+    copy = graph.from_proto(graph.to_proto(model))
+    for node in list(copy.graph):
+        down = node.inputs[0].producer() if node.op_type == "DequantizeLinear" and node.inputs[0] is not None else None
+        if down is not None and down.op_type == "QuantizeLinear" and down.inputs[0] is not None:
+            node.outputs[0].replace_all_uses_with(down.inputs[0])
+    graph.tidy(copy)
+    return copy

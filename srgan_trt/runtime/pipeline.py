@@ -54,7 +54,7 @@ class Pipeline(Protocol):
         """What takes images in the memory of the GPU of that number as they are; None if nothing here does."""
 
     def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:
-        """Finds out by trying how pictures are best cut here; the result is kept for this plan, machine and precision.
+        """Finds out by trying how the network runs best here; the result is kept for this plan, machine and precision.
 
         image: (H, W, 3), what is upscaled again and again. Takes about `seconds`. Raises DeviceError if there is
         nothing to choose, or the device fails.

@@ -1,7 +1,8 @@
-"""How a picture is best cut on this machine, found by trying: the largest window, and streams side by side.
+"""How a network runs best on this machine, found by trying: windows, streams, batches, form of sub-pixel convolutions.
 
 Counting (runtime/cpu/schedule.py) knows halos, cores and memory, but not caches: where a network's activations fall out
-of them, smaller windows win although their halos cost more. What was found is kept in the user's cache.
+of them, smaller windows win although their halos cost more. Nor does anyone know beforehand which form of the same sums
+(compiler/forms.py) a processor's convolutions are best at. What was found is kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,25 +23,44 @@ from .._version import __version__
 from ..cache import cache_folder, read_sealed, write_sealed
 
 FINALISTS = 3
-"""Cuts that are measured again, in turns with the default."""
+"""Settings that are measured again, in turns with the default."""
 NEEDED_GAIN = 1.03
-"""A cut must be this much faster than the default to be taken: less is noise."""
+"""A setting must be this much faster than the default to be taken: less is noise."""
 _ROUNDS = (3, 15)
+_FORMAT = 2
+"""Of what is kept."""
+_CUTS_UNTIL, _FORMS_UNTIL = 0.4, 0.6
+"""Parts of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Windows of at most ``side x side`` input pixels, `streams` of them at once."""
+    """Windows of at most ``side x side`` input pixels, `batch` of them in one run of the network, `streams` such runs
+    at once."""
 
     side: int
     streams: int
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """All that is tuned; as it stands, the default."""
+
+    cut: Cut | None = None
+    """None: by counting."""
+    form: str | None = None
+    """Of the sub-pixel convolutions (compiler/forms.py); None: as the plan has them."""
+
+
+DEFAULT = Setting()
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One cut (None: the default) and how many milliseconds the picture took, the median of `rounds`."""
+    """One setting and how many milliseconds the picture took, the median of `rounds`."""
 
-    cut: Cut | None
+    setting: Setting
     milliseconds: float
     rounds: int
 
@@ -48,8 +69,8 @@ class Trial:
 class Tuning:
     """What was found for one plan, precision and machine."""
 
-    cut: Cut | None
-    """The winner; None where nothing beat the default by `NEEDED_GAIN`."""
+    best: Setting
+    """The winner; the default where nothing beat it by `NEEDED_GAIN`."""
     gain: float
     """The default's time over the winner's, median of rounds in which they took turns; 1.0 without a winner."""
     size: tuple[int, int]
@@ -60,45 +81,58 @@ class Tuning:
 
 
 def search(
-    candidates: Sequence[Cut],
-    seconds_of: Callable[[Cut | None], float],
+    cuts: Sequence[Cut],
+    seconds_of: Callable[[Setting], float],
     *,
     size: tuple[int, int],
     budget: float,
+    forms: Sequence[str] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Tuning:
-    """Tries `candidates` in order, as many as half of the budget allows; then the best of them against the default.
+    """Tries `cuts` in order, then `forms` with the best of them; then the best of all against the default, in turns.
 
-    seconds_of: cuts the same picture so and gives the seconds it took. budget: seconds for all of it; the finals take
-    at least three rounds, however long those are.
+    seconds_of: runs the same picture so and gives the seconds it took; infinity for a setting that cannot be had.
+    budget: seconds for all of it, so not all may be tried; the finals take at least three rounds, however long those
+    are.
     """
     start = clock()
-    seconds_of(None)  # warms up: allocations and the first shapes
-    first: dict[Cut, float] = {}
-    for cut in candidates:
-        if clock() - start > budget / 2:
-            break
-        first[cut] = seconds_of(cut)
-    finalists: list[Cut | None] = [None, *sorted(first, key=first.__getitem__)[:FINALISTS]]
-    times: dict[Cut | None, list[float]] = {cut: [] for cut in finalists}
+    first: dict[Setting, float] = {}
+
+    def attempt(settings: Iterable[Setting], until: float) -> None:
+        for setting in settings:
+            if clock() - start > budget * until:
+                break
+            first[setting] = seconds_of(setting)
+
+    seconds_of(DEFAULT)  # warms up: allocations and the first shapes
+    base = seconds_of(DEFAULT)
+    attempt((Setting(cut) for cut in cuts), _CUTS_UNTIL)
+    fastest = min(first, key=first.__getitem__, default=DEFAULT)
+    if fastest in first and first[fastest] > base:
+        fastest = DEFAULT
+    attempt((Setting(fastest.cut, form) for form in forms), _FORMS_UNTIL)
+    left = budget - (clock() - start)
+    count = max(1, min(FINALISTS, int(left / (_ROUNDS[0] * base)) - 1))
+    possible = [setting for setting in sorted(first, key=first.__getitem__) if first[setting] < math.inf]
+    finalists = [DEFAULT, *possible[:count]]
+    times: dict[Setting, list[float]] = {setting: [] for setting in finalists}
     for number in range(_ROUNDS[1]):
         if number >= _ROUNDS[0] and clock() - start > budget:
             break
         for finalist in finalists:
             times[finalist].append(seconds_of(finalist))
     gains = {
-        cut: statistics.median(base / own for base, own in zip(times[None], times[cut], strict=True))
-        for cut in finalists
-        if cut is not None
+        setting: statistics.median(base / own for base, own in zip(times[DEFAULT], times[setting], strict=True))
+        for setting in finalists[1:]
     }
-    best = max(gains, key=gains.__getitem__, default=None)
-    if best is not None and gains[best] < NEEDED_GAIN:
-        best = None
-    trials = [Trial(cut, _milliseconds(values), len(values)) for cut, values in times.items()]
-    trials += [Trial(cut, _milliseconds([value]), 1) for cut, value in first.items() if cut not in times]
+    best = max(gains, key=gains.__getitem__, default=DEFAULT)
+    if gains.get(best, 0.0) < NEEDED_GAIN:
+        best = DEFAULT
+    trials = [Trial(setting, _milliseconds(values), len(values)) for setting, values in times.items()]
+    trials += [Trial(setting, _milliseconds([first[setting]]), 1) for setting in possible if setting not in times]
     return Tuning(
-        cut=best,
-        gain=1.0 if best is None else round(gains[best], 3),
+        best=best,
+        gain=round(gains.get(best, 1.0), 3),
         size=size,
         trials=tuple(trials),
         date=datetime.date.today().isoformat(),
@@ -107,7 +141,7 @@ def search(
 
 def tuning_file(facts: Sequence[Any]) -> Path:
     """Where the tuning for these facts (plan, precision, machine; plain values) is kept."""
-    text = json.dumps([__version__, *facts], sort_keys=True)
+    text = json.dumps([__version__, _FORMAT, *facts], sort_keys=True)
     return cache_folder() / "tuning" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 
@@ -122,18 +156,19 @@ def read_tuning(path: Path) -> Tuning | None:
     if data is None:
         return None
     fields = json.loads(data)
-    trials = tuple(Trial(_cut(trial["cut"]), trial["milliseconds"], trial["rounds"]) for trial in fields["trials"])
     return Tuning(
-        cut=_cut(fields["cut"]),
+        best=_setting(fields["best"]),
         gain=fields["gain"],
         size=(fields["size"][0], fields["size"][1]),
-        trials=trials,
+        trials=tuple(
+            Trial(_setting(trial["setting"]), trial["milliseconds"], trial["rounds"]) for trial in fields["trials"]
+        ),
         date=fields["date"],
     )
 
 
-def _cut(fields: dict[str, int] | None) -> Cut | None:
-    return None if fields is None else Cut(**fields)
+def _setting(fields: dict[str, Any]) -> Setting:
+    return Setting(None if fields["cut"] is None else Cut(**fields["cut"]), fields["form"])
 
 
 def _milliseconds(seconds: Sequence[float]) -> float:

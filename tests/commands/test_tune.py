@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from srgan_trt.cli import main
 from srgan_trt.commands.photo import photo
 from srgan_trt.commands.tune import describe_tuning
-from srgan_trt.runtime.tuning import Cut, Trial, Tuning
+from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Trial, Tuning
 
 from ..handmade import HALO, differences, expected, small_plan
 
@@ -24,7 +25,7 @@ def test_it_tunes_and_info_tells_of_it(
     assert "not on this machine: srgan-trt tune" in capsys.readouterr().out
     assert main(["tune", str(plan.path), "--precision", "fp32", "--seconds", "1", "--device", "cpu"]) == 0
     told = capsys.readouterr().out
-    assert "in fp32, a picture of 480 x 320" in told
+    assert re.search(r"in fp32, a picture of \d+ x \d+:", told)
     assert "default" in told
     assert main(["info", str(plan.path)]) == 0
     assert "tuned       in fp32: " in capsys.readouterr().out
@@ -37,12 +38,14 @@ def test_it_tunes_and_info_tells_of_it(
 
 
 def test_the_table_is_sorted_and_says_what_follows() -> None:
-    trials = (Trial(None, 20.0, 5), Trial(Cut(96, 2), 10.0, 5), Trial(Cut(64, 2), 15.0, 1))
-    won = Tuning(cut=Cut(96, 2), gain=2.0, size=(320, 480), trials=trials, date="2026-01-01")
+    best = Setting(Cut(96, 2, 4), "dense")
+    trials = (Trial(DEFAULT, 20.0, 5), Trial(best, 10.0, 5), Trial(Setting(Cut(64, 2)), 15.0, 1))
+    won = Tuning(best=best, gain=2.0, size=(320, 480), trials=trials, date="2026-01-01")
     lines = describe_tuning(won, name="net", precision="bf16").splitlines()
-    assert [line.split("  ")[0] for line in lines[2:5]] == ["at most 96, 2 at once", "at most 64, 2 at once", "default"]
-    assert lines[-1] == "at most 96, 2 at once: 2.00 times as fast as the default, from now on"
-    stays = Tuning(cut=None, gain=1.0, size=(320, 480), trials=trials[:1], date="2026-01-01")
+    told = "at most 96, 2 at once in batches of 4, sub-pixel convolutions dense"
+    assert [line.split("  ")[0] for line in lines[2:5]] == [told, "at most 64, 2 at once", "default"]
+    assert lines[-1] == f"{told}: 2.00 times as fast as the default, from now on"
+    stays = Tuning(best=DEFAULT, gain=1.0, size=(320, 480), trials=trials[:1], date="2026-01-01")
     assert "it stays" in describe_tuning(stays, name="net", precision="bf16")
 
 

@@ -19,6 +19,9 @@ _KEPT = 32
 
 _SIDES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 512)
 _LIKELY_SIDE = 128
+_BATCHES = (2, 4)
+_FEW = 2
+"""Sides that batches are tried with: they stand for more work at a time, as larger windows do."""
 
 
 def _seconds(count: int, area: int, streams: int, cores: int) -> float:
@@ -80,10 +83,11 @@ def candidate_cuts(*, halo: int, multiple: int, cores: int, limit: int) -> list[
     sides = sorted({max(smallest, -(-side // multiple) * multiple) for side in _SIDES})
     likely = sorted(sides, key=lambda side: abs(math.log(side / _LIKELY_SIDE)))
     return [
-        Cut(side, streams)
+        Cut(side, streams, batch)
+        for batch in (1, *_BATCHES)
         for streams in reversed(_stream_counts(cores))
-        for side in likely
-        if streams * side**2 <= limit
+        for side in (likely if batch == 1 else likely[:_FEW])
+        if batch * streams * side**2 <= limit
     ]
 
 

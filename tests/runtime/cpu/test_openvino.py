@@ -16,15 +16,17 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from srgan_trt.cache import write_sealed
+from srgan_trt.compiler.conversion import forms_of
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.errors import DeviceError
 from srgan_trt.imaging.tiles import plan_tiles
-from srgan_trt.runtime.cpu import openvino as runtime
+from srgan_trt.runtime.cpu.compiled import CompiledPlan
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
 from srgan_trt.runtime.cpu.processor import find_cpu, kept_tuning, known_tuning
-from srgan_trt.runtime.tuning import Cut, Tuning, write_tuning
+from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning, write_tuning
 
-from ...handmade import HALO, differences, expected, noise, small_model, small_plan, small_spec
+from ...handmade import HALO, differences, enlarging_plan, expected, noise, small_model, small_plan, small_spec
 from ...peak_memory import PRINT_PEAK_BYTES
 
 
@@ -216,7 +218,7 @@ def test_the_second_start_reads_what_the_first_compiled(
     def compile_again(*_: Any) -> None:
         raise AssertionError("compiled again")
 
-    monkeypatch.setattr(runtime._Engine, "_compile", compile_again)
+    monkeypatch.setattr(CompiledPlan, "_compile", compile_again)
     image = noise(20, 20)
     pipeline = CpuPipeline(plan)
     assert differences(run(pipeline, image), expected(plan, image)).max() <= 6
@@ -231,7 +233,7 @@ def test_a_damaged_cache_is_made_again(plan: Plan, cache: Path, damage: str, cap
     (blob,) = cache.glob("openvino/*.blob")
     content = blob.read_bytes()
     if damage == "sealed garbage":
-        runtime.write_sealed(blob, content[32:40] + b"not a network" * 100)
+        write_sealed(blob, content[32:40] + b"not a network" * 100)
     else:
         blob.write_bytes(
             {
@@ -303,6 +305,12 @@ print(image.nbytes + out.nbytes)
     assert peak - pictures < 1_500_000_000
 
 
+def use(plan: Plan, setting: Setting) -> None:
+    """Keeps `setting` as what tuning found for the plan in fp32."""
+    tuning = Tuning(best=setting, gain=2.0, size=(9, 9), trials=(), date="2026-01-01")
+    write_tuning(kept_tuning(plan, find_cpu(), precision="fp32"), tuning)
+
+
 class TestTuning:
     @pytest.fixture
     def pipeline(self, plan: Plan, cache: Path) -> Iterator[CpuPipeline]:
@@ -313,20 +321,15 @@ class TestTuning:
     def test_what_was_found_is_kept_for_the_next_pipeline(self, pipeline: CpuPipeline, plan: Plan) -> None:
         assert pipeline.tuning() is None
         found = pipeline.tune(noise(120, 150), seconds=1.0)
-        assert found.size == (120, 150)
-        assert None in {trial.cut for trial in found.trials}
+        assert found.size <= (120, 150)
+        assert DEFAULT in {trial.setting for trial in found.trials}
         assert len(found.trials) > 2
         again = CpuPipeline(plan, precision="fp32")
         assert again.tuning() == pipeline.tuning() == found
         again.close()
 
     def test_a_tuned_cut_is_used_and_gives_the_same_picture(self, fp32: CpuPipeline, plan: Plan, cache: Path) -> None:
-        cut = Cut(48, 1)
-        cpu = find_cpu()
-        write_tuning(
-            kept_tuning(plan, cpu, precision="fp32"),
-            Tuning(cut=cut, gain=2.0, size=(9, 9), trials=(), date="2026-01-01"),
-        )
+        use(plan, Setting(Cut(48, 1)))
         pipeline = CpuPipeline(plan, precision="fp32")
         image = noise(100, 130)
         tile = pipeline.preferred_tile(100, 130, halo=plan.spec.default_halo, dtype=np.uint8)
@@ -335,17 +338,55 @@ class TestTuning:
         assert pipeline.info["streams"] == 1
         pipeline.close()
 
+    @pytest.mark.parametrize("batch", [2, 4, 100])
+    def test_batches_of_tiles_give_the_same_picture(
+        self, fp32: CpuPipeline, plan: Plan, cache: Path, batch: int
+    ) -> None:
+        """Seven tiles: no whole number of batches."""
+        use(plan, Setting(Cut(32, 1, batch)))
+        pipeline = CpuPipeline(plan, precision="fp32")
+        image, seen = noise(32, 160), list[int]()
+        out = run(pipeline, image, (32, 32), progress=seen.append)
+        assert pipeline.info["batch"] == batch
+        assert seen == list(range(1, 8))
+        np.testing.assert_array_equal(out, run(fp32, image, (32, 32)))
+        pipeline.close()
+
+    @pytest.mark.parametrize("form", ["phases", "dense", "shifted"])
+    def test_a_tuned_form_gives_the_same_picture_in_this_process_and_the_next(
+        self, tmp_path: Path, cache: Path, form: str
+    ) -> None:
+        plan = enlarging_plan(tmp_path)
+        assert form in forms_of(plan)
+        image = noise(40, 50)
+        use(plan, Setting(None, form))
+        for _ in range(2):
+            pipeline = CpuPipeline(plan, precision="fp32")
+            apart = differences(run(pipeline, image), expected(plan, image))
+            assert pipeline.info["form"] == form
+            assert apart.max() <= 1
+            pipeline.close()
+
+    def test_forms_are_tuned_too(self, tmp_path: Path, cache: Path) -> None:
+        plan = enlarging_plan(tmp_path)
+        pipeline = CpuPipeline(plan, precision="fp32")
+        found = pipeline.tune(noise(120, 150), seconds=10.0)
+        assert {trial.setting.form for trial in found.trials} == {None, *forms_of(plan)}
+        pipeline.close()
+
+    def test_the_picture_is_smaller_where_the_time_is_short(self, fp32: CpuPipeline, cache: Path) -> None:
+        found = fp32.tune(noise(600, 800), seconds=0.2)
+        height, width = found.size
+        assert 100 <= height < 600
+        assert 200 <= width < 800
+
     def test_another_halo_or_precision_is_not_tuned(self, plan: Plan, cache: Path) -> None:
-        cpu = find_cpu()
-        write_tuning(
-            kept_tuning(plan, cpu, precision="fp32"),
-            Tuning(cut=Cut(48, 1), gain=2.0, size=(9, 9), trials=(), date="2026-01-01"),
-        )
+        use(plan, Setting(Cut(48, 1)))
         pipeline = CpuPipeline(plan, precision="fp32")
         halo = plan.spec.default_halo + 1
         assert pipeline.preferred_tile(100, 130, halo=halo, dtype=np.uint8) != (48, 48)
         pipeline.close()
-        assert known_tuning(plan, cpu, precision="bf16") is None
+        assert known_tuning(plan, find_cpu(), precision="bf16") is None
 
     def test_a_network_that_is_cut_in_one_way_only_says_so(self, tmp_path: Path, cache: Path) -> None:
         pipeline = CpuPipeline(small_plan(tmp_path, fixed_shape=(24, 24)), precision="fp32")

@@ -1,0 +1,207 @@
+"""A plan compiled by OpenVINO, and the workers that take a picture through it tile by tile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...cache import read_sealed, write_sealed
+from ...compiler.conversion import plan_in_form
+from ...errors import DeviceError
+from ...imaging.tiles import Tile, TilePlan
+from ...spec import NetworkSpec
+from .memory import live_values
+
+if TYPE_CHECKING:
+    import openvino
+    from numpy.typing import NDArray
+
+    from ...compiler.plan import Plan
+    from ..pipeline import Image
+
+_log = logging.getLogger(__name__)
+
+
+class CompiledPlan:
+    """A plan compiled for one precision, one number of streams and one form, with its requests."""
+
+    def __init__(
+        self,
+        core: openvino.Core,
+        plan: Plan,
+        settings: dict[str, Any],
+        cached: Path,
+        *,
+        streams: int,
+        form: str | None = None,
+    ) -> None:
+        """settings: OpenVINO's, by name. cached: where the compiled network is kept between processes.
+        form: of the sub-pixel convolutions, None as they are.
+
+        Raises DeviceError if OpenVINO cannot take the plan, ModelError if it cannot be brought into `form`.
+        """
+        self.pixel_values = 0.0
+        """Values per input pixel that must be in memory at the same time."""
+        self._streams = streams
+        self._form = form
+        self._compiled = self._load(core, settings, cached) or self._compile(core, plan, settings, cached)
+        self._requests: list[openvino.InferRequest] = []
+        self._used = False
+
+    def _load(self, core: openvino.Core, settings: dict[str, Any], cached: Path) -> openvino.CompiledModel | None:
+        # OpenVINO's own CACHE_DIR maps the weights into memory unchecked: a damaged file gives damaged pictures.
+        sealed = read_sealed(cached)
+        if sealed is None:
+            return None
+        self.pixel_values = float(np.frombuffer(sealed[:8], np.float64)[0])
+        try:
+            return core.import_model(sealed[8:], "CPU", settings)
+        except RuntimeError as error:
+            _log.warning("OpenVINO does not take the cached %s (%s): compiling again", cached, _first_line(error))
+            return None
+
+    def _compile(
+        self, core: openvino.Core, plan: Plan, settings: dict[str, Any], cached: Path
+    ) -> openvino.CompiledModel:
+        network: Any = str(plan.path) if self._form is None else plan_in_form(plan, self._form)
+        try:
+            compiled = core.compile_model(core.read_model(network), "CPU", settings)
+            self.pixel_values = live_values(core.read_model(network), plan.spec)
+        except RuntimeError as error:
+            raise DeviceError(f"OpenVINO cannot run the plan {plan.path}: {_first_line(error)}") from error
+        exported = compiled.export_model()
+        write_sealed(cached, np.float64(self.pixel_values).tobytes() + exported.getvalue())
+        return compiled
+
+    def release(self) -> None:
+        """Gives back the memory of activations; the next run takes it again."""
+        if self._used:
+            self._requests.clear()
+            self._compiled.release_memory()
+            self._used = False
+
+    def run(
+        self,
+        image: Image,
+        out: Image,
+        tiles: TilePlan,
+        spec: NetworkSpec,
+        progress: Callable[[int], None] | None,
+        *,
+        batch: int = 1,
+    ) -> int:
+        """As `Pipeline.run`, `batch` tiles in one run of the network. Raises DeviceError if OpenVINO fails."""
+        self._used = True
+        workers = min(-(-len(tiles.tiles) // batch), 2 * self._streams)
+        while len(self._requests) < workers:
+            self._requests.append(self._compiled.create_infer_request())
+        queue = _Queue(tiles.tiles, progress)
+        jobs = [
+            lambda request=request: _work(request, queue, image, out, tiles, spec, batch)
+            for request in self._requests[:workers]
+        ]
+        try:
+            if workers == 1:
+                return jobs[0]()
+            with ThreadPoolExecutor(workers, thread_name_prefix="srgan-trt") as pool:
+                futures = [pool.submit(job) for job in jobs]
+                try:
+                    return sum(future.result() for future in futures)
+                finally:
+                    queue.stop()
+        except RuntimeError as error:
+            if isinstance(error, DeviceError):
+                raise
+            raise DeviceError(f"OpenVINO failed on {spec.name}: {_first_line(error)}") from error
+
+
+class _Queue:
+    """Tiles for several workers, and how many are done."""
+
+    def __init__(self, tiles: tuple[Tile, ...], progress: Callable[[int], None] | None) -> None:
+        self._tiles: Iterator[Tile] = iter(tiles)
+        self._progress = progress
+        self._done = count(1)
+        self._lock = threading.Lock()
+
+    def take(self, most: int) -> list[Tile]:
+        with self._lock:
+            return list(islice(self._tiles, most))
+
+    def done(self) -> None:
+        if self._progress is not None:
+            with self._lock:
+                self._progress(next(self._done))
+
+    def stop(self) -> None:
+        with self._lock:
+            self._tiles = iter(())
+
+
+def _work(
+    request: openvino.InferRequest,
+    queue: _Queue,
+    image: Image,
+    out: Image,
+    tiles: TilePlan,
+    spec: NetworkSpec,
+    batch: int,
+) -> int:
+    """Takes tiles until there are none; returns how many values were not finite."""
+    import openvino
+
+    from ..._pixels import pack, unpack
+
+    levels = float(np.iinfo(image.dtype).max)
+    (in_low, in_high), (out_low, out_high) = spec.input_range, spec.output_range
+    in_scale, out_scale = (in_high - in_low) / levels, levels / (out_high - out_low)
+    windows: NDArray[np.float32] = np.empty((batch, 3, tiles.tile_height, tiles.tile_width), np.float32)
+    scale, grid = spec.scale, spec.scale // spec.shuffle
+    expected = (3 * spec.shuffle**2, tiles.tile_height * grid, tiles.tile_width * grid)
+    not_finite = bound = 0
+    try:
+        while taken := queue.take(batch):
+            if len(taken) != bound:
+                bound = len(taken)
+                request.set_input_tensor(openvino.Tensor(windows[:bound], shared_memory=True))
+            for window, tile in zip(windows, taken, strict=False):
+                pack(image, window, y=tile.y, x=tile.x, scale=in_scale, bias=in_low)
+            request.infer(share_outputs=True)
+            results = request.get_output_tensor().data
+            if results.shape != (bound, *expected):
+                promised = (bound, *expected)
+                raise DeviceError(
+                    f"{spec.name} gave {results.shape} where its spec promises {promised}: build the plan again"
+                )
+            for result, tile in zip(results, taken, strict=True):
+                not_finite += unpack(
+                    result,
+                    out,
+                    shuffle=spec.shuffle,
+                    top=(tile.keep_y - tile.y) * scale,
+                    left=(tile.keep_x - tile.x) * scale,
+                    y=tile.keep_y * scale,
+                    x=tile.keep_x * scale,
+                    height=tile.keep_height * scale,
+                    width=tile.keep_width * scale,
+                    scale=out_scale,
+                    bias=-out_low * out_scale,
+                )
+                queue.done()
+    except BaseException:
+        queue.stop()
+        raise
+    return not_finite
+
+
+def _first_line(error: BaseException) -> str:
+    """OpenVINO's messages begin with source positions; the last line that says something is the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
