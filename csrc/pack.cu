@@ -5,7 +5,7 @@
 // Gray: sizeof(Level) read, the same written (uint8 to float16: 7). The pixels outside the picture cost no read.
 //
 // One group of lanes makes one segment of a row: it copies the segment's pixels into shared memory as they lie, 16
-// bytes a lane, and takes them from there channel by channel. The segments are cut so that in each plane they begin at
+// bytes a lane (of the same sectors: what lies beside the segment is not looked at), and takes them from there channel by channel. The segments are cut so that in each plane they begin at
 // a sector of 32 bytes, whatever the width: no sector is written by two groups but where one row ends in the middle of
 // it. For that, the three planes' segments may be shifted against each other by less than a sector.
 #include "half.h"
@@ -29,21 +29,23 @@ __device__ __forceinline__ constexpr int pack_chunks(int lanes) {
                chunk_bytes + 1;
 }
 
-// Copies a run of levels to `staged`, which is aligned; returns where the first one lies in it.
+// Copies a run of levels to `staged`, which is aligned; returns where the first one lies in it. `before` and `after` are
+// the picture's levels up to the run's first one and from it on: all of a chunk is read, what lies beside the run too,
+// where all of it is the picture's.
 template <class Level>
 __device__ __forceinline__ const Level* stage_levels(const LaneGroup& group, const Level* from, int count,
-                                                     uint4* staged) {
+                                                     long long before, long long after, uint4* staged) {
     constexpr int per_chunk = chunk_bytes / int{sizeof(Level)};
-    Level* const to = reinterpret_cast<Level*>(staged) + values_past<chunk_bytes>(from);
-    const Run run = run_at(from, count);
-    for (int i = group.lane; i < run.head; i += group.lanes) {
-        to[i] = read_value(from + i);
-    }
-    for (int i = run.head + group.lane * per_chunk; i < run.tail; i += group.lanes * per_chunk) {
-        *reinterpret_cast<uint4*>(to + i) = read_words(from + i);
-    }
-    for (int i = run.tail + group.lane; i < run.count; i += group.lanes) {
-        to[i] = read_value(from + i);
+    const int past = values_past<chunk_bytes>(from);
+    Level* const to = reinterpret_cast<Level*>(staged) + past;
+    for (int i = group.lane * per_chunk - past; i < count; i += group.lanes * per_chunk) {
+        if (i + before >= 0 && i + per_chunk <= after) {
+            *reinterpret_cast<uint4*>(to + i) = read_words(from + i);
+            continue;
+        }
+        for (int k = i < 0 ? 0 : i; k < i + per_chunk && k < count; ++k) {
+            to[k] = read_value(from + k);
+        }
     }
     return to;
 }
@@ -93,6 +95,7 @@ __device__ __forceinline__ void pack_tiles(const Level* __restrict__ image, int 
     // A window that is wholly outside sees the border only, however far away it is.
     const long long origin_y = clamp(job.y, -height, image_height);
     const long long origin_x = clamp(job.x, -width, image_width);
+    const long long image_levels = static_cast<long long>(image_height) * image_width * channels;
     for (int row = static_cast<int>(blockIdx.y * blockDim.y + threadIdx.y); row < height;
          row += static_cast<int>(gridDim.y * blockDim.y)) {
         const long long image_row = clamp(origin_y + row, 0LL, image_height - 1LL);
@@ -114,8 +117,9 @@ __device__ __forceinline__ void pack_tiles(const Level* __restrict__ image, int 
             const long long last_pixel = clamp(origin_x + last_column, 0LL, image_width - 1LL);
             const int pixels = static_cast<int>(last_pixel - first_pixel) + 1;
             group.wait();  // nobody reads the segment before any more
-            const Level* const levels = stage_levels(
-                group, image + (image_row * image_width + first_pixel) * channels, pixels * channels, staged);
+            const long long before = (image_row * image_width + first_pixel) * channels;
+            const Level* const levels = stage_levels(group, image + before, pixels * channels, before,
+                                                     image_levels - before, staged);
             group.wait();
 #pragma unroll
             for (int colour = 0; colour < 3; ++colour) {

@@ -62,34 +62,38 @@ struct Unpacking {
     }
 
     // `count` pixels of one phase; `reds` is the first one's, the other colours are `plane` elements further each.
-    // `index` is where the first one's levels go.
+    // `index` is where the first one's levels go. `wide`: that the tensor and its planes begin at chunks.
     template <class Element>
     __device__ __forceinline__ void put_phase(const LaneGroup& group, const Element* __restrict__ reds,
-                                              long long plane, int count, int index) {
+                                              long long plane, int count, int index, bool wide) {
         constexpr int per_chunk = chunk_bytes / int{sizeof(Element)};
         const Element* const greens = reds + plane;
         const Element* const blues = greens + plane;
-        // Planes that lie differently in their chunks are read value by value.
-        const bool alike = plane % per_chunk == 0;
-        const Run run = alike ? run_at(reds, count) : Run{count, count, count};
-        for (int i = group.lane; i < run.head; i += group.lanes) {
-            put(to_float(read_value(reds + i)), to_float(read_value(greens + i)), to_float(read_value(blues + i)),
-                index + i * pixel_levels);
+        if (count <= 0) {
+            return;
         }
-        for (int i = run.head + group.lane * per_chunk; i < run.tail; i += group.lanes * per_chunk) {
+        if (!wide) {
+            // Planes that lie differently in their chunks are read value by value.
+            for (int i = group.lane; i < count; i += group.lanes) {
+                put(to_float(read_value(reds + i)), to_float(read_value(greens + i)), to_float(read_value(blues + i)),
+                    index + i * pixel_levels);
+            }
+            return;
+        }
+        // Whole chunks of the tensor, whose values outside of the region are left alone: they are in the same sectors.
+        for (int i = group.lane * per_chunk - values_past<chunk_bytes>(reds); i < count;
+             i += group.lanes * per_chunk) {
             Chunk<Element> red, green, blue;
             red.words = read_words(reds + i);
             green.words = read_words(greens + i);
             blue.words = read_words(blues + i);
 #pragma unroll
             for (int k = 0; k < per_chunk; ++k) {
-                put(to_float(red.values[k]), to_float(green.values[k]), to_float(blue.values[k]),
-                    index + (i + k) * pixel_levels);
+                if (i + k >= 0 && i + k < count) {
+                    put(to_float(red.values[k]), to_float(green.values[k]), to_float(blue.values[k]),
+                        index + (i + k) * pixel_levels);
+                }
             }
-        }
-        for (int i = run.tail + group.lane; i < run.count; i += group.lanes) {
-            put(to_float(read_value(reds + i)), to_float(read_value(greens + i)), to_float(read_value(blues + i)),
-                index + i * pixel_levels);
         }
     }
 
@@ -132,6 +136,7 @@ __device__ __forceinline__ void unpack_tiles(const Element* __restrict__ tensor,
     const int left = job.left;
     const int right = left + job.out_width;
     const long long plane = static_cast<long long>(height) * width;
+    const bool wide = plane % per_chunk == 0 && values_past<chunk_bytes>(tensor) == 0;
     // Tensor pixels of a segment; whole chunks of them, where that many fit.
     const int fit = group.lanes * unpack_levels_per_lane / work.pixel_levels;
     const int segment = fit > per_chunk ? fit / per_chunk * per_chunk : fit;
@@ -158,7 +163,7 @@ __device__ __forceinline__ void unpack_tiles(const Element* __restrict__ tensor,
                 const int phase_from = (from - b + r - 1) / r;
                 const int phase_to = (to - b + r - 1) / r;
                 work.put_phase(group, row + phase_channel(0, b, 0, r) * plane + phase_from, plane,
-                               phase_to - phase_from, index + (phase_from * r + b - from) * channels);
+                               phase_to - phase_from, index + (phase_from * r + b - from) * channels, wide);
             }
             group.wait();
             work.write(group, out, (to - from) * channels, index);

@@ -25,7 +25,17 @@ from .kernels import PixelKernels
 from .lane import SLOTS, Lane
 from .lanes import MOST_LANES, Lanes, closed
 from .memory import DeviceMemory
-from .schedule import Band, batch_size, cut_bands, engine_side, first_cut, gpu_tile, largest_band, tile_side
+from .schedule import (
+    Band,
+    batch_size,
+    cut_bands,
+    engine_side,
+    even_windows,
+    first_cut,
+    gpu_tile,
+    largest_band,
+    tile_side,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -132,6 +142,7 @@ class GpuPipeline:
         stream: int | None = None,
     ) -> int:
         """See Pipeline. `image` and `out` may each be a DeviceImage (runtime/gpu/device_array.py) instead of an array.
+        The windows may be some pixels larger than those of `tiles`: see schedule.even_windows.
 
         stream: the handle of the CUDA stream on which the caller made and uses device images; our work comes after what
         is on it now. None: there is nothing to wait for. Everything is done when this returns.
@@ -139,6 +150,9 @@ class GpuPipeline:
         Raises DeviceMemoryError, a DeviceError, if the memory does not do for windows as large as these.
         """
         _check(image, out, tiles, self.spec.scale)
+        if self.spec.fixed_shape is None:
+            pixel_bytes = self.spec.scale * image.shape[2] * np.dtype(image.dtype).itemsize
+            tiles = even_windows(tiles, multiple=self.spec.multiple, pixel_bytes=pixel_bytes, largest=self._largest)
         report = _Progress(progress)
         with current(self.gpu.number) as before, after_caller(stream, before) as event:
             source, target = Source(image, 1), Target(out, self.spec.scale)

@@ -5,8 +5,10 @@ Arithmetic only. No number here was measured on a GPU yet; each says what it was
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,12 @@ _SIDE_PER_HALO = 9
 """A window of nine halos keeps (1 - 2/9)^2 = 60 % of what it computes."""
 _KEPT = 32
 """Pixels between a window's halos, at least."""
+_EVEN = 8
+"""Window sides are multiples of this many float16 values, 16 bytes: the widest access that a GPU has."""
+_LARGEST_EVEN = 32
+"""More than this on each side is not worth it."""
+_WIDEST_ACCESS = 16
+"""Bytes."""
 _PIXELS_PER_MULTIPROCESSOR = 2048
 """Input pixels in flight at once in one batch: a window of 256 x 256 for each 32 multiprocessors. A convolution's
 block makes some 128 pixels of some 64 channels, so each multiprocessor has 16 blocks to hide the last ones' idling."""
@@ -55,21 +63,48 @@ def gpu_tile(
 
     Raises DeviceError if `largest` leaves nothing to keep between two halos.
     """
-    units, context = max(1, limit // multiple), -(-halo // multiple)
-    longest = max(units, 2 * context + -(-_KEPT // multiple))
+    context, step = -(-halo // multiple), _even_step(multiple) // multiple
+    units, least = max(1, limit // multiple), -(-(2 * context + -(-_KEPT // multiple)) // step) * step
+    longest = max(_whole(units, step), least)
     windows = []
     for axis, length in enumerate((height, width)):
         side, most = -(-length // multiple), longest
         if largest is not None:
-            most = min(longest, largest[axis] // multiple)
+            units = largest[axis] // multiple
+            most = min(longest, _whole(units, step) if _whole(units, step) > 2 * context else units)
             if side > most <= 2 * context:
                 raise DeviceError(
                     f"the engine takes windows of at most {largest[1]} x {largest[0]} pixels, which keep nothing "
                     f"between two halos of {context * multiple}: build it with --tile "
                     f"{2 * context * multiple + _KEPT} or more, or use a smaller --halo"
                 )
-        windows.append(window_size(side, window_count(side, most, context), context) * multiple)
+        window = window_size(side, window_count(side, most, context), context)
+        windows.append(_even(window * multiple, side * multiple, multiple, most * multiple))
     return windows[0], windows[1]
+
+
+def even_windows(
+    tiles: TilePlan, *, multiple: int, pixel_bytes: int, largest: tuple[int, int] | None = None
+) -> TilePlan:
+    """`tiles` with windows that the kernels move 16 bytes at a time, and that are of few sizes: their sides are
+    multiples of 8 and of `multiple`, where picture and engine are large enough. The context of what is kept only grows.
+
+    pixel_bytes: of the canvas, for a pixel of the picture; multiple: as in NetworkSpec; largest: see `gpu_tile`.
+    """
+    tallest, widest = largest or (None, None)
+    rows = {(tile.y, tile.keep_y, tile.keep_height) for tile in tiles.tiles}
+    columns = {(tile.x, tile.keep_x, tile.keep_width) for tile in tiles.tiles}
+    height, tall = _even_side(tiles.height, tiles.tile_height, sorted(rows), multiple, 1, tallest)
+    # Cuts between columns where the canvas's 16 bytes begin, if its rows begin there.
+    cut = _WIDEST_ACCESS // math.gcd(_WIDEST_ACCESS, pixel_bytes)
+    cut = cut if tiles.width % cut == 0 else 1
+    width, wide = _even_side(tiles.width, tiles.tile_width, sorted(columns), multiple, cut, widest)
+    windows = tuple(
+        Tile(y, x, keep_y, keep_x, keep_height, keep_width)
+        for y, keep_y, keep_height in tall
+        for x, keep_x, keep_width in wide
+    )
+    return TilePlan(tiles.height, tiles.width, height, width, windows)
 
 
 def tile_side(halo: int) -> int:
@@ -150,6 +185,59 @@ def job_table(tiles: Sequence[Tile], *, rows: int, scale: int, top: int, keep_to
         job["out_height"], job["out_width"] = tile.keep_height * scale, tile.keep_width * scale
     table["y"][len(tiles) :], table["x"][len(tiles) :] = table["y"][0], table["x"][0]
     return table
+
+
+def _even_step(multiple: int) -> int:
+    step = math.lcm(_EVEN, multiple)
+    return step if step <= _LARGEST_EVEN else multiple
+
+
+def _whole(units: int, step: int) -> int:
+    """Down to a multiple of `step`, unless that is nothing."""
+    return units // step * step or units
+
+
+def _even(window: int, length: int, multiple: int, most: int | None) -> int:
+    """The window for a side of `length`, a multiple of `multiple`, made larger if that fits: see `even_windows`."""
+    step = _even_step(multiple)
+    wide = -(-window // step) * step
+    return wide if window < length >= wide and (most is None or wide <= most) else window
+
+
+def _even_side(
+    length: int, window: int, spans: list[tuple[int, int, int]], multiple: int, cut: int, most: int | None
+) -> tuple[int, list[tuple[int, int, int]]]:
+    """Window size and (origin, first kept, number kept) of each window along one side, as in imaging/tiles.py."""
+    units = -(-length // multiple)
+    wide = _even(window, units * multiple, multiple, most)
+    if len(spans) == 1 or (wide == window and cut == 1):
+        return wide, spans
+    context = min(min(keep - origin, before + window - keep) for (before, _, _), (origin, keep, _) in pairwise(spans))
+    room, gaps = units - wide // multiple, len(spans) - 1
+    origins = [index * room // gaps * multiple for index in range(len(spans))]
+    middles = [(before + wide + origin) // 2 for before, origin in pairwise(origins)]
+    cuts = [(middle + cut // 2) // cut * cut for middle in middles]
+    if not _seen(origins, cuts, wide, context):
+        # As far to the right as the context allows, one after another.
+        moved, last, cuts = [0], origins[-1], []
+        for _ in middles:
+            cuts.append((moved[-1] + wide - context) // cut * cut)
+            moved.append(min((cuts[-1] - context) // multiple * multiple, last))
+        moved[-1] = last
+        if _seen(moved, cuts, wide, context):
+            origins = moved
+        else:
+            cuts = middles
+    begins, ends = [0, *cuts], [*cuts, length]
+    return wide, [(o, begin, end - begin) for o, begin, end in zip(origins, begins, ends, strict=True)]
+
+
+def _seen(origins: Sequence[int], cuts: Sequence[int], window: int, context: int) -> bool:
+    """Whether both windows at each cut see `context` beyond it, and keep something."""
+    return all(
+        origin + context <= cut <= before + window - context
+        for (before, origin), cut in zip(pairwise(origins), cuts, strict=True)
+    ) and all(one < other for one, other in pairwise([0, *cuts]))
 
 
 def _rows(tiles: TilePlan) -> list[tuple[Tile, ...]]:

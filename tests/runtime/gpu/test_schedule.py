@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from srgan_trt.errors import DeviceError
-from srgan_trt.imaging.tiles import plan_tiles
+from srgan_trt.imaging.tiles import TilePlan, plan_tiles
 from srgan_trt.runtime.gpu.schedule import (
     batch_size,
     cut_bands,
     engine_side,
     even_batches,
+    even_windows,
     first_cut,
     gpu_tile,
     job_table,
@@ -31,23 +32,74 @@ def test_windows_grow_with_their_halo(halo: int, side: int) -> None:
     ("size", "halo", "multiple", "limit", "tile"),
     [
         ((100, 80), 20, 1, 256, (100, 80)),  # one window
-        ((480, 320), 20, 1, 256, (187, 180)),  # 3 x 2 windows, as small as three and two may be
-        ((480, 320), 20, 8, 256, (192, 184)),  # the same in units of 8
+        ((480, 320), 20, 1, 256, (192, 184)),  # 3 x 2 windows, of 187 x 180 at least, in steps of 8
+        ((480, 320), 20, 8, 256, (192, 184)),  # the same where the network wants it
+        ((480, 320), 20, 12, 256, (192, 192)),  # what both want
+        ((483, 320), 20, 7, 256, (189, 182)),  # 56 would be too many
+        ((1080, 1920), 12, 1, 256, (240, 240)),
+        ((1080, 1920), 12, 1, 239, (200, 216)),
         ((480, 320), 20, 1, 32, (72, 72)),  # below two halos and 32 pixels nothing is gained
     ],
 )
 def test_tile(size: tuple[int, int], halo: int, multiple: int, limit: int, tile: tuple[int, int]) -> None:
     found = gpu_tile(*size, halo=halo, multiple=multiple, limit=limit)
     assert found == tile
-    plan = plan_tiles(*size, tile=found, halo=halo, multiple=multiple)
+    plan = even_windows(plan_tiles(*size, tile=found, halo=halo, multiple=multiple), multiple=multiple, pixel_bytes=12)
     assert (plan.tile_height, plan.tile_width) == found
+
+
+def spans(plan: TilePlan, axis: str) -> list[tuple[int, int, int]]:
+    length = "height" if axis == "y" else "width"
+    found = {(getattr(t, axis), getattr(t, f"keep_{axis}"), getattr(t, f"keep_{length}")) for t in plan.tiles}
+    return sorted(found)
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (720, 1280), (500, 301), (77, 800), (240, 241), (13, 9), (260, 300)])
+@pytest.mark.parametrize(("halo", "multiple"), [(10, 1), (12, 1), (20, 4), (4, 7), (0, 1)])
+@pytest.mark.parametrize("tile", [65, 120, 256])
+def test_even_windows_keep_what_the_plan_promises(size: tuple[int, int], halo: int, multiple: int, tile: int) -> None:
+    """The picture is filled once, every kept pixel has its context, the network's own padding stays at the border."""
+    plan = plan_tiles(*size, tile=(tile, tile), halo=halo, multiple=multiple)
+    even = even_windows(plan, multiple=multiple, pixel_bytes=12)
+    assert len(even.tiles) == len(plan.tiles)
+    for axis, length, window, before in (
+        ("y", size[0], even.tile_height, plan.tile_height),
+        ("x", size[1], even.tile_width, plan.tile_width),
+    ):
+        found = spans(even, axis)
+        assert window == before or (window % 8 == window % multiple == 0 and before < window < length + multiple)
+        assert [keep for _, keep, _ in found] == [0, *(keep + kept for _, keep, kept in found[:-1])]
+        assert sum(kept for _, _, kept in found) == length
+        context = -(-halo // multiple) * multiple
+        for number, (origin, keep, kept) in enumerate(found):
+            assert kept > 0
+            assert origin % multiple == 0
+            assert origin == 0 if number == 0 else keep - origin >= context
+            if number == len(found) - 1:
+                assert 0 <= origin + window - length < multiple
+            else:
+                assert origin + window - keep - kept >= context
+
+
+def test_even_windows_stay_within_the_engine() -> None:
+    plan = plan_tiles(500, 500, tile=(60, 60), halo=6)
+    even = even_windows(plan, multiple=1, pixel_bytes=12, largest=(60, 70))
+    assert (plan.tile_height, plan.tile_width) == (57, 57)
+    assert (even.tile_height, even.tile_width) == (57, 64)
+
+
+def test_columns_are_cut_where_sixteen_bytes_of_the_canvas_begin() -> None:
+    for halo in (10, 12):
+        tile = gpu_tile(1080, 1920, halo=halo, multiple=1, limit=256)
+        even = even_windows(plan_tiles(1080, 1920, tile=tile, halo=halo), multiple=1, pixel_bytes=4 * 3)
+        assert all(keep * 4 * 3 % 16 == 0 for _, keep, _ in spans(even, "x"))
 
 
 @pytest.mark.parametrize(
     ("largest", "halo", "multiple", "tile"),
     [
         ((48, 48), 10, 1, (48, 48)),
-        ((48, 64), 10, 1, (48, 52)),  # each side has its own bound
+        ((48, 64), 10, 1, (48, 56)),  # each side has its own bound
         ((48, 48), 10, 4, (48, 48)),
         ((21, 21), 10, 1, (21, 21)),  # a pixel at a time, but it runs
     ],
@@ -58,9 +110,8 @@ def test_engine_built_before_bounds_the_windows(
     options = {"halo": halo, "multiple": multiple, "limit": min(largest), "largest": largest}
     found = gpu_tile(1080, 1920, **options)
     assert found == tile
-    assert all(
-        engine_side(side, min(largest), multiple, most) == most for side, most in zip(found, largest, strict=True)
-    )
+    for side, most in zip(found, largest, strict=True):
+        assert side <= engine_side(side, min(largest), multiple, most) <= most
 
 
 def test_halo_that_leaves_nothing_of_an_engine_s_windows() -> None:

@@ -1,0 +1,86 @@
+"""The windows that the GPU pipeline chooses for a picture in full HD, through the kernels: 16 bytes at a time, and
+hardly more bytes than there must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from srgan_trt.imaging.tiles import TilePlan, plan_tiles
+from srgan_trt.runtime.gpu.schedule import even_windows, gpu_tile, job_table, tile_side
+
+from ..cuda_host import kernels
+
+HEIGHT, WIDTH = 1080, 1920
+SCALE = SHUFFLE = 4
+NETWORKS = [10, 12]
+"""Halos, of srgan-fast-x4 and of the paper's network."""
+
+
+def windows(halo: int, channels: int, itemsize: int) -> TilePlan:
+    """As Upscaler and the pipeline come to them."""
+    tile = gpu_tile(HEIGHT, WIDTH, halo=halo, multiple=1, limit=tile_side(halo))
+    tiles = plan_tiles(HEIGHT, WIDTH, tile=tile, halo=halo)
+    return even_windows(tiles, multiple=1, pixel_bytes=SCALE * channels * itemsize)
+
+
+def some(tiles: TilePlan) -> NDArray[np.void]:
+    """Jobs of a row of windows in the picture's middle, and of those at its corners."""
+    columns = len({tile.x for tile in tiles.tiles})
+    corners = [tiles.tiles[i] for i in (0, columns - 1, -columns, -1)]
+    chosen = [*corners, *tiles.tiles[2 * columns : 3 * columns]]
+    return job_table(chosen, rows=len(chosen), scale=SCALE, top=0, keep_top=0)
+
+
+def on_sector(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """As device allocations are: aligned to far more than a sector."""
+    memory = np.zeros(int(np.prod(shape)) * np.dtype(dtype).itemsize + 256, np.uint8)
+    start = -memory.ctypes.data % 256
+    return memory[start : memory.size - 256 + start].view(dtype).reshape(shape)
+
+
+def moved(work: Callable[[], Any]) -> kernels.Counts:
+    with kernels.counting() as counter:
+        work()
+    return counter.counts
+
+
+@pytest.mark.parametrize("halo", NETWORKS)
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("level", [np.uint8, np.uint16])
+def test_pack(halo: int, channels: int, level: type) -> None:
+    tiles = windows(halo, channels, np.dtype(level).itemsize)
+    image = on_sector((HEIGHT, WIDTH, channels), level)
+    tensor = on_sector((1, 3, tiles.tile_height, tiles.tile_width), np.float16)
+    jobs = some(tiles)
+    least, total = 0, 0
+    for index in range(len(jobs)):
+        counts = moved(lambda index=index: kernels.pack(image, jobs, tensor, first=index))
+        assert counts.narrow == 0
+        least += tiles.tile_height * tiles.tile_width * (channels * image.itemsize + 3 * tensor.itemsize)
+        total += 32 * (counts.sectors_read + counts.sectors_written)
+    assert least <= total <= 1.1 * least
+
+
+@pytest.mark.parametrize("halo", NETWORKS)
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("level", [np.uint8, np.uint16])
+def test_unpack(halo: int, channels: int, level: type) -> None:
+    """Windows cropped to what is kept of them, all of them."""
+    tiles = windows(halo, channels, np.dtype(level).itemsize)
+    canvas = on_sector((HEIGHT * SCALE, WIDTH * SCALE, channels), level)
+    grid = SCALE // SHUFFLE
+    tensor = on_sector((1, 3 * SHUFFLE**2, tiles.tile_height * grid, tiles.tile_width * grid), np.float16)
+    jobs = some(tiles)
+    least, total = 0, 0
+    for index, job in enumerate(jobs):
+        counts = moved(lambda index=index: kernels.unpack(tensor, jobs, canvas, shuffle=SHUFFLE, first=index))
+        assert counts.narrow == 0
+        pixels = int(job["out_height"]) * int(job["out_width"])
+        least += pixels * (3 * tensor.itemsize + channels * canvas.itemsize)
+        total += 32 * (counts.sectors_read + counts.sectors_written)
+    assert least <= total <= 1.1 * least
