@@ -83,6 +83,7 @@ class Upscaler:
         exact: bool = False,
         max_pixels: int = MAX_PIXELS,
         max_vram: int | None = None,
+        build_progress: Callable[[str, float], None] | None = None,
     ) -> None:
         """
         Args:
@@ -103,6 +104,8 @@ class Upscaler:
             exact: Full receptive field as halo, in fp32: tiled is then equal to whole.
             max_pixels: Pixels of a picture file that are taken.
             max_vram: Bytes of each GPU's memory that may be used; None is what is free.
+            build_progress: Called with what is being done and how much is done (0..1), from any thread, while an engine
+                is built for a GPU: once for each network and GPU, which may take minutes.
 
         Raises ModelError, PlanError or MissingPackageError (see `open_plan`), DeviceError if the device or the
         precision is not to be had, SrganTrtError for options that contradict one another or the network.
@@ -114,7 +117,11 @@ class Upscaler:
         self._halo, notes = chosen_halo(self.spec, tile, halo, exact)
         self._max_pixels = max_pixels
         self._pipeline = open_pipeline(
-            self.plan, device=device, precision="fp32" if exact else precision, max_vram=max_vram
+            self.plan,
+            device=device,
+            precision="fp32" if exact else precision,
+            max_vram=max_vram,
+            build_progress=build_progress,
         )
         self._lock = threading.Lock()
         self._last: dict[str, Any] = {}

@@ -35,7 +35,7 @@ def measured(plan: Path) -> dict[str, Any]:
 
     from .tensorrt_double.engine import SourceDouble
 
-    engine_cache.EngineCache = lambda plan: SourceDouble(plan.path)  # type: ignore[assignment,misc]
+    engine_cache.EngineCache = lambda plan, **_: SourceDouble(plan.path)  # type: ignore[assignment,misc]
     check = script()
     check._SECONDS = 0.01
     return {

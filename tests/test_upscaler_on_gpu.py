@@ -60,7 +60,7 @@ def doubled(*, tile: int = 64, **script: Any) -> Any:
 
     schedule.TILE = tile
     noted = Script(**script)
-    engine_cache.EngineCache = lambda plan: SourceDouble(plan.path, noted)  # type: ignore[assignment,misc]
+    engine_cache.EngineCache = lambda plan, **_: SourceDouble(plan.path, noted)  # type: ignore[assignment,misc]
     return noted
 
 

@@ -58,7 +58,16 @@ def upscale_files(
     if not good:
         return False
     outcomes: list[Outcome] = []
-    with Upscaler(plan, device=device, precision=precision, tile=tile, halo=halo, exact=exact, max_vram=max_vram) as up:
+    with Upscaler(
+        plan,
+        device=device,
+        precision=precision,
+        tile=tile,
+        halo=halo,
+        exact=exact,
+        max_vram=max_vram,
+        build_progress=console.build_progress,
+    ) as up:
         opening = time.perf_counter() - begin
 
         def progress(job: Job, through: float) -> None:

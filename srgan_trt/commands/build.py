@@ -81,7 +81,9 @@ def build_engine(
     else:
         with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
             plan = _plan_for(path, Path(folder), precision, settings, quantising)
-            build_engine_file(plan, engine, target=target, precision=precision, progress=_progress(console), **options)
+            build_engine_file(
+                plan, engine, target=target, precision=precision, progress=console.build_progress, **options
+            )
         console.end_progress()
     console.result(describe_engine_file(engine))
 
@@ -135,7 +137,7 @@ def _fastest_engine(
         engines = {}
         for name, plan in zip(("fp16", "int8"), plans.values(), strict=False):
             engines[name] = Path(folder) / f"{name}.engine"
-            build_engine_file(plan, engines[name], precision=name, progress=_progress(console), **options)
+            build_engine_file(plan, engines[name], precision=name, progress=console.build_progress, **options)
             console.end_progress()
         shutil.copyfile(engines[_told_fastest(engines, console, "engine")], out)
 
@@ -229,7 +231,3 @@ def _times(files: Mapping[str, Path]) -> dict[str, tuple[float, str]]:
 def _refuse(path: Path, settings: Mapping[str, Any]) -> None:
     if settings:
         raise SrganTrtError(f"{path} is a plan, built already: leave {', '.join(settings)} out")
-
-
-def _progress(console: Console) -> Any:
-    return lambda step, part: console.progress(step, part, 1)

@@ -33,6 +33,8 @@ class Console:
         self._lock = threading.RLock()
         self._bar: tqdm[None] | None = None
         self._begin: float | None = None
+        self._work = ""
+        """What the bar is of."""
         self._logger = logging.getLogger("srgan_trt")
         self._handler = _Handler(self)
         self._level = self._logger.level
@@ -71,11 +73,17 @@ class Console:
         """Whether there is a terminal for a bar, and it is wanted."""
         return not self._quiet and sys.stderr is not None and sys.stderr.isatty()
 
-    def progress(self, name: str, done: float, total: int) -> None:
-        """Shows that `done` of `total` is done, and `name` under way: on a terminal, and if it takes long enough."""
+    def progress(self, name: str, done: float, total: int, *, work: str = "") -> None:
+        """Shows that `done` of `total` is done, and `name` under way: on a terminal, and if it takes long enough.
+
+        work: what this is a part of: another work has a bar and a clock of its own.
+        """
         if not self.shows_progress:
             return
         with self._lock:
+            if work != self._work:
+                self.end_progress()
+                self._work = work
             now = time.monotonic()
             if self._begin is None:
                 self._begin = now
@@ -85,6 +93,12 @@ class Console:
                 self._bar = self._new_bar(total, elapsed=now - self._begin)
             self._bar.set_description_str(name[-_NAME:], refresh=False)
             self._bar.update(done - self._bar.n)
+
+    def build_progress(self, step: str, part: float) -> None:
+        """Shows how much of an engine is built, 0..1, and what its builder is at."""
+        self.progress(step, part, 1, work="engine")
+        if part >= 1:
+            self.end_progress()
 
     def end_progress(self) -> None:
         """Takes the bar away."""

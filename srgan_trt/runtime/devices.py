@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,12 @@ _CPU_ONLY = ("bf16",)
 
 
 def open_pipeline(
-    plan: Plan, *, device: str = "auto", precision: str | None = None, max_vram: int | None = None
+    plan: Plan,
+    *,
+    device: str = "auto",
+    precision: str | None = None,
+    max_vram: int | None = None,
+    build_progress: Callable[[str, float], None] | None = None,
 ) -> Pipeline:
     """A pipeline that runs `plan`; close it, or use it in a `with` of `contextlib.closing`.
 
@@ -37,6 +43,8 @@ def open_pipeline(
     precision: of the device's arithmetic: "fp32", "bf16" (CPU), "fp16" (GPU), or None for the fastest that keeps the
     picture's levels.
     max_vram: bytes of each GPU's memory that may be used; None for what is free.
+    build_progress: called while an engine is built for a GPU, with what is being done and how much is done (0..1), from
+    any thread.
 
     Raises DeviceError if the device or the precision is not to be had, MissingPackageError for a GPU without the
     packages that it needs.
@@ -44,7 +52,7 @@ def open_pipeline(
     name = device.lower().replace(" ", "")
     if match := _GPU.fullmatch(name):
         numbers = [int(number) for number in (match["numbers"] or "0").split(",")]
-        return _on_gpus(plan, numbers, precision, max_vram)
+        return _on_gpus(plan, numbers, precision, max_vram, build_progress)
     if name not in ("auto", "cpu"):
         raise DeviceError(f"there is no device {device!r}: use one of {DEVICES}")
     notes = []
@@ -54,11 +62,11 @@ def open_pipeline(
                 f"{plan.path} is an engine for NVIDIA GPUs: name the plan or model that it was built from"
             )
         _check_packages()
-        return _on_gpus(plan, [0], precision, max_vram)
+        return _on_gpus(plan, [0], precision, max_vram, build_progress)
     if name == "auto" and precision not in _CPU_ONLY and (names := nvidia_gpus()):
         try:
             _check_packages()
-            return _on_gpus(plan, [0], precision, max_vram)
+            return _on_gpus(plan, [0], precision, max_vram, build_progress)
         except (DeviceError, MissingPackageError) as error:
             notes.append(f"the CPU runs this, not the {names[0]}: {error}")
             _log.warning("%s", notes[0])
@@ -152,7 +160,13 @@ def nvidia_gpus() -> list[str] | None:
     return names
 
 
-def _on_gpus(plan: Plan, numbers: list[int], precision: str | None, max_vram: int | None) -> Pipeline:
+def _on_gpus(
+    plan: Plan,
+    numbers: list[int],
+    precision: str | None,
+    max_vram: int | None,
+    build_progress: Callable[[str, float], None] | None,
+) -> Pipeline:
     if len(set(numbers)) != len(numbers):
         raise DeviceError(f"cuda:{','.join(map(str, numbers))} names a GPU twice: name each once")
     from .engines.cache import EngineCache, EngineOnDisk
@@ -165,7 +179,7 @@ def _on_gpus(plan: Plan, numbers: list[int], precision: str | None, max_vram: in
         source = EngineOnDisk(plan.path, trust_model=True)
         precision = precision or source.header.settings.precision
     else:
-        source = EngineCache(plan)
+        source = EngineCache(plan, progress=build_progress)
     opened: list[Pipeline] = []
     try:
         for number in numbers:

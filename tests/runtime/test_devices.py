@@ -57,7 +57,7 @@ def on_imaginary_gpus(path: Path, device: str, precision: str | None, broken: bo
 
     from ..tensorrt_double.engine import SourceDouble
 
-    def source(plan: Any) -> Any:
+    def source(plan: Any, **_: Any) -> Any:
         if broken:
             raise DeviceError("TensorRT does not like this GPU")
         return SourceDouble(plan.path)

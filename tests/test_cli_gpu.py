@@ -1,0 +1,84 @@
+"""The command line on machines with NVIDIA GPUs: the stand-in's, where doubles run the engines."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from srgan_trt.runtime.devices import gpu_packages
+
+from .command_line import files, load, save_noise
+from .cuda_driver import build, standin
+from .cuda_host import build as host
+from .handmade import differences, expected, small_plan
+
+pytestmark = pytest.mark.skipif(bool(build.missing() or gpu_packages()), reason=f"{build.missing() or gpu_packages()}")
+needs_rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install "srgan-trt[tensorrt-rtx]"'
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+# ---- what runs in the process of the stand-in
+
+
+def with_a_real_build(plan: Path, cache: Path, arguments: list[str]) -> tuple[int, str]:
+    """The status and what a terminal was sent. TensorRT-RTX builds; what it would load is a double."""
+    import srgan_trt.runtime.engines.cache as engine_cache
+    from srgan_trt.cli import main
+    from srgan_trt.commands import console
+
+    from .tensorrt_double import SourceDouble
+
+    os.environ["SRGAN_TRT_CACHE"] = str(cache)
+    double = SourceDouble(plan)
+    engine_cache.LoadedEngine = lambda library, header, data, **_: double.open(header.settings, None)  # type: ignore
+    console._PATIENCE = 0.0
+    new_bar = console.Console._new_bar
+
+    def impatient(*arguments: Any, **options: Any) -> Any:
+        bar = new_bar(*arguments, **options)
+        bar.mininterval = 0  # this small network is built before a bar is drawn again
+        return bar
+
+    console.Console._new_bar = impatient  # type: ignore[method-assign]
+    before, sys.stderr = sys.stderr, Terminal()
+    try:
+        return main(arguments), sys.stderr.getvalue()
+    finally:
+        sys.stderr = before
+
+
+# ---- the tests
+
+
+def run(function: Any, *arguments: Any, **options: Any) -> Any:
+    outcome = standin.run(function, *arguments, kernels=host.library(), **options)
+    assert not outcome.leaks["allocations"]
+    return outcome.value
+
+
+@needs_rtx
+def test_a_terminal_sees_how_far_the_engine_is_that_is_built_first(tmp_path: Path) -> None:
+    plan, picture, out = small_plan(tmp_path), tmp_path / "picture.png", tmp_path / "large.png"
+    pixels = save_noise(picture)
+    arguments = ["upscale", str(picture), "-o", str(out), "--model", str(plan.path), "--device", "cuda"]
+    status, said = run(with_a_real_build, plan.path, tmp_path / "cache", arguments)
+    assert status == 0, said
+    bar = said[said.index("building an engine of small") : said.index("built it in")]
+    assert "%|" in bar
+    assert differences(load(out), expected(plan, pixels)).max() <= 1
+    (tmp_path / "large.png").unlink()
+    status, said = run(with_a_real_build, plan.path, tmp_path / "cache", arguments)
+    assert (status, "building" in said) == (0, False)
+    assert "large.png" in files(tmp_path)
