@@ -1,15 +1,17 @@
 """Every rival on the same weights and the same photo in one go: do they agree, and how long does each take?
 
     python benchmarks/run.py [--only paper|seed] [--size WIDTHxHEIGHT] [--rounds N] [--budget SECONDS] [--json FILE]
-                             [--plans FOLDER]
+                             [--plans FOLDER] [--tune SECONDS]
 
-Whole calls are timed, uint8 picture in to uint8 picture out, one after the other, in interleaved rounds after a
-warm-up; large pictures in pairs with ours, since all rivals together would not fit into memory. What bf16 and int8 cost
-is measured against the truth on other pictures (drop.py); the practical limit is of this machine (limits.py). Prints
-Markdown and writes JSON with the machine's facts; rivals that this machine cannot run are named with the reason. Exit
-status 1 if a rival's picture is not that of Keras: fp32 at most 1 level apart (or 60 dB), bf16 and fp16 at least 45 dB;
-int8 at least 30 dB, and judged by its drop (what others make of int8 may fail that: it is their result). Close other
-programs; all of it takes about half an hour on two cores, most of it Keras's and the gate's of int8.
+Ours are tuned first, as `srgan-trt tune` does; by how much that won is in the JSON. Whole calls are timed, uint8
+picture in to uint8 picture out, one after the other, in interleaved rounds after a warm-up; a cold start is opening
+and one call with nothing compiled before. Large pictures are timed in pairs with ours, since all rivals together
+would not fit into memory. What bf16 and int8 cost is measured against the truth on other pictures (drop.py); the
+practical limit is of this machine (limits.py). Prints Markdown and writes JSON with the machine's facts; rivals that
+this machine cannot run are named with the reason. Exit status 1 if a rival's picture is not that of Keras: fp32 at
+most 1 level apart (or 60 dB), bf16 and fp16 at least 45 dB; int8 at least 30 dB, and judged by its drop (what others
+make of int8 may fail that: it is their result). Close other programs; all of it takes about an hour on two cores,
+most of it Keras's and the gate's of int8.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +33,7 @@ import limits
 import machine
 import numpy as np
 import start_up
+import tuned
 from generators import GENERATORS, Generator
 from groups import measure_group
 from PIL import Image, ImageOps
@@ -37,6 +41,7 @@ from rivals import KERAS, OPENVINO_BF16, Plans, absent, all_entrants, has_bf16
 from timing import shown, summary
 
 from srgan_trt import build, load_plan
+from srgan_trt.cache import cache_folder
 from srgan_trt.errors import ModelError
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -69,6 +74,8 @@ def measure(
     missing = absent(generator, plans)
     reference, peak = None, 0
     for names in groups:
+        # what ours keeps compiled would make its cold start a warm one
+        shutil.rmtree(cache_folder() / "openvino", ignore_errors=True)
         group = measure_group(generator.name, folder, plans, image, names, rounds=rounds, budget=budget / len(groups))
         missing |= group.failed
         if KERAS in group.failed or ours in group.failed:
@@ -201,6 +208,7 @@ def main() -> None:
                         "are done, warm-up not counted (default: %(default)s)")  # fmt: skip
     parser.add_argument("--plans", type=Path, metavar="FOLDER", help="where our plans are kept, and taken from if they "
                         "are there (default: made anew)")  # fmt: skip
+    parser.add_argument("--tune", type=float, default=20, metavar="SECONDS", help="for each of ours (default: 20)")
     parser.add_argument("--json", type=Path, default=_ROOT / "benchmarks" / "results" / "latest.json")
     options = parser.parse_args()
     if options.rounds < 1:
@@ -218,6 +226,7 @@ def main() -> None:
         for network in [options.only] if options.only else list(GENERATORS):
             generator = GENERATORS[network](folder)
             plans = build_plans(generator, plans_folder)
+            found.setdefault("tuned", {})[network] = tuned.tune(plans, seconds=options.tune)
             quality = drop.measure(network, folder, plans)
             found.setdefault("drops", {})[network] = quality
             for size in options.size or _SIZES:

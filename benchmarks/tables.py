@@ -238,6 +238,9 @@ def _notes(found: dict[str, Any], cases: list[Case]) -> str:
         f"from a cached plan, whole process: {upscale:.2f} s. `import srgan_trt`: "
         f"{start['import srgan_trt']['median_ms']:.0f} ms."
     ]
+    gains = [each["gain"] for network in found.get("tuned", {}).values() for each in network.values()]
+    if gains:
+        notes.append(f"Ours are tuned (`srgan-trt tune`), which made them up to {max(gains):.2f} times as fast.")
     if any("limits" in case for case in cases):
         notes.append(
             "The practical limit is the network's operations over the rate of OpenVINO's own 3x3 convolutions at its "

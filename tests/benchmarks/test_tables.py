@@ -57,6 +57,7 @@ def found() -> dict[str, Any]:
         ],
         "start_up": medians,
         "drops": {"paper": {"pictures": "4 crops"}},
+        "tuned": {"paper": {"srgan-trt int8": {"gain": 1.04}}, "seed": {"srgan-trt fp32": {"gain": 1.0}}},
         "files": ["one.json"],
     }
 
@@ -108,6 +109,7 @@ def test_the_table_has_every_rival_the_limit_and_what_is_missing(tables: ModuleT
     assert "| times Keras predict | 10.0 | 5.0 |" in text
     assert "| share of it reached | 70% |  |" in text
     assert "Not measured: ncnn (not installed: ncnn)." in " ".join(text.split())
+    assert "tuned (`srgan-trt tune`), which made them up to 1.04 times as fast" in " ".join(text.split())
 
 
 def test_no_line_is_too_long_for_a_page(tables: ModuleType, found: dict[str, Any]) -> None:
