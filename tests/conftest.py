@@ -1,4 +1,5 @@
-"""Fixtures every room's tests share: where the real models and pictures are, and a clean user cache."""
+"""Fixtures every room's tests share: where the real models and pictures are, and a clean user cache. And on a machine
+with a GPU, that they are tests of the CPU all the same."""
 
 from __future__ import annotations
 
@@ -6,6 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+
+if os.environ.get("SRGAN_TRT_ON_GPU") != "1":
+    # Before anything loads the driver, which looks once: or device "auto" were the GPU. `make gpu-check` is for GPUs.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 _DEFAULT_SHARED = Path(__file__).resolve().parents[2] / "shared"
 

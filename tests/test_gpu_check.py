@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from srgan_trt.runtime.devices import gpu_packages
+from srgan_trt.runtime.devices import gpu_packages, nvidia_gpus
 
 from .cuda_driver import build, standin
 from .cuda_host import build as host
@@ -273,3 +273,10 @@ def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_git_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert script().machine()["commit"] == "no commit"
+
+
+@pytest.mark.skipif(os.environ.get("SRGAN_TRT_ON_GPU") == "1", reason="these tests are to see the GPU")
+def test_ordinary_tests_see_no_gpu() -> None:
+    """`make test` installs what a GPU needs, and is to test the CPU on a machine that has one, too."""
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert not nvidia_gpus()

@@ -10,6 +10,7 @@ import pytest
 from srgan_trt.cli import main
 from srgan_trt.commands import doctor
 from srgan_trt.commands.doctor import Finding, findings
+from srgan_trt.runtime import devices
 
 
 def found() -> dict[str, Finding]:
@@ -28,9 +29,26 @@ def test_what_runs_where_is_told() -> None:
     assert f"openvino {importlib.metadata.version('openvino')}" in told["packages"].text
     assert "runs in bf16" in told["CPU"].text or "runs in fp32 (this CPU has no bf16" in told["CPU"].text
     assert ("BF16" in told["CPU"].text) == ("runs in bf16" in told["CPU"].text)
-    assert "no NVIDIA driver found: everything runs on the CPU" in told["GPU"].text
+    assert "everything runs on the CPU" in told["GPU"].text
     assert told["GPU"].ok is None
     assert "baseline" in told["C extension"].text
+
+
+@pytest.mark.parametrize(
+    ("names", "mend", "ok", "text"),
+    [
+        (None, None, None, "no NVIDIA driver found: everything runs on the CPU"),
+        ([], None, None, "NVIDIA driver found, but no GPU that it can use: everything runs on the CPU"),
+        (["T4"], "pip install it", None, "T4 found, but everything runs on the CPU until you pip install it"),
+        (["T4", "L4"], None, True, "T4, L4 found, with all that is needed to use it"),
+    ],
+)
+def test_gpus(
+    monkeypatch: pytest.MonkeyPatch, names: list[str] | None, mend: str | None, ok: bool | None, text: str
+) -> None:
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: names)
+    monkeypatch.setattr(devices, "gpu_packages", lambda: mend)
+    assert doctor._gpu() == Finding("GPU", ok, text)
 
 
 def test_absent_packages_come_with_their_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
