@@ -32,7 +32,7 @@ bench: ## Speed against Keras, onnxruntime and OpenVINO on this machine (options
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 gpu-check: ## With an NVIDIA GPU: tests without stand-ins, times, one report (TRT=tensorrt-rtx for GeForce and RTX)
-	@$(PYTHON) scripts/environment.py weights $(TRT) dev
+	@$(PYTHON) scripts/environment.py weights $(TRT) gpu-check dev
 	$(BIN)/python scripts/gpu_check.py --out gpu-report
 
 clean: ## Takes away all that the other targets made

