@@ -14,18 +14,28 @@ import time
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from srgan_trt.errors import DeviceError, SrganTrtError
 from srgan_trt.runtime.engine import EngineSettings
+from srgan_trt.runtime.engines.library import Library, Messages
 from srgan_trt.runtime.gpu.device import Gpu, bindings
 
 _ALIGNMENT = 256
 _HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _KEPT: list[Any] = []
 """Host functions must outlive the graphs that hold them; the process is short."""
+_LOCK = threading.Lock()
+
+
+class _Logger:
+    def __init__(self) -> None: ...
+
+
+_LIBRARY = Library("tensorrt-rtx", "double", SimpleNamespace(ILogger=_Logger))
 
 
 @dataclass
@@ -36,6 +46,10 @@ class Script:
     """Runs of fp16 networks, counted from 0, whose first window comes out with a NaN and an infinity."""
     refuse: frozenset[int] = frozenset()
     """Calls of execute_async_v3, counted from 0, that return False."""
+    contextless: bool = False
+    """create_execution_context returns None."""
+    says: str = ""
+    """What is logged where a call is refused or returns None; "" is nothing."""
     uncapturable: bool = False
     """execute_async_v3 returns False during a capture."""
     seconds: float = 0.0
@@ -53,6 +67,10 @@ class Script:
     """That are open."""
     contexts: int = 0
     """That are alive."""
+    most_contexts: int = 0
+    """That ever were."""
+    at_work: set[int] = field(default_factory=set)
+    """Memory of the contexts that run."""
     enqueued: int = 0
     fp16_runs: int = 0
 
@@ -112,13 +130,21 @@ class EngineDouble:
         self.device_bytes = script.context_bytes * max(1, settings.batch * settings.tile[0] * settings.tile[1] // 4096)
         self._session, self._script, self._fixed_shape = session, script, fixed_shape
         self._alive = 0
+        self._messages = Messages(_LIBRARY)
         script.engines += 1
 
     def create_execution_context(self) -> ContextDouble | None:
-        status, memory = bindings().cuMemAlloc(self.device_bytes)
-        if int(status):
+        if self._script.contextless:
+            self._say()
             return None
-        return ContextDouble(self, self._session, self._script, self._fixed_shape, int(memory))
+        return ContextDouble(self, self._session, self._script, self._fixed_shape)
+
+    def check(self, doing: str) -> None:
+        self._messages.check(doing)
+
+    def _say(self) -> None:
+        if self._script.says:
+            self._messages._take("ERROR", self._script.says)
 
     def close(self) -> None:
         if self._alive:
@@ -129,23 +155,25 @@ class EngineDouble:
 class ContextDouble:
     """An IExecutionContext: the methods of it that the pipeline calls."""
 
-    def __init__(
-        self, engine: EngineDouble, session: Any, script: Script, fixed_shape: tuple[int, int] | None, memory: int
-    ) -> None:
+    def __init__(self, engine: EngineDouble, session: Any, script: Script, fixed_shape: tuple[int, int] | None) -> None:
         self._engine, self._session, self._script, self._fixed = engine, session, script, fixed_shape
-        self._memory = memory
+        self._memory = 0
         self._addresses: dict[str, int] = {}
         self._shape: tuple[int, ...] | None = None
         self._settled: tuple[int, ...] | None = None
         """Shape of the last run that was enqueued outside of a capture."""
-        self._busy = threading.Lock()
         engine._alive += 1
         script.contexts += 1
+        script.most_contexts = max(script.most_contexts, script.contexts)
 
     def __del__(self) -> None:
         self._engine._alive -= 1
         self._script.contexts -= 1
-        bindings().cuMemFree(self._memory)
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        if memory % _ALIGNMENT or size < self._engine.device_bytes:
+            self._violation(f"{size} bytes at {memory:x} are no memory for a context")
+        self._memory = memory
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         settings = self._engine.settings
@@ -167,7 +195,10 @@ class ContextDouble:
     def execute_async_v3(self, stream_handle: int) -> bool:
         number, self._script.enqueued = self._script.enqueued, self._script.enqueued + 1
         shape = self._shape
-        if shape is None or set(self._addresses) != {"input", "output"} or number in self._script.refuse:
+        if shape is None or set(self._addresses) != {"input", "output"} or not self._memory:
+            return False
+        if number in self._script.refuse:
+            self._engine._say()
             return False
         driver = bindings()
         status, capturing = driver.cuStreamIsCapturing(driver.CUstream(stream_handle))
@@ -198,15 +229,18 @@ class ContextDouble:
         return int(launch(ctypes.c_void_p(stream_handle), function, None)) == 0
 
     def _run(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
-        if not self._busy.acquire(blocking=False):
-            self._violation("one context ran on two streams at once")
+        with _LOCK:
+            busy = self._memory in self._script.at_work
+            self._script.at_work.add(self._memory)
+        if busy:
+            self._violation("two runs at once in one context's memory")
             return
         try:
             self._compute(shape, addresses)
         except Exception as error:
             self._violation(f"{type(error).__name__}: {error}")
         finally:
-            self._busy.release()
+            self._script.at_work.discard(self._memory)
 
     def _compute(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
         script, element = self._script, self._engine.element

@@ -44,6 +44,10 @@ def misused(plan: Plan) -> dict[str, Any]:
         found["without addresses"] = context.execute_async_v3(int(stream))
         assert context.set_tensor_address("input", memory)
         assert context.set_tensor_address("output", half)
+        found["without memory"] = context.execute_async_v3(int(stream))
+        scratch = checked(driver.cuMemAlloc(engine.device_bytes))
+        context.set_device_memory(int(scratch), engine.device_bytes - 1)
+        script.enqueued = 1
         found["refused"] = context.execute_async_v3(int(stream))
 
         relaxed = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
@@ -62,6 +66,8 @@ def misused(plan: Plan) -> dict[str, Any]:
         del context
         checked(driver.cuStreamDestroy(stream))
         checked(driver.cuMemFree(memory))
+        checked(driver.cuMemFree(scratch))
+        found["memory"] = f"{engine.device_bytes - 1} bytes at {int(scratch):x} are no memory for a context"
     return found
 
 
@@ -88,9 +94,10 @@ def test_misuse_is_refused_or_noted(tmp_path_factory: pytest.TempPathFactory) ->
     outcome = standin.run(misused, plan)
     found = outcome.value
     assert list(found["shapes"].values()) == [False, False, False, False, True]
-    assert found["misaligned"] is found["without addresses"] is found["refused"] is False
+    assert found["misaligned"] is found["without addresses"] is found["without memory"] is found["refused"] is False
     assert found["computed"]
     assert found["script"].violations == [
+        found["memory"],
         "captured (2, 3, 16, 24) after None, without a run in between",
         "a graph of (2, 3, 16, 24) ran when the context had (1, 3, 8, 8)",
         "an engine was closed before its contexts",

@@ -46,14 +46,21 @@ class LoadedEngine:
         self._engine = self._runtime.deserialize_cuda_engine(data)
         self._messages.check("load the engine", failed=self._engine is None)
         self.device_bytes = int(self._engine.device_memory_size_v2)
-        self._new_context: Callable[[], Any] = self._engine.create_execution_context
+        # All contexts of a slot work in one piece of memory, which the pipeline gives them.
+        theirs = library.module.ExecutionContextAllocationStrategy.USER_MANAGED
+        self._new_context: Callable[[], Any] = lambda: self._engine.create_execution_context(theirs)
         self._keep_kernels: Callable[[], None] = lambda: None
         if hasattr(self._engine, "create_runtime_config"):
             self._compile_ahead(library.module, kernels)
 
     def create_execution_context(self) -> Any:
-        """See Engine."""
+        """See Engine. It has no device memory until `set_device_memory(address, at least device_bytes)`."""
         return self._new_context()
+
+    def check(self, doing: str) -> None:
+        """Raises DeviceError (DeviceMemoryError for want of memory) with what TensorRT said since the last check, if it
+        said anything: it answers False and logs why. doing: what was tried, after "cannot"."""
+        self._messages.check(doing)
 
     def close(self) -> None:
         """See Engine."""
@@ -69,6 +76,7 @@ class LoadedEngine:
         """TensorRT-RTX compiles kernels when a shape first runs, in the background, and runs slower ones meanwhile
         (its documentation, "Working with Dynamic Shapes"): a CUDA graph captured then would keep the slower ones."""
         config = self._engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         strategy = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
         if strategy is not None:
             config.dynamic_shapes_kernel_specialization_strategy = strategy.EAGER

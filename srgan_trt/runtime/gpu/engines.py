@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ...errors import DeviceError
 from ..engine import Engine, EngineSettings, EngineSource
 
 if TYPE_CHECKING:
     from .device import Gpu
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """An engine that knows why a call of its contexts failed, because its library says so apart from the call."""
+
+    def check(self, doing: str) -> None:
+        """Raises DeviceError, DeviceMemoryError for want of memory, if the library has said anything since the last
+        check; doing: what was tried, after "cannot"."""
 
 
 class SharedEngine:
@@ -20,6 +29,11 @@ class SharedEngine:
         self.holders = 0
         self.capturable = True
         """Whether CUDA graphs of it can be made; True until one could not."""
+
+    def check(self, doing: str) -> None:
+        """See Explains; does nothing where the engine has nothing to say."""
+        if isinstance(self.engine, Explains):
+            self.engine.check(doing)
 
 
 class Engines:

@@ -1,10 +1,12 @@
-"""One execution context with its stream and its tensors: a slot in which a batch of windows becomes pictures."""
+"""Execution contexts with one stream and one set of tensors: a slot in which a batch of windows becomes pictures."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections import OrderedDict
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DeviceError, DeviceMemoryError
@@ -19,14 +21,30 @@ _log = logging.getLogger(__name__)
 
 _IN_FLIGHT = 2
 """Batches of a slot that the host may be ahead of the GPU: one runs while the next one waits."""
+_SHAPES = 8
+"""Whose graphs a slot keeps: those of pictures of some sizes that come in turns, and of their last, smaller batches."""
+
+_Shape = tuple[int, int, int]
+"""Windows, height, width."""
+
+
+@dataclass(slots=True)
+class _Shaped:
+    """An execution context that is told one shape, and what became of it."""
+
+    context: Any
+    ran: bool = False
+    graph: Any = None
 
 
 class NetworkSlot:
-    """Batches of one shape at a time, in the order of `stream`.
+    """Batches of any shape that the engine takes, in the order of `stream`.
 
     The first batch of a shape is enqueued by TensorRT, which settles whatever a new shape changes; the second is
-    captured into a CUDA graph, and the graph is launched from then on (TensorRT developer guide, "CUDA Graphs": enqueue
-    once after a change of shapes before capturing; one execution context for each captured graph).
+    captured into a CUDA graph, and the graph is launched from then on. Each of the shapes used last has its graph and,
+    because a graph is worth nothing once its context is told another shape, its context (TensorRT developer guide,
+    "CUDA Graphs": enqueue once after a change of shapes before capturing; one execution context for each captured
+    graph, which share memory). One at a time of them works, so one piece of memory does for all.
     """
 
     def __init__(self, number: int, memory: DeviceMemory, shared: SharedEngine, spec: NetworkSpec) -> None:
@@ -36,8 +54,7 @@ class NetworkSlot:
         self._shared = shared
         self._name = spec.name
         self._tile, self._batch = engine.settings.tile, engine.settings.batch
-        self._shape: tuple[int, int, int] | None = None
-        self._graph: Any = None
+        self._shapes: OrderedDict[_Shape, _Shaped] = OrderedDict()
         self._next_event = 0
         grid = spec.scale // spec.shuffle
         pixels = self._batch * math.prod(self._tile) * self.element.itemsize
@@ -46,46 +63,40 @@ class NetworkSlot:
             device = core().Device(number)
             self.stream = device.create_stream()
             stack.callback(quietly, self.stream.close)
+            stack.callback(quietly, self.stream.sync)  # memory is free when the stream gets there
             options = core().EventOptions(blocking_sync=True)
             self._events = [device.create_event(options) for _ in range(_IN_FLIGHT)]
             for event in self._events:
                 stack.callback(quietly, event.close)
-            memory.claim(engine.device_bytes)
-            stack.callback(memory.unclaim, engine.device_bytes)
-            self._context = engine.create_execution_context()
-            if self._context is None:
-                raise DeviceMemoryError(
-                    f"TensorRT made no execution context for {spec.name}, mostly for want of GPU memory "
-                    f"({engine.device_bytes / 1e6:.0f} MB): use a smaller tile or batch"
-                )
-            stack.callback(self._forget_context)
             self.tensors = {}
             for name, size in sizes.items():
                 self.tensors[name] = buffer = memory.allocate(size, self.stream)
                 stack.callback(memory.free, buffer, self.stream)
-                self._accepted(self._context.set_tensor_address(name, int(buffer.handle)), f"the address of {name}")
+            self._scratch = memory.allocate(max(1, engine.device_bytes), self.stream)
+            stack.callback(memory.free, self._scratch, self.stream)
+            stack.callback(self._forget)
             self._stack = stack.pop_all()
 
     def enqueue(self, count: int, height: int, width: int) -> None:
         """Puts the network on the stream, from ``tensors["input"]`` to ``tensors["output"]``, for `count` windows.
 
-        Raises DeviceError if TensorRT refuses.
+        Raises DeviceError if TensorRT refuses, DeviceMemoryError for want of memory.
         """
         shape = (count, height, width)
         if count > self._batch or height > self._tile[0] or width > self._tile[1]:
             raise DeviceError(f"{shape} is no shape of an engine for {self._batch} windows of {self._tile}")
-        if self._graph is None and shape == self._shape and self._shared.capturable:
-            self._graph = self._capture()
-        if self._graph is not None and shape == self._shape:
+        shaped = self._shapes.get(shape)
+        if shaped is None:
+            shaped = self._shapes[shape] = self._shaped(shape)
+        self._shapes.move_to_end(shape)
+        if shaped.graph is None and shaped.ran and self._shared.capturable:
+            shaped.graph = self._capture(shaped, shape)
+        if shaped.graph is not None:
             with cuda_errors():
-                self._graph.launch(self.stream)
+                shaped.graph.launch(self.stream)
             return
-        if shape != self._shape:
-            self._forget_graph()
-            self._shape = None
-            self._accepted(self._context.set_input_shape("input", (count, 3, height, width)), f"the shape {shape}")
-        self._execute()
-        self._shape = shape
+        self._execute(shaped.context)
+        shaped.ran = True
 
     def record(self) -> Any:
         """An event at this point of the stream; every second one is the same object."""
@@ -99,27 +110,52 @@ class NetworkSlot:
         """Frees all; nothing may be running."""
         self._stack.close()
 
-    def _execute(self) -> None:
+    def _shaped(self, shape: _Shape) -> _Shaped:
+        """A context for one shape, in the place of the one that was used longest ago where there are many."""
+        if len(self._shapes) >= _SHAPES:
+            with cuda_errors():
+                self.stream.sync()  # it may be at work
+            self._forget(most=_SHAPES - 1)
         with cuda_errors():
-            self._accepted(self._context.execute_async_v3(int(self.stream.handle)), "the batch")
+            context = self._shared.engine.create_execution_context()
+        if context is None:
+            self._shared.check(f"make an execution context for {self._name}")
+            raise DeviceMemoryError(
+                f"TensorRT made no execution context for {self._name}, mostly for want of GPU memory "
+                f"({self._shared.engine.device_bytes / 1e6:.0f} MB): use a smaller tile or batch"
+            )
+        with cuda_errors():
+            context.set_device_memory(int(self._scratch.handle), self._scratch.size)
+            for name, buffer in self.tensors.items():
+                self._accepted(context.set_tensor_address(name, int(buffer.handle)), f"the address of {name}")
+            self._tell(context, shape)
+        return _Shaped(context)
 
-    def _capture(self) -> Any:
+    def _tell(self, context: Any, shape: _Shape) -> None:
+        count, height, width = shape
+        self._accepted(context.set_input_shape("input", (count, 3, height, width)), f"the shape {shape}")
+
+    def _execute(self, context: Any) -> None:
+        with cuda_errors():
+            self._accepted(context.execute_async_v3(int(self.stream.handle)), "the batch")
+
+    def _capture(self, shaped: _Shaped, shape: _Shape) -> Any:
         """The network as a CUDA graph; None, and not tried again, where it cannot be captured."""
-        capturable = getattr(self._context, "is_stream_capturable", None)
+        capturable = getattr(shaped.context, "is_stream_capturable", None)
         try:
             if capturable is not None and not capturable(int(self.stream.handle)):
                 raise DeviceError("TensorRT says that this network cannot be captured")
-            return self._captured()
+            return self._captured(shaped.context)
         except DeviceMemoryError:
             raise
         except DeviceError as error:
             first, self._shared.capturable = self._shared.capturable, False
-            self._shape = None  # the context is told its shape anew: who knows how far it got
             if first:
                 _log.warning("%s runs without CUDA graphs, somewhat slower: %s", self._name, error)
+            self._tell(shaped.context, shape)  # anew: who knows how far it got
             return None
 
-    def _captured(self) -> Any:
+    def _captured(self, context: Any) -> Any:
         with cuda_errors():
             builder = self.stream.create_graph_builder()
             try:
@@ -127,7 +163,7 @@ class NetworkSlot:
                 # capture fails.
                 builder.begin_building(mode="relaxed")
                 try:
-                    self._execute()
+                    self._execute(context)
                 finally:
                     builder.end_building()
                 return builder.complete()
@@ -136,13 +172,14 @@ class NetworkSlot:
 
     def _accepted(self, answer: bool, what: str) -> None:
         if not answer:
-            raise DeviceError(f"TensorRT did not take {what} for {self._name}: see its messages in the log")
+            self._shared.check(f"take {what} for {self._name}")
+            raise DeviceError(f"TensorRT did not take {what} for {self._name} and gave no reason: use --device cpu")
 
-    def _forget_graph(self) -> None:
-        if self._graph is not None:
-            gone, self._graph = self._graph, None
-            quietly(gone.close)
-
-    def _forget_context(self) -> None:
-        self._forget_graph()
-        self._context = None  # TensorRT frees it with its last reference
+    def _forget(self, *, most: int = 0) -> None:
+        """Frees graphs and contexts but for the `most` used last."""
+        while len(self._shapes) > most:
+            _, gone = self._shapes.popitem(last=False)
+            if gone.graph is not None:
+                quietly(gone.graph.close)
+            # TensorRT frees the context with its last reference, after its graph.
+            gone.graph = gone.context = None

@@ -39,6 +39,10 @@ class Strategy:
     EAGER = "eager"
 
 
+class Allocation:
+    USER_MANAGED = "ours"
+
+
 class RuntimeCache:
     def __init__(self, trt: TensorRt) -> None:
         self._trt = trt
@@ -55,6 +59,10 @@ class RuntimeConfig:
     def __init__(self, trt: TensorRt) -> None:
         self._trt = trt
         self.dynamic_shapes_kernel_specialization_strategy = "lazy"
+        self.memory = "theirs"
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.memory = strategy
 
     def create_runtime_cache(self) -> RuntimeCache:
         return RuntimeCache(self._trt)
@@ -70,9 +78,12 @@ class CudaEngine:
     def __init__(self, trt: TensorRt) -> None:
         self._trt = trt
 
-    def create_execution_context(self, config: RuntimeConfig | None = None) -> Any:
-        strategy = None if config is None else config.dynamic_shapes_kernel_specialization_strategy
-        self._trt.calls.append(f"context {strategy}")
+    def create_execution_context(self, config: RuntimeConfig | str) -> Any:
+        if isinstance(config, str):
+            self._trt.calls.append(f"context in {config} memory")
+        else:
+            strategy = config.dynamic_shapes_kernel_specialization_strategy
+            self._trt.calls.append(f"context {strategy} in {config.memory} memory")
         if self._trt.no_context:
             self._trt.logger.log(Logger.ERROR, "no memory for a context")
             return None
@@ -89,6 +100,7 @@ class TensorRt:
 
     ILogger = Logger
     DynamicShapesKernelSpecializationStrategy = Strategy
+    ExecutionContextAllocationStrategy = Allocation
 
     def __init__(self, engine: type[CudaEngine] = RtxEngine) -> None:
         self.calls: list[str] = []
@@ -132,13 +144,13 @@ def test_tensorrt_rtx_compiles_before_it_runs() -> None:
     """Or a CUDA graph would keep the kernels that bridge the time."""
     trt = TensorRt()
     assert load(trt).create_execution_context() is not None
-    assert trt.calls == ["context eager"]
+    assert trt.calls == ["context eager in ours memory"]
 
 
 def test_tensorrt_needs_no_such_thing() -> None:
     trt = TensorRt(CudaEngine)
     assert load(trt).create_execution_context() is not None
-    assert trt.calls == ["context None"]
+    assert trt.calls == ["context in ours memory"]
 
 
 def test_compiled_kernels_are_kept_for_the_next_start(tmp_path: Path) -> None:
@@ -167,6 +179,9 @@ def test_a_context_that_cannot_be_made_is_none_and_tensorrt_is_heard(caplog: pyt
     trt.no_context = True
     assert engine.create_execution_context() is None
     assert "no memory for a context" in caplog.text
+    with pytest.raises(DeviceError, match="TensorRT-RTX 1 cannot run: no memory for a context"):
+        engine.check("run")
+    engine.check("run")  # said once
 
 
 @pytest.mark.parametrize(
@@ -200,6 +215,7 @@ def test_the_real_library_has_these_names() -> None:
         (RuntimeConfig, "IRuntimeConfig"),
         (RtxEngine, "ICudaEngine"),
         (Strategy, "DynamicShapesKernelSpecializationStrategy"),
+        (Allocation, "ExecutionContextAllocationStrategy"),
     ):
         used = {each for each in dir(double) if not each.startswith("_")}
         assert used <= set(dir(getattr(real, name))), name

@@ -239,6 +239,33 @@ def test_graph_is_captured_at_second_use_and_replayed(plan: Plan) -> None:
     assert len(replayed) == len(script.shapes) - 2
 
 
+def test_graphs_of_the_shapes_used_last_are_kept(plan: Plan) -> None:
+    """Two sizes in turns and a third: each is captured once for each slot, whatever comes between."""
+    tiles = {90: 24, 70: 32, 43: 45}
+    heights = [90, 70, 90, 70, 43, 90, 70, 43, 90]
+    jobs = [job(handmade.noise(height, 90, seed=height), tile=tiles[height]) for height in heights]
+    outcome = run(plan, jobs, Script(), multiprocessors=2)
+    script = outcome.value["script"]
+    shapes = set(script.shapes)
+    assert len(shapes) == 3
+    assert script.captures == len(shapes) * 2
+    assert script.enqueued == 2 * script.captures
+    assert script.most_contexts == len(shapes) * 2
+    for each, (out, _) in zip(jobs, outcome.value["results"], strict=True):
+        np.testing.assert_array_equal(out, by_cpu_kernels(plan, each["image"], each["tiles"], np.float16))
+
+
+def test_graphs_of_more_shapes_than_are_kept_come_and_go(plan: Plan) -> None:
+    """Pictures narrower than a window, of eleven heights, twice: nothing is left when the slots are closed."""
+    jobs = [job(handmade.noise(8 + side, 20), tile=64) for side in range(11)] * 2
+    outcome = run(plan, jobs, Script(), multiprocessors=2)
+    script = outcome.value["script"]
+    assert len(set(script.shapes)) == 11
+    assert script.most_contexts == 8  # a picture has one window here, for the first slot
+    for each, (out, _) in zip(jobs, outcome.value["results"], strict=True):
+        np.testing.assert_array_equal(out, by_cpu_kernels(plan, each["image"], each["tiles"], np.float16))
+
+
 def test_network_that_cannot_be_captured_runs_all_the_same(plan: Plan) -> None:
     each = job(handmade.noise(90, 90))
     outcome = run(plan, [each], Script(uncapturable=True), multiprocessors=2)
