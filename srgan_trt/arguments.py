@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "--precision",
         choices=("auto", "fp32", "fp16", "int8"),
         help="of weights and activations; auto: the fastest on this machine that keeps the picture, measured (default: "
-        "fp32 in a plan; in an engine auto if the GPU is here, else fp16)",
+        "fp32 in a plan; in an engine auto if a GPU that it is for is here, else fp16)",
     )
     quantising = build.add_argument_group("for --precision int8")
     quantising.add_argument(
@@ -127,7 +127,12 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument(
         "--workspace", type=_gigabytes, metavar="GB", help="of scratch memory for a layer (default: TensorRT's own)"
     )
-    engine.add_argument("--gpu-id", type=_whole, metavar="N", help="the GPU to build on, with tensorrt (default: 0)")
+    engine.add_argument(
+        "--gpu-id",
+        type=_whole,
+        metavar="N",
+        help="which GPU of this machine to build for (default: 0 with tensorrt, none of them with tensorrt-rtx)",
+    )
     _opening(build)
     _quiet(build, "print no table")
 

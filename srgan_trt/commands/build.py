@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import tempfile
 import time
@@ -10,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError, SrganTrtError
+from ..errors import DeviceError, ModelError, SrganTrtError
 from ..models.packaged import find_model, plan_target
+from ..training.whole_file import write_whole
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
@@ -64,18 +64,26 @@ def build_engine(
 ) -> None:
     """Builds an engine and prints what was built. options: those of `runtime.devices.build_engine_file`.
 
-    precision: "auto", and None where the GPU is here, is the fastest that loses too little, measured on it; None
-    elsewhere is fp16, or what the plan is in.
+    precision: "auto", and None where a GPU that it is for is here, is the fastest that loses too little, measured on
+    it; None elsewhere is fp16, or what the plan is in.
     Raises what that and `srgan_trt.build` raise.
     """
-    from ..runtime.devices import build_engine_file
+    from ..runtime.devices import build_engine_file, why_no_engine_is_timed
     from .describe import describe_engine_file
 
     path = find_model(model, sha256=sha256)
     beside = _target(model, path)
     engine = Path(out) if out is not None else beside.with_name(f"{beside.name.removesuffix('.plan.onnx')}.engine")
-    if precision is None and not _has_one_precision(path) and _runs_here(options):
-        precision = AUTO
+    named = {name: options[name] for name in ("compute_capability", "gpu_id") if name in options}
+    if precision == AUTO or (precision is None and not _has_one_precision(path)):
+        hindrance = why_no_engine_is_timed(target=target, **named)
+        if hindrance is None:
+            precision = AUTO
+        elif precision == AUTO:
+            raise SrganTrtError(
+                f"precision auto times engines on a GPU that they are for, and {hindrance}: use --precision fp16 or "
+                "int8"
+            )
     if precision == AUTO:
         _fastest_engine(path, engine, console, settings, quantising, target=target, **options)
     else:
@@ -101,13 +109,6 @@ def _plan_for(
     return _built(path, folder / f"{wanted}.onnx", wanted, settings, quantising)
 
 
-def _runs_here(options: Mapping[str, Any]) -> bool:
-    """Whether an engine built with these options can be timed on this machine."""
-    from ..runtime.devices import nvidia_gpus
-
-    return bool(nvidia_gpus()) and options.get("compute_capability") is None
-
-
 def _has_one_precision(path: Path) -> bool:
     """Whether this is a plan that is not in fp32, of which no other can be made."""
     from ..compiler.plan import is_plan, load_plan
@@ -123,23 +124,30 @@ def _fastest_engine(
     quantising: Mapping[str, Any],
     **options: Any,
 ) -> None:
-    """Of the engines that lose too little, the one that is fastest on the GPU that is here; it alone is kept."""
+    """Of the engines that lose too little and can be built, the one that is fastest on the GPU that is here; it alone
+    is kept."""
     from ..compiler.plan import check_target
     from ..runtime.devices import build_engine_file
 
-    if not _runs_here(options):
-        raise SrganTrtError(
-            "precision auto times engines on the GPU that they are for, and none is here: use --precision fp16 or int8"
-        )
     check_target(out)
     with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
         plans = _candidates(path, Path(folder), console, settings, quantising)
         engines = {}
         for name, plan in zip(("fp16", "int8"), plans.values(), strict=False):
-            engines[name] = Path(folder) / f"{name}.engine"
-            build_engine_file(plan, engines[name], precision=name, progress=console.build_progress, **options)
-            console.end_progress()
-        shutil.copyfile(engines[_told_fastest(engines, console, "engine")], out)
+            made = Path(folder) / f"{name}.engine"
+            try:
+                build_engine_file(plan, made, precision=name, progress=console.build_progress, **options)
+            except DeviceError as error:
+                if name != "int8":
+                    raise
+                console.note(f"int8 is left out: {error}")
+            else:
+                engines[name] = made
+            finally:
+                console.end_progress()
+        best = _told_fastest(engines, console, "engine", device=f"cuda:{options.get('gpu_id', 0)}")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, engines[best].read_bytes())
 
 
 def _target(model: str, path: Path) -> Path:
@@ -175,9 +183,9 @@ def _fastest(
 
     with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
         plans = _candidates(path, Path(folder), console, settings, quantising)
-        best = _told_fastest({name: plan.path for name, plan in plans.items()}, console, "plan")
+        best = _told_fastest({name: plan.path for name, plan in plans.items()}, console, "plan", device="auto")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(plans[best].path, target)
+        write_whole(target, plans[best].path.read_bytes())
     return load_plan(target)
 
 
@@ -197,9 +205,9 @@ def _candidates(
     return plans
 
 
-def _told_fastest(files: Mapping[str, Path], console: Console, kind: str) -> str:
+def _told_fastest(files: Mapping[str, Path], console: Console, kind: str, *, device: str) -> str:
     """The name of the plan or engine with the least median, after all were said."""
-    times = _times(files)
+    times = _times(files, device=device)
     for name, (milliseconds, runs_in) in times.items():
         console.note(f"{name} {kind}, run in {runs_in}: {milliseconds:.1f} ms for {_SIZE[1]} x {_SIZE[0]} pixels")
     best = min(times, key=lambda name: times[name][0])
@@ -207,7 +215,7 @@ def _told_fastest(files: Mapping[str, Path], console: Console, kind: str) -> str
     return best
 
 
-def _times(files: Mapping[str, Path]) -> dict[str, tuple[float, str]]:
+def _times(files: Mapping[str, Path], *, device: str) -> dict[str, tuple[float, str]]:
     """Median milliseconds of each plan or engine (of our own making), in turns, and what it was computed in."""
     from contextlib import ExitStack
 
@@ -217,7 +225,9 @@ def _times(files: Mapping[str, Path]) -> dict[str, tuple[float, str]]:
     picture = photo(*_SIZE)
     times: dict[str, list[float]] = {name: [] for name in files}
     with ExitStack() as stack:
-        ups = {name: stack.enter_context(Upscaler(file, trust_model=True)) for name, file in files.items()}
+        ups = {
+            name: stack.enter_context(Upscaler(file, trust_model=True, device=device)) for name, file in files.items()
+        }
         for up in ups.values():
             up(picture)
         for _ in range(_ROUNDS if len(ups) > 1 else 1):

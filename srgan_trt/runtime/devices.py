@@ -95,6 +95,21 @@ def build_engine_file(plan: Plan, out: Path, *, target: str, **options: Any) -> 
     build_engine_file(plan, out, target=target, **options)
 
 
+def why_no_engine_is_timed(
+    *, target: str, compute_capability: tuple[int, int] | None = None, gpu_id: int | None = None
+) -> str | None:
+    """Why an engine that `build_engine_file` builds with these options cannot be timed on this machine, in words; None
+    if it can. Raises what `build_engine_file` raises of these options."""
+    names = nvidia_gpus()
+    if not names:
+        return "none is here"
+    if mend := gpu_packages():
+        return f"the {names[0]} here runs none until you {mend}"
+    from .engines.from_plan import why_not_here
+
+    return why_not_here(target=target, compute_capability=compute_capability, gpu_id=gpu_id)
+
+
 def is_engine(path: Path) -> bool:
     """Whether the file `path` is an engine."""
     from .engines.file import is_engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,40 @@ from srgan_trt.commands import build as commands
 from srgan_trt.commands.photo import photo
 from srgan_trt.compiler.conversion import convert_plan
 from srgan_trt.compiler.plan import Plan
+from srgan_trt.errors import DeviceError
 from srgan_trt.runtime import devices
+from srgan_trt.runtime.engines import from_plan
+from srgan_trt.runtime.engines.build import PORTABLE
 from srgan_trt.runtime.engines.file import read_header
+from srgan_trt.runtime.gpu.device import Gpu
 
 from ..handmade import differences, expected, small_plan
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install "srgan-trt[tensorrt-rtx]"'
 )
+
+
+SMALL = ["--target", "tensorrt-rtx", "--tile", "32", "--batch", "1"]
+
+
+def with_a_gpu(monkeypatch: pytest.MonkeyPatch, name: str = "NVIDIA L4", capability: tuple[int, int] = (8, 9)) -> None:
+    """As if there were two of that kind, as far as nothing runs on them."""
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: [name, name])
+    monkeypatch.setattr(devices, "gpu_packages", lambda: None)
+    monkeypatch.setattr(from_plan, "find_gpu", lambda number: Gpu(number, name, capability, "13.0", 24 << 30, 58))
+
+
+@pytest.fixture
+def ready(quantised: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The int8 plan is there already: making it takes a minute."""
+
+    def built(path: Path, target: Path, precision: str, *_: Any) -> Plan:
+        assert precision == "int8"
+        shutil.copyfile(quantised.path, target)
+        return load_plan(target)
+
+    monkeypatch.setattr(commands, "_built", built)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +86,7 @@ class TestPlans:
             out = tmp_path / f"{fast}.onnx"
             monkeypatch.setattr(commands, "_built", built)
             monkeypatch.setattr(
-                commands, "_times", lambda files, fast=fast: {name: (float(name != fast), "x") for name in files}
+                commands, "_times", lambda files, fast=fast, **_: {name: (float(name != fast), "x") for name in files}
             )
             assert main(["build", str(plan.path), "--precision", "auto", "-o", str(out)]) == 0
             told = capsys.readouterr()
@@ -74,7 +101,7 @@ class TestPlans:
 
     def test_times_are_measured_in_turns(self, tmp_path: Path) -> None:
         plan = small_plan(tmp_path)
-        times = commands._times({"one": plan.path, "two": plan.path})
+        times = commands._times({"one": plan.path, "two": plan.path}, device="cpu")
         assert set(times) == {"one", "two"}
         assert all(milliseconds > 0 for milliseconds, _ in times.values())
 
@@ -122,32 +149,99 @@ class TestEngines:
         assert capsys.readouterr().out == told
 
     @needs_rtx
-    @pytest.mark.parametrize(("fast", "said"), [("fp16", ["--precision", "auto"]), ("int8", [])])
+    @pytest.mark.usefixtures("ready")
+    @pytest.mark.parametrize(
+        ("fast", "said", "device"),
+        [("fp16", ["--precision", "auto"], "cuda:0"), ("int8", [], "cuda:0"), ("fp16", ["--gpu-id", "1"], "cuda:1")],
+    )
     def test_on_the_gpu_s_own_machine_the_fastest_is_kept(
         self,
         tmp_path: Path,
-        quantised: Plan,
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
         fast: str,
         said: list[str],
+        device: str,
     ) -> None:
         """As far as no GPU is needed: both engines are really built; the clock says what it is told to."""
+        asked: list[str] = []
 
-        def built(path: Path, target: Path, precision: str, *_: Any) -> Plan:
-            assert precision == "int8"
-            shutil.copyfile(quantised.path, target)
-            return load_plan(target)
+        def times(files: Any, *, device: str) -> Any:
+            asked.append(device)
+            return {name: (float(name != fast), "x") for name in files}
 
         out = tmp_path / "fast.engine"
-        monkeypatch.setattr(devices, "nvidia_gpus", lambda: ["a GPU"])
-        monkeypatch.setattr(commands, "_built", built)  # once for all tests: it takes a minute
-        monkeypatch.setattr(commands, "_times", lambda files: {name: (float(name != fast), "x") for name in files})
-        options = ["--target", "tensorrt-rtx", "--tile", "32", "--batch", "1", *said]
-        assert main(["build", "srresnet-fast-x4", *options, "-o", str(out)]) == 0
+        with_a_gpu(monkeypatch)
+        monkeypatch.setattr(commands, "_times", times)
+        assert main(["build", "srresnet-fast-x4", *SMALL, *said, "-o", str(out)]) == 0
         told = capsys.readouterr()
         assert f"{fast} is the fastest here" in told.err + told.out
         assert read_header(out).settings.precision == fast
+        assert asked == [device]
+
+    @needs_rtx
+    def test_for_other_gpus_than_the_one_that_is_here_it_is_built_as_without(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        plan, out = small_plan(tmp_path), tmp_path / "small.engine"
+        with_a_gpu(monkeypatch, "NVIDIA H100", (9, 0))
+        assert main(["build", str(plan.path), *SMALL, "-o", str(out)]) == 0
+        header = read_header(out)
+        assert (header.settings.precision, header.compute_capabilities) == ("fp16", PORTABLE)
+        assert main(["build", str(plan.path), *SMALL, "--precision", "auto"]) == 1
+        assert "the NVIDIA H100 here has 9.0, not 8.0, 8.6, 8.9 or 12.0: use --precision" in capsys.readouterr().err
+
+    @needs_rtx
+    def test_a_named_compute_capability_that_is_here_is_timed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Which the plan, of one precision, answers before anything is built."""
+        half = convert_plan(small_plan(tmp_path), tmp_path / "half.onnx", precision="fp16")
+        with_a_gpu(monkeypatch)
+        for capability, said in (("8.9", "in one precision already"), ("8.6", "the NVIDIA L4 here has 8.9, not 8.6:")):
+            options = [*SMALL, "--precision", "auto", "--compute-capability", capability]
+            assert main(["build", str(half.path), *options]) == 1
+            assert said in capsys.readouterr().err
+
+    @needs_rtx
+    @pytest.mark.usefixtures("ready")
+    def test_int8_that_tensorrt_does_not_build_is_left_out(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        real, out = devices.build_engine_file, tmp_path / "fast.engine"
+
+        def build_engine_file(*arguments: Any, precision: str, **options: Any) -> None:
+            if precision == "int8":
+                raise DeviceError("TensorRT-RTX has no int8 for this GPU")
+            real(*arguments, precision=precision, **options)
+
+        with_a_gpu(monkeypatch)
+        monkeypatch.setattr(devices, "build_engine_file", build_engine_file)
+        monkeypatch.setattr(commands, "_times", lambda files, device: dict.fromkeys(files, (1.0, "x")))
+        assert main(["build", "srresnet-fast-x4", *SMALL, "-o", str(out)]) == 0
+        assert "int8 is left out: TensorRT-RTX has no int8 for this GPU" in capsys.readouterr().err
+        assert read_header(out).settings.precision == "fp16"
+
+    @needs_rtx
+    @pytest.mark.usefixtures("ready")
+    def test_what_was_there_stays_until_the_new_one_is_whole(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out, replace = tmp_path / "fast.engine", os.replace
+        out.write_bytes(b"an older engine")
+
+        def full(source: Any, target: Any) -> None:
+            if Path(target) == out:
+                raise OSError(28, "No space left on device")
+            replace(source, target)
+
+        with_a_gpu(monkeypatch)
+        monkeypatch.setattr(os, "replace", full)
+        monkeypatch.setattr(commands, "_times", lambda files, device: dict.fromkeys(files, (1.0, "x")))
+        assert main(["build", "srresnet-fast-x4", *SMALL, "-o", str(out)]) == 1
+        assert "fast.engine: No space left on device" in capsys.readouterr().err
+        assert out.read_bytes() == b"an older engine"
+        assert [path.name for path in tmp_path.iterdir()] == ["fast.engine"]
 
     def test_auto_without_the_gpu_says_what_to_do(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         options = "--target tensorrt-rtx --precision auto"

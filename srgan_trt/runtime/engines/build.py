@@ -105,7 +105,8 @@ def build_engine(
         config.builder_optimization_level = settings.opt_level
     if settings.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace)
-    capabilities = _set_targets(library, config, settings.compute_capability)
+    capabilities = targets(library, settings.compute_capability)
+    _set_targets(library, config, capabilities)
     messages.check("take the settings of the build")
     cache = _timing_cache(library, config, timing_cache, messages)
     monitor, monitor_failure = _monitor(trt, progress)
@@ -170,27 +171,36 @@ def _profile(builder: Any, definition: Any, settings: EngineSettings, multiple: 
     return profile
 
 
-def _set_targets(library: Library, config: Any, wanted: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
-    """Says which GPUs the engine is for, and returns them."""
-    trt = library.module
+def targets(library: Library, wanted: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
+    """The compute capabilities that an engine is built for if `wanted` is asked for, None being all that suit; empty
+    for a library that builds for the GPU that is there. Raises DeviceError if it does not build for that."""
     if not library.builds_for_others:
         return ()
-    known = {
-        divmod(int(name[2:]), 10): member
-        for name, member in trt.ComputeCapability.__members__.items()
-        if name.startswith("SM")
-    }
-    targets = (wanted,) if wanted is not None else tuple(each for each in PORTABLE if each in known)
-    for major, minor in targets:
-        if (major, minor) not in known:
-            raise DeviceError(
-                f"{library} does not build for compute capability {major}.{minor}, only for "
-                f"{', '.join(f'{a}.{b}' for a, b in sorted(known))}: install tensorrt on the machine with that GPU"
-            )
-    config.num_compute_capabilities = len(targets)
-    for index, target in enumerate(targets):
+    known = _known(library)
+    if wanted is None:
+        return tuple(each for each in PORTABLE if each in known)
+    if wanted not in known:
+        raise DeviceError(
+            f"{library} does not build for compute capability {wanted[0]}.{wanted[1]}, only for "
+            f"{', '.join(f'{a}.{b}' for a, b in sorted(known))}: install tensorrt on the machine with that GPU"
+        )
+    return (wanted,)
+
+
+def _known(library: Library) -> dict[tuple[int, int], Any]:
+    """TensorRT-RTX's names of the compute capabilities that it builds for."""
+    members = library.module.ComputeCapability.__members__
+    return {divmod(int(name[2:]), 10): member for name, member in members.items() if name.startswith("SM")}
+
+
+def _set_targets(library: Library, config: Any, capabilities: tuple[tuple[int, int], ...]) -> None:
+    """Says which GPUs the engine is for."""
+    if not capabilities:
+        return
+    known = _known(library)
+    config.num_compute_capabilities = len(capabilities)
+    for index, target in enumerate(capabilities):
         config.set_compute_capability(known[target], index)
-    return targets
 
 
 def _timing_cache(library: Library, config: Any, earlier: bytes | None, messages: Messages) -> Any:

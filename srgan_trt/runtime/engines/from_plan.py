@@ -12,7 +12,7 @@ from ...errors import DeviceError, ModelError, PlanError
 from ..engine import EngineSettings
 from ..gpu.device import core, current, find_gpu
 from ..gpu.schedule import batch_size, tile_side
-from .build import OPT_LEVELS, Progress, build_engine
+from .build import OPT_LEVELS, Progress, build_engine, targets
 from .file import EngineHeader, write_engine
 from .library import Library, find_library
 
@@ -111,17 +111,19 @@ def build_engine_file(
     compute_capability: tuple[int, int] | None = None,
     opt_level: int | None = None,
     workspace: int | None = None,
-    gpu_id: int = 0,
+    gpu_id: int | None = None,
     progress: Progress | None = None,
 ) -> EngineHeader:
     """Builds an engine of `plan` into the file `out`, which is written whole or not at all; returns its header.
 
     Args:
-        target: "tensorrt-rtx", which needs no GPU, or "tensorrt", which builds for the GPU `gpu_id`.
+        target: "tensorrt-rtx", which needs no GPU, or "tensorrt", which builds on the GPU that it builds for.
         precision: "fp32" or "fp16"; None is fp16, and int8 for an int8 plan.
         tile: Side of the largest window, in input pixels; None is what suits the network.
         batch: The most windows at once; None is what suits the GPU.
-        compute_capability: Of the GPU to build for, (8, 9); None is all from Ampere on for "tensorrt-rtx".
+        compute_capability: Of the GPU to build for, (8, 9); None is that of the GPU `gpu_id`.
+        gpu_id: Of this machine's GPUs the one to build for, as CUDA counts; None is the first for "tensorrt", and all
+            from Ampere on, wherever they are, for "tensorrt-rtx".
         opt_level: 0 to 5; workspace: bytes of scratch memory; None is TensorRT's default.
         progress: See build.Progress.
 
@@ -138,25 +140,52 @@ def build_engine_file(
         raise DeviceError(f"a batch of {batch} is none: use --batch 1 or more")
     if opt_level is not None and opt_level not in OPT_LEVELS:
         raise DeviceError(f"there is no optimisation level {opt_level}: use one from 0 to {OPT_LEVELS[-1]}")
-    gpu = None if library.builds_for_others else find_gpu(gpu_id)
-    if gpu is not None and compute_capability not in (None, gpu.compute_capability):
-        raise DeviceError(
-            f"{library} builds for the GPU that is there, a {gpu.name} of compute capability "
-            f"{'.'.join(map(str, gpu.compute_capability))}: leave --compute-capability out, or use --target "
-            "tensorrt-rtx"
-        )
+    named = _named(library, gpu_id, compute_capability)
+    gpu = None if library.builds_for_others else named
     settings = EngineSettings(
         precision=precision or ("int8" if plan.spec.precision == "int8" else "fp16"),
         tile=size,
-        batch=batch or batch_size(size[0] * size[1], _MULTIPROCESSORS if gpu is None else gpu.multiprocessors),
-        compute_capability=compute_capability if gpu is None else gpu.compute_capability,
+        batch=batch or batch_size(size[0] * size[1], _MULTIPROCESSORS if named is None else named.multiprocessors),
+        compute_capability=compute_capability if named is None else named.compute_capability,
         opt_level=opt_level,
         workspace=workspace,
     )
-    with nullcontext() if gpu is None else current(core().Device(gpu_id)):
+    with nullcontext() if gpu is None else current(core().Device(gpu.number)):
         header, data, _ = assemble_engine(plan, settings, library=library, gpu=gpu, progress=progress)
     write_engine(out, header, data)
     return header
+
+
+def why_not_here(
+    *, target: str, compute_capability: tuple[int, int] | None = None, gpu_id: int | None = None
+) -> str | None:
+    """Why an engine that `build_engine_file` builds with these options does not run on this machine's GPU `gpu_id`
+    (None: the first), in words; None if it does. Raises what `build_engine_file` raises of these options."""
+    library = find_library(target)
+    here = _named(library, gpu_id, compute_capability) or find_gpu(0)
+    built_for = targets(library, compute_capability if gpu_id is None else here.compute_capability)
+    if not built_for or here.compute_capability in built_for:
+        return None
+    *most, last = (f"{major}.{minor}" for major, minor in built_for)
+    others = f"{', '.join(most)} or {last}" if most else last
+    return f"the {here.name} here has {'.'.join(map(str, here.compute_capability))}, not {others}"
+
+
+def _named(library: Library, gpu_id: int | None, compute_capability: tuple[int, int] | None) -> Gpu | None:
+    """The GPU of this machine to build for; None if none of them is meant. Raises DeviceError if it is not there, or
+    has another compute capability than is asked for."""
+    if gpu_id is None and library.builds_for_others:
+        return None
+    gpu = find_gpu(gpu_id or 0)
+    if compute_capability in (None, gpu.compute_capability):
+        return gpu
+    capability = ".".join(map(str, gpu.compute_capability))
+    if library.builds_for_others:
+        raise DeviceError(f"GPU {gpu_id} is a {gpu.name} of compute capability {capability}: leave one of both out")
+    raise DeviceError(
+        f"{library} builds for the GPU that is there, a {gpu.name} of compute capability {capability}: leave "
+        "--compute-capability out, or use --target tensorrt-rtx"
+    )
 
 
 def _tile(plan: Plan, side: int | None) -> tuple[int, int]:
