@@ -66,11 +66,13 @@ class LoadedEngine:
         """See Engine."""
         if self._engine is None:
             return
-        self._keep_kernels()
-        # TensorRT frees them with their last references, in this order.
-        self._new_context = self._keep_kernels = lambda: None
-        self._engine = None
-        self._runtime = None
+        try:
+            self._keep_kernels()
+        finally:
+            # TensorRT frees them with their last references, in this order.
+            self._new_context = self._keep_kernels = lambda: None
+            self._engine = None
+            self._runtime = None
 
     def _compile_ahead(self, trt: Any, kernels: Path | None) -> None:
         """TensorRT-RTX compiles kernels when a shape first runs, in the background, and runs slower ones meanwhile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ...errors import DeviceError
@@ -75,9 +76,9 @@ class Engines:
 
     def close(self) -> None:
         """Closes the engines that nobody holds, the others with their last holder. `take` opens new ones."""
-        with self._lock:
+        with self._lock, ExitStack() as stack:
             for precision in list(self._open):
-                self._drop(precision)
+                stack.callback(self._drop, precision)
 
     def _drop(self, precision: str) -> None:
         shared = self._open.pop(precision, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,11 +94,12 @@ class Lane:
     def forget(self) -> bool:
         """Closes the slots of all engines; False if there were none. Nothing may be running."""
         held = bool(self._slots)
-        while self._slots:
-            shared, slots = self._slots.popitem()
-            for slot in slots:
-                slot.close()
-            self._engines.release(shared)
+        with ExitStack() as stack:
+            while self._slots:
+                shared, slots = self._slots.popitem()
+                stack.callback(self._engines.release, shared)
+                for slot in slots:
+                    stack.callback(slot.close)
         return held
 
     def reserved(self) -> int:
@@ -106,12 +108,14 @@ class Lane:
 
     def release(self) -> bool:
         """Gives back all memory, of both sides; False if there was none. Nothing may be running."""
-        held = self.forget() or self.reserved() > 0
-        for buffer in (self._upload, self._canvas, self._counts):
-            buffer.close()
-        quietly(self._copies.sync)
-        for staged in (self._staged_upload, self._staged_canvas, self._staged_counts):
-            staged.close()
+        held = bool(self._slots) or self.reserved() > 0
+        with ExitStack() as stack:
+            for staged in (self._staged_upload, self._staged_canvas, self._staged_counts):
+                stack.callback(staged.close)
+            stack.callback(quietly, self._copies.sync)
+            for buffer in (self._upload, self._canvas, self._counts):
+                stack.callback(buffer.close)
+            stack.callback(self.forget)
         return held
 
     def reserve(self, source: Source, target: Target, bands: Sequence[Band], batch: int) -> None:
@@ -163,9 +167,10 @@ class Lane:
 
     def close(self) -> None:
         """Frees everything. Nothing may be running."""
-        self.release()
-        quietly(self._event.close)
-        quietly(self._copies.close)
+        with ExitStack() as stack:
+            stack.callback(quietly, self._copies.close)
+            stack.callback(quietly, self._event.close)
+            stack.callback(self.release)
 
     def _place(self, band: Band, source: Source, target: Target) -> _Placed:
         """Where picture and canvas of the band lie: in our memory, or all of it where the caller has it on the GPU."""

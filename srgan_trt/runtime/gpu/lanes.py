@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from ...errors import DeviceError
 from .lane import Lane
@@ -63,16 +63,21 @@ class Lanes:
             lane.close()
         return fewer or any(held)
 
-    def close(self) -> None:
-        """Waits for the lanes that are lent and closes all. Calling it again does nothing."""
+    def shut(self) -> None:
+        """Lends no lane any more and waits for those that are lent. Calling it again does nothing."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._lent == 0)
+
+    def close(self) -> None:
+        """Frees all lanes, each whatever becomes of the others; `shut` must have returned."""
+        with self._changed:
             idle, self._idle = self._idle, []
-        for lane in idle:
-            lane.settle()
-            lane.close()
+        with ExitStack() as stack:
+            for lane in idle:
+                stack.callback(lane.close)
+                stack.callback(lane.settle)
 
 
 def closed() -> DeviceError:

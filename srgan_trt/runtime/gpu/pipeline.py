@@ -194,14 +194,20 @@ class GpuPipeline:
             if self._closed:
                 return
             self._closed = True
+        try:
+            self._lanes.shut()
+        except BaseException:  # Ctrl-C: what runs needs all of it, so that another call has to free it
+            self._closed = False
+            raise
         with ExitStack() as stack:
             # A GPU that failed may refuse even this; what is left is freed all the same.
             with suppress(DeviceError):
                 stack.enter_context(current(self.gpu.number))
-            self._lanes.close()
-            self._engines.close()
-            self._kernels.close()
-            self._memory.close()
+            # From the last to the first, each whatever becomes of the others.
+            stack.callback(self._memory.close)
+            stack.callback(self._kernels.close)
+            stack.callback(self._engines.close)
+            stack.callback(self._lanes.close)
 
     def _run(self, lane: Lane, source: Source, target: Target, tiles: TilePlan, report: _Progress) -> int:
         precision = self._wide if source.dtype.itemsize > 1 else self._precision

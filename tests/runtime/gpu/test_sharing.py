@@ -115,6 +115,30 @@ def closed_meanwhile(plan: Plan, image: np.ndarray) -> dict[str, Any]:
     return {"answers": answers, "script": script, "left": left}
 
 
+def closed_with_errors(plan: Plan, image: np.ndarray, modules: list[str]) -> dict[str, Any]:
+    """`close` where something of each class raises once it is done; then `close` again."""
+    from importlib import import_module
+
+    script, raised = Script(), []
+    pipeline = opened(plan, script)
+    enlarged(pipeline, image)
+    for name in modules:
+        module, _, kind = name.rpartition(".")
+        owner = getattr(import_module(module), kind)
+
+        def close(self: Any, before: Any = owner.close, kind: str = kind) -> None:
+            before(self)
+            raise RuntimeError(f"{kind} is not well")
+
+        owner.close = close
+    try:
+        pipeline.close()
+    except RuntimeError as error:
+        raised.append(str(error))
+    pipeline.close()
+    return {"script": script, "raised": raised}
+
+
 def short_of_memory(plan: Plan, image: np.ndarray, context_bytes: int, options: dict[str, Any]) -> dict[str, Any]:
     """As Upscaler does it: after a DeviceMemoryError the pipeline is asked for a tile again."""
     log = io.StringIO()
@@ -196,6 +220,22 @@ def test_closing_waits_for_pictures_under_way(plan: Plan) -> None:
             assert_right(plan, image, each)
         else:
             assert "was closed" in each
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        ["tests.tensorrt_double.engine.EngineDouble"],
+        ["srgan_trt.runtime.gpu.network.NetworkSlot"],
+        ["srgan_trt.runtime.gpu.memory.HostBuffer", "srgan_trt.runtime.gpu.memory.DeviceBuffer"],
+        ["srgan_trt.runtime.gpu.kernels.PixelKernels", "srgan_trt.runtime.gpu.lane.Lane"],
+    ],
+)
+def test_one_error_while_closing_leaves_nothing_else_behind(plan: Plan, modules: list[str]) -> None:
+    outcome = run(closed_with_errors, plan, handmade.noise(40, 40), modules)
+    (said,) = outcome.value["raised"]
+    assert "is not well" in said
+    assert outcome.leaks["modules"] == outcome.leaks["pools"] == 0
 
 
 def test_batches_get_smaller_where_memory_is_short(plan: Plan) -> None:
