@@ -81,6 +81,18 @@ def with_a_small_engine(plan: Plan, image: NDArray[Any], largest: tuple[int, int
     return {"out": out, "tile": tile, "script": script}
 
 
+def mapped(plan: Plan, image: NDArray[Any]) -> list[str]:
+    """Files of CUDA that this process has mapped, once a picture is done."""
+    from srgan_trt.runtime.gpu.pipeline import GpuPipeline
+
+    height, width = image.shape[:2]
+    out = np.zeros((height * 4, width * 4, 3), np.uint8)
+    with contextlib.closing(GpuPipeline(plan, source=SourceDouble(plan.path))) as pipeline:
+        pipeline.run(image, out, plan_tiles(height, width, tile=(24, 24), halo=handmade.HALO))
+        files = {Path(line.split()[-1]).name for line in Path("/proc/self/maps").read_text().splitlines()}
+    return sorted(name for name in files if name.startswith(("libcuda", "libnvrtc")))
+
+
 # ---- the reference
 
 
@@ -135,6 +147,8 @@ def run(*arguments: Any, order: str = "threads", **settings: Any) -> standin.Out
     script = outcome.value["script"]
     assert script.violations == []
     assert (script.engines, script.contexts) == (0, 0)
+    # What the host sends and gets is page-locked always: copies of other memory make the host wait.
+    assert not any(line["pageable"] for line in outcome.executed("copy"))
     return outcome
 
 
@@ -171,6 +185,15 @@ def test_pictures_of_all_kinds(plan: Plan, order: str, precision: str) -> None:
         assert not_finite == 0
         assert told[-1] == len(each["tiles"].tiles)
         assert told == sorted(told)
+
+
+def test_cuda_s_runtime_is_not_loaded(plan: Plan) -> None:
+    """The driver is all that is used of CUDA: libcudart would have to be of the version that others brought."""
+    if not Path("/proc/self/maps").is_file():
+        pytest.skip("only Linux tells which files a process has mapped")
+    files = standin.run(mapped, plan, handmade.noise(40, 40), kernels=host_build.library()).value
+    assert any(name.startswith("libcuda.so") for name in files)
+    assert not any(name.startswith("libcudart") for name in files)
 
 
 def test_network_of_one_size(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,8 +48,11 @@ def enlarged(pipeline: Any, image: np.ndarray, tile: int = 24, **options: Any) -
     return out
 
 
-def in_threads(plan: Plan, images: list[np.ndarray]) -> dict[str, Any]:
-    """Each image by a thread of its own, all at once, twice."""
+def in_threads(plan: Plan, images: list[np.ndarray], most: int = 2) -> dict[str, Any]:
+    """Each image by a thread of its own, all at once, twice. most: pictures that may be under way."""
+    from srgan_trt.runtime.gpu import lanes
+
+    lanes.MOST_LANES = most
     script = Script(seconds=0.002)
     pipeline = opened(plan, script)
     found: dict[int, list[Any]] = {}
@@ -174,7 +180,68 @@ def run(function: Any, *arguments: Any, **settings: Any) -> standin.Outcome:
     script = outcome.value["script"]
     assert script.violations == []
     assert (script.engines, script.contexts) == (0, 0)
+    assert not any(line["pageable"] for line in outcome.executed("copy"))
     return outcome
+
+
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """When a picture went up, was computed and went down, in nanoseconds, and on which stream it was copied."""
+
+    lane: int
+    up: Interval
+    computed: Interval
+    down: Interval
+
+    @property
+    def begin(self) -> int:
+        return self.up[0]
+
+    @property
+    def end(self) -> int:
+        return self.down[1]
+
+
+def meet(one: Interval, other: Interval) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def overlapping(pictures: list[Picture], how: Callable[[Picture, Picture], bool]) -> bool:
+    """Whether two different pictures do."""
+    return any(how(one, other) for one, other in itertools.permutations(pictures, 2))
+
+
+def pictures(outcome: standin.Outcome) -> list[Picture]:
+    """By the copies, and by the kernels that read the memory that was copied to."""
+    copies = [line for line in outcome.executed("copy") if line["bytes"] > 1024]  # not the counts
+    packs = [line for line in outcome.executed("kernel") if line["kernel"].startswith("pack")]
+    unpacks = [line for line in outcome.executed("kernel") if line["kernel"].startswith("unpack")]
+    found = []
+    for up in (line for line in copies if line["direction"] == "HtoD"):
+        down = next(
+            line
+            for line in copies
+            if (line["direction"], line["stream"]) == ("DtoH", up["stream"]) and line["begin"] > up["begin"]
+        )
+        mine = [
+            line
+            for line in packs
+            if line["arguments"][0] == up["address"] and up["end"] <= line["begin"] <= down["begin"]
+        ]
+        streams = {line["stream"] for line in mine}
+        last = [line for line in unpacks if line["stream"] in streams and up["end"] <= line["end"] <= down["begin"]]
+        found.append(
+            Picture(
+                up["stream"],
+                (up["begin"], up["end"]),
+                (min(line["begin"] for line in mine), max(line["end"] for line in last)),
+                (down["begin"], down["end"]),
+            )
+        )
+    return found
 
 
 def assert_right(plan: Plan, image: np.ndarray, out: np.ndarray) -> None:
@@ -195,11 +262,22 @@ def test_pictures_of_several_threads(plan: Plan, count: int) -> None:
     assert outcome.value["at_once"] == 2
     # Two pictures are under way at once: four slots' streams and two for copies, however many threads there are.
     assert len({line["stream"] for line in outcome.executed("kernel")}) <= 8
-    ups = [line for line in outcome.executed("copy") if line["direction"] == "HtoD"]
-    packs = [line for line in outcome.executed("kernel") if line["kernel"].startswith("pack")]
-    assert len(ups) == 2 * count
-    # While one picture computes another one goes up.
-    assert any(packs[0]["begin"] < up["begin"] < packs[-1]["begin"] for up in ups[1:])
+    shown = pictures(outcome)
+    assert len(shown) == 2 * count
+    assert len({picture.lane for picture in shown}) == 2
+    assert overlapping(shown, lambda one, other: one.begin < other.end and other.begin < one.end)
+    # One picture is copied down while another one is computed, and up.
+    assert overlapping(shown, lambda one, other: meet(one.down, other.computed))
+    assert overlapping(shown, lambda one, other: meet(one.up, other.computed))
+
+
+def test_pictures_of_several_threads_one_after_another(plan: Plan) -> None:
+    """The overlap above is none of the tests' own making."""
+    images = [handmade.noise(40, 60, seed=seed) for seed in range(2)]
+    outcome = run(in_threads, plan, images, 1)
+    shown = pictures(outcome)
+    assert len(shown) == 4
+    assert not overlapping(shown, lambda one, other: one.begin < other.end and other.begin < one.end)
 
 
 @pytest.mark.parametrize("order", ["threads", "late"])
