@@ -125,7 +125,7 @@ class Upscaler:
         )
         self._lock = threading.Lock()
         self._last: dict[str, Any] = {}
-        self._notes = [*self._pipeline.info["notes"], *notes]
+        self._notes = notes
         self._warned = False
 
     @property
@@ -139,7 +139,7 @@ class Upscaler:
         and of the last picture tile (height, width) and tiles (how many)."""
         facts = {"model": self.spec.name, "scale": self.spec.scale, **self._pipeline.info, "halo": self._halo}
         with self._lock:
-            return facts | self._last | {"notes": list(self._notes)}
+            return facts | self._last | {"notes": [*facts["notes"], *self._notes]}
 
     @property
     def at_once(self) -> int:

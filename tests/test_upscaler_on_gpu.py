@@ -87,6 +87,15 @@ def short_of_memory(path: Path, context_bytes: int, tile: int | None) -> dict[st
         return {"large": large, "tile": up.info["tile"], "log": log.getvalue(), "violations": noted.violations}
 
 
+def nothing_to_be_built(path: Path) -> dict[str, Any]:
+    doubled(absent={name: DeviceError("TensorRT-RTX does not build for 9.0") for name in ("fp16", "fp32")})
+    log = io.StringIO()
+    logging.basicConfig(stream=log, level=logging.WARNING)
+    with Upscaler(load_plan(path)) as up:
+        larges = [up(PICTURE) for _ in range(2)]
+        return {"larges": larges, "info": up.info, "log": log.getvalue()}
+
+
 # ---- the tests
 
 
@@ -137,6 +146,16 @@ def test_where_memory_is_short_tiles_get_smaller_and_the_picture_stays(plan: Pla
 def test_memory_for_nothing_is_an_error(plan: Plan) -> None:
     with pytest.raises(standin.StandInError, match="DeviceMemoryError"):
         run(short_of_memory, plan.path, 64 << 20, None, memory=2 << 20)
+
+
+@with_stand_in
+def test_where_no_engine_can_be_built_the_cpu_goes_on_and_that_is_said_once(plan: Plan) -> None:
+    found = run(nothing_to_be_built, plan.path).value
+    for large in found["larges"]:
+        assert differences(large, expected(plan, PICTURE)).max() <= 4  # bf16, where the CPU has it
+    assert found["info"]["device"] == "cpu"
+    assert [note for note in found["info"]["notes"] if "TensorRT-RTX does not build for 9.0" in note]
+    assert found["log"].count("TensorRT-RTX does not build for 9.0") == 1
 
 
 def test_a_closed_upscaler_says_so(plan: Plan) -> None:

@@ -39,7 +39,8 @@ def open_pipeline(
     """A pipeline that runs `plan`; close it, or use it in a `with` of `contextlib.closing`.
 
     device: "cpu"; "cuda" for the first NVIDIA GPU, "cuda:1" for another, "cuda:0,1" for several; "auto" for the first
-    GPU if there is one that works, else the CPU: a GPU that is there and does not work is logged.
+    GPU if there is one that works, else the CPU: a GPU that is there and does not work is logged. Some show only at the
+    first picture, when the engine is built, that they do not.
     precision: of the device's arithmetic: "fp32", "bf16" (CPU), "fp16" (GPU), or None for the fastest that keeps the
     picture's levels.
     max_vram: bytes of each GPU's memory that may be used; None for what is free.
@@ -64,15 +65,16 @@ def open_pipeline(
         _check_packages()
         return _on_gpus(plan, [0], precision, max_vram, build_progress)
     if name == "auto" and precision not in _CPU_ONLY and (names := nvidia_gpus()):
+        from .fleet import Fleet
+
         try:
             _check_packages()
-            return _on_gpus(plan, [0], precision, max_vram, build_progress)
+            first = _on_gpus(plan, [0], precision, max_vram, build_progress)
+            return Fleet([first], otherwise=lambda: _on_the_cpu(plan, precision))
         except (DeviceError, MissingPackageError) as error:
             notes.append(f"the CPU runs this, not the {names[0]}: {error}")
             _log.warning("%s", notes[0])
-    from .cpu.openvino import CpuPipeline
-
-    pipeline = CpuPipeline(plan, precision=precision)
+    pipeline = _on_the_cpu(plan, precision)
     pipeline.info["notes"] = [*notes, *pipeline.info["notes"]]
     return pipeline
 
@@ -173,6 +175,12 @@ def nvidia_gpus() -> list[str] | None:
         if driver.cuDeviceGet(ctypes.byref(device), number) == 0 and driver.cuDeviceGetName(name, 256, device) == 0:
             names.append(name.value.decode("utf-8", "replace"))
     return names
+
+
+def _on_the_cpu(plan: Plan, precision: str | None) -> Pipeline:
+    from .cpu.openvino import CpuPipeline
+
+    return CpuPipeline(plan, precision=precision)
 
 
 def _on_gpus(

@@ -51,16 +51,19 @@ def test_a_gpu_named_twice_is_refused(tmp_path: Path) -> None:
         open_pipeline(small_plan(tmp_path), device="cuda:1,1")
 
 
-def on_imaginary_gpus(path: Path, device: str, precision: str | None, broken: bool) -> dict[str, Any]:
-    """What `open_pipeline` opens where a driver is; engines come from a double, or nowhere."""
+def on_imaginary_gpus(path: Path, device: str, precision: str | None, broken: str) -> dict[str, Any]:
+    """What `open_pipeline` opens where a driver is; engines come from a double, or nowhere: if "opening" is broken, or
+    "building"."""
     import srgan_trt.runtime.engines.cache as engine_cache
 
-    from ..tensorrt_double.engine import SourceDouble
+    from ..tensorrt_double import Script, SourceDouble
+
+    error = DeviceError("TensorRT does not like this GPU")
 
     def source(plan: Any, **_: Any) -> Any:
-        if broken:
-            raise DeviceError("TensorRT does not like this GPU")
-        return SourceDouble(plan.path)
+        if broken == "opening":
+            raise error
+        return SourceDouble(plan.path, Script(absent={"fp32": error} if broken == "building" else {}))
 
     engine_cache.EngineCache = source  # type: ignore[assignment,misc]
     image = noise(70, 90)
@@ -75,7 +78,7 @@ def on_imaginary_gpus(path: Path, device: str, precision: str | None, broken: bo
 
 def imaginary(tmp_path: Path, kernels: Path, device: str, *, precision: str | None = None, **options: Any) -> Any:
     plan = small_plan(tmp_path)
-    broken = options.pop("broken", False)
+    broken = options.pop("broken", "")
     outcome = standin.run(on_imaginary_gpus, plan.path, device, precision, broken, kernels=kernels, **options)
     assert not outcome.leaks["allocations"]
     assert differences(outcome.value["out"], expected(plan, noise(70, 90))).max() <= 1
@@ -106,13 +109,20 @@ class TestWithADriver:
             imaginary(tmp_path, kernels, "cuda", precision="bf16")
 
     def test_auto_goes_on_without_a_gpu_that_does_not_work_and_says_so(self, tmp_path: Path, kernels: Path) -> None:
-        info = imaginary(tmp_path, kernels, "auto", precision="fp32", broken=True)["info"]
+        info = imaginary(tmp_path, kernels, "auto", precision="fp32", broken="opening")["info"]
         assert info["device"] == "cpu"
         assert info["notes"][0] == "the CPU runs this, not the Imaginary GPU: TensorRT does not like this GPU"
 
-    def test_cuda_does_not_go_on_without(self, tmp_path: Path, kernels: Path) -> None:
+    def test_auto_goes_on_without_a_gpu_that_no_engine_can_be_built_for(self, tmp_path: Path, kernels: Path) -> None:
+        info = imaginary(tmp_path, kernels, "auto", precision="fp32", broken="building")["info"]
+        assert info["device"] == "cpu"
+        assert info["name"] in info["notes"][0]
+        assert "runs this, not the Imaginary GPU (cuda:0): TensorRT does not like this GPU" in info["notes"][0]
+
+    @pytest.mark.parametrize("broken", ["opening", "building"])
+    def test_cuda_does_not_go_on_without(self, tmp_path: Path, kernels: Path, broken: str) -> None:
         with pytest.raises(standin.StandInError, match="TensorRT does not like this GPU"):
-            imaginary(tmp_path, kernels, "cuda", broken=True)
+            imaginary(tmp_path, kernels, "cuda", precision="fp32", broken=broken)
 
     def test_a_number_that_there_is_not_is_answered_with_those_there_are(self, tmp_path: Path, kernels: Path) -> None:
         with pytest.raises(standin.StandInError, match=r"there is no GPU 3: the driver lists 0 \(Imaginary GPU\)"):

@@ -19,6 +19,7 @@ from ..._version import __version__
 from ...cache import cache_folder, made_once, read_sealed, write_sealed
 from ...compiler.plan import Plan
 from ...errors import DeviceError, DeviceMemoryError, PlanError
+from .build import targets
 from .file import FORMAT, EngineHeader, check_fit, read_engine, read_header, write_engine
 from .from_plan import assemble_engine, network_of
 from .library import Library, find_library, need_gpu
@@ -103,6 +104,7 @@ class EngineCache:
             return None
 
     def _build(self, settings: EngineSettings, gpu: Gpu) -> tuple[EngineHeader, bytes]:
+        targets(self.library, settings.compute_capability)  # a GPU that it knows not is told before any work
         height, width = settings.tile
         _log.warning(
             "building an engine of %s for %s (%s, windows of %d x %d, %d at once): once, this may take minutes",

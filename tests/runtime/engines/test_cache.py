@@ -150,10 +150,13 @@ class TestCache:
             source.open(HALF, ADA)
         assert builds(caplog) == 1
 
-    def test_a_build_that_fails_leaves_nothing(self, source: EngineCache, loads: Loads) -> None:
+    def test_a_build_that_fails_leaves_nothing(
+        self, source: EngineCache, loads: Loads, caplog: pytest.LogCaptureFixture
+    ) -> None:
         with pytest.raises(DeviceError, match="does not build for compute capability"):
             source.open(HALF, dataclasses.replace(ADA, compute_capability=(9, 0)))
         assert not list(cache.cache_folder().rglob("*.engine"))
+        assert builds(caplog) == 0
 
     def test_float16_is_measured_once_for_all_sizes(
         self, source: EngineCache, loads: Loads, caplog: pytest.LogCaptureFixture
