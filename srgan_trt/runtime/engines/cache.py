@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
-from ...cache import cache_folder, made_once, read_sealed, write_sealed
+from ...cache import cache_folder, made_once
 from ...compiler.plan import Plan
 from ...errors import DeviceError, DeviceMemoryError, PlanError
 from .build import targets
@@ -24,6 +24,7 @@ from .file import FORMAT, EngineHeader, check_fit, read_engine, read_header, wri
 from .from_plan import assemble_engine, network_of
 from .library import Library, find_library, need_gpu
 from .loaded import LoadedEngine
+from .timings import machine_key
 
 if TYPE_CHECKING:
     from ...compiler.half import Float32Layer
@@ -111,21 +112,16 @@ class EngineCache:
             self._plan.spec.name, gpu.name, settings.precision, width, height, settings.batch,
         )  # fmt: skip
         began = time.monotonic()
-        known = cache_folder() / "engines" / f"{_timing_key(self.library, gpu)}.timing"
-        earlier = None if self.library.builds_for_others else read_sealed(known)
         if settings.precision not in self._networks:  # float16 is measured once, not for every size of windows
             self._networks[settings.precision] = network_of(self._plan, settings.precision)
-        header, data, timings = assemble_engine(
+        header, data = assemble_engine(
             self._plan,
             settings,
             library=self.library,
             gpu=gpu,
             network=self._networks[settings.precision],
             progress=self._progress,
-            timing_cache=earlier,
         )
-        if timings is not None and timings != earlier:
-            write_sealed(known, timings)
         _log.info("built it in %.1f s, %.1f MB", time.monotonic() - began, len(data) / 1e6)
         return header, data
 
@@ -181,16 +177,10 @@ class EngineOnDisk:
         check_fit(header, self.path, library=library, gpu=gpu)
         # It runs fewer windows at once as well.
         seen = dataclasses.replace(own, batch=min(own.batch, settings.batch))
-        kernels = cache_folder() / "engines" / f"{header.engine_sha256[:32]}-{_timing_key(library, gpu)}.kernels"
+        kernels = cache_folder() / "engines" / f"{header.engine_sha256[:32]}-{machine_key(library, gpu)}.kernels"
         return LoadedEngine(library, header, data, settings=seen, kernels=kernels)
 
 
 def _kernels(path: Path) -> Path:
     """Where TensorRT-RTX's kernels of the cached engine `path` are kept."""
     return path.with_suffix(".kernels")
-
-
-def _timing_key(library: Library, gpu: Gpu) -> str:
-    """A GPU and a TensorRT: what its measurements are of."""
-    facts = repr([library.flavour, library.version, gpu.name, gpu.compute_capability, gpu.driver])
-    return hashlib.sha256(facts.encode()).hexdigest()[:32]

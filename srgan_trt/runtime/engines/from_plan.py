@@ -15,6 +15,7 @@ from ..gpu.schedule import batch_size, tile_side
 from .build import OPT_LEVELS, Progress, build_engine, targets
 from .file import EngineHeader, write_engine
 from .library import Library, find_library
+from .timings import keep_timings, known_timings
 
 if TYPE_CHECKING:
     from ...compiler.half import Float32Layer
@@ -65,22 +66,25 @@ def assemble_engine(
     gpu: Gpu | None,
     network: tuple[bytes, tuple[Float32Layer, ...]] | None = None,
     progress: Progress | None = None,
-    timing_cache: bytes | None = None,
-) -> tuple[EngineHeader, bytes, bytes | None]:
-    """Builds an engine of `plan`; returns its header, TensorRT's bytes, and TensorRT's timing cache (see BuiltEngine).
+) -> tuple[EngineHeader, bytes]:
+    """Builds an engine of `plan`; returns its header and TensorRT's bytes. What TensorRT measures is kept for its next
+    build on this GPU.
 
     gpu: whose context is current, None where there is none. network: what `network_of` gave, None to ask it.
     Raises what `network_of` and `build_engine` raise.
     """
     data, float32 = network or network_of(plan, settings.precision)
+    earlier = None if gpu is None or library.builds_for_others else known_timings(library, gpu)
     built = build_engine(
         data,
         settings,
         library=library,
         multiple=plan.spec.multiple,
         progress=progress,
-        timing_cache=timing_cache,
+        timing_cache=earlier,
     )
+    if gpu is not None and built.timing_cache is not None and built.timing_cache != earlier:
+        keep_timings(library, gpu, built.timing_cache)
     here = () if gpu is None else (gpu.compute_capability,)
     header = EngineHeader(
         spec=plan.spec,
@@ -97,7 +101,7 @@ def assemble_engine(
         engine_bytes=len(built.data),
         engine_sha256=hashlib.sha256(built.data).hexdigest(),
     )
-    return header, built.data, built.timing_cache
+    return header, built.data
 
 
 def build_engine_file(
@@ -151,7 +155,7 @@ def build_engine_file(
         workspace=workspace,
     )
     with nullcontext() if gpu is None else current(core().Device(gpu.number)):
-        header, data, _ = assemble_engine(plan, settings, library=library, gpu=gpu, progress=progress)
+        header, data = assemble_engine(plan, settings, library=library, gpu=gpu, progress=progress)
     write_engine(out, header, data)
     return header
 
