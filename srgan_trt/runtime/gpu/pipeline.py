@@ -50,13 +50,16 @@ _WIDE = "fp32"
 _LARGEST_BAND = 1 << 29
 """Bytes of picture and canvas at once: as much page-locked memory of the host is a fair share."""
 _SMALLEST_TILE = 32
+_OTHER_PLAN = "use the plan in fp32 that it was made of, or the model's file"
+"""What to do where an int8 plan does not do; it holds no network in another precision."""
 
 
 class GpuPipeline:
     """A `Pipeline` (see runtime/pipeline.py) on one NVIDIA GPU.
 
     Two pictures are under way at once: one is copied while the other computes; further threads wait. 8-bit pictures run
-    in fp16, 16-bit ones in fp32. A window whose values are not all finite in fp16 runs again in fp32.
+    in fp16, 16-bit ones in fp32. A window whose values are not all finite in fp16 runs again in fp32. An int8 plan has int8 only,
+    for 16-bit pictures, too, which is noted.
     """
 
     def __init__(
@@ -78,13 +81,13 @@ class GpuPipeline:
         Raises DeviceError if the GPU or the precision is not to be had, MissingPackageError without cuda-core.
         """
         self.spec: NetworkSpec = plan.spec
-        quantised = plan.spec.precision == "int8"
-        self._precision = ("int8" if quantised else "fp16") if precision is None else precision
+        self._quantised = plan.spec.precision == "int8"
+        self._precision = ("int8" if self._quantised else "fp16") if precision is None else precision
         if self._precision not in PRECISIONS:
             raise DeviceError(f"precision {precision!r} is not to be had on a GPU: use one of {', '.join(PRECISIONS)}")
         core()
         self.gpu = find_gpu(gpu_id)
-        self._wide = "int8" if quantised else _WIDE
+        self._wide = "int8" if self._quantised else _WIDE
         """For 16-bit pictures, and for tiles that are not finite: an int8 plan has no other network."""
         self._chosen_here = precision is None
         self._lock = threading.Lock()
@@ -223,9 +226,14 @@ class GpuPipeline:
             shared = self._prepared(lane, precision, tiles)
         bands = self._bands(lane, source, target, tiles, shared.engine.settings.batch)
         self.info["precision"] = precision
+        if source.dtype.itemsize > 1 and shared.engine.element == np.float16:
+            self._note(f"16-bit pictures go through {precision} with 11 of their bits: {_OTHER_PLAN}")
         report.restart()
 
         def wide() -> SharedEngine | None:
+            if self._quantised:
+                self._note(f"values are not finite in {precision}, all that this plan has: {_OTHER_PLAN}")
+                return None
             try:
                 better = self._prepared(lane, self._wide, tiles)
             except (DeviceMemoryError, GpuFailure):
@@ -236,7 +244,7 @@ class GpuPipeline:
             self._note(f"values that are not finite in {precision}: these tiles run again in {self._wide}")
             return better
 
-        again = None if precision == self._wide else wide
+        again = None if precision == self._wide and not self._quantised else wide
         return sum(lane.run(shared, band, source, target, tiles, wide=again, done=report.more) for band in bands)
 
     def _prepared(self, lane: Lane, precision: str, tiles: TilePlan) -> SharedEngine:
