@@ -1,7 +1,8 @@
-"""The GPU pipeline when the driver fails: at every call that it makes, and in the work that it puts on streams.
+"""The GPU pipeline when the driver fails, at every call that it makes and in the work that it puts on streams, and when
+TensorRT refuses to run.
 
-Whatever fails, the pictures come out right or a DeviceError is raised; all device memory is back after `close`, and
-nothing waits for ever.
+Whatever fails, the pictures come out right or a DeviceError is raised; all device memory, streams, events, graphs,
+modules and pools are gone after `close`, and nothing waits for ever. Pictures are on the host or on the GPU.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import os
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,13 +39,61 @@ OUT_OF_MEMORY, DEVICE_UNAVAILABLE, NO_DEVICE, LAUNCH_FAILED, UNKNOWN = 2, 46, 10
 SECONDS = 20
 """After which a process counts as hanging."""
 ALLOWED = {"right", "DeviceError", "DeviceMemoryError", "GpuFailure"}
+KINDS = ("streams", "events", "graphs", "graph_execs", "modules", "pools")
 IMAGES = [handmade.noise(24, 50), handmade.noise(30, 20, dtype=np.uint16)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faults:
+    """What is to go wrong, one at a time: error `code` at the call of number `first`, and at every `every`-th after it;
+    `others`, in the stand-in's words; and, with `refusals`, each run of a network."""
+
+    code: int = OUT_OF_MEMORY
+    first: int = 1
+    every: int = 1
+    others: list[str] = field(default_factory=list)
+    refusals: bool = False
 
 
 # ---- what runs in the process of the stand-in
 
 
-def pictures(source: SourceDouble, plan: Plan, expected: list[NDArray[Any]]) -> str:
+@contextmanager
+def on_the_gpu() -> Iterator[list[Any]]:
+    """The images as another library's arrays, which that library has on a stream of its own."""
+    from .array_producers import ByInterface, Producer, context
+
+    context()
+    producer = Producer()
+    arrays = [ByInterface(producer, image, stream=int(producer.stream)) for image in IMAGES]
+    yield arrays
+    arrays.clear()
+    gc.collect()
+    producer.close()
+
+
+def enlarged(pipeline: Any, image: Any) -> NDArray[Any]:
+    """By the pipeline, on the host or where it is."""
+    from srgan_trt.runtime.gpu.device_array import borrow
+    from srgan_trt.runtime.gpu.device_result import new_result
+
+    from .array_producers import read
+
+    if isinstance(image, np.ndarray):
+        height, width, channels = image.shape
+        out = np.zeros((height * 4, width * 4, channels), image.dtype)
+        pipeline.run(image, out, plan_tiles(height, width, tile=(20, 20), halo=handmade.HALO))
+        return out
+    with borrow(image) as picture:
+        height, width, _ = picture.image.shape
+        result = new_result(picture, 4)
+        tiles = plan_tiles(height, width, tile=(20, 20), halo=handmade.HALO)
+        pipeline.run(picture.image, result.image, tiles, stream=picture.stream)
+    with result.take() as large:
+        return read(large.__cuda_array_interface__["data"][0], large.shape, large.dtype)
+
+
+def pictures(source: SourceDouble, plan: Plan, images: list[Any], expected: list[NDArray[Any]]) -> str:
     """Opens a pipeline, runs two pictures (fp16, fp32), the first twice, and closes it: "right" or what went wrong."""
     from srgan_trt.runtime.gpu import schedule
     from srgan_trt.runtime.gpu.pipeline import GpuPipeline
@@ -54,15 +105,13 @@ def pictures(source: SourceDouble, plan: Plan, expected: list[NDArray[Any]]) -> 
     except DeviceError as error:
         return type(error).__name__
     try:
-        for image, right in zip([*IMAGES, IMAGES[0]], [*expected, expected[0]], strict=True):
-            height, width, channels = image.shape
-            out = np.zeros((height * 4, width * 4, channels), image.dtype)
+        for image, right in zip([*images, images[0]], [*expected, expected[0]], strict=True):
             try:
-                pipeline.run(image, out, plan_tiles(height, width, tile=(20, 20), halo=handmade.HALO))
+                out = enlarged(pipeline, image)
             except DeviceError as error:
                 troubles.append(type(error).__name__)
             else:
-                if handmade.differences(out, right).max() > 1 + (image.dtype == np.uint16):
+                if handmade.differences(out, right).max() > 1 + (right.dtype == np.uint16):
                     troubles.append("wrong levels")
     finally:
         pipeline.close()
@@ -90,8 +139,13 @@ def in_a_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return {"how": "hangs" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM else f"ended: {status}"}
 
 
-def with_faults(plan: Plan, expected: list[NDArray[Any]], code: int, others: list[str], every: int) -> dict[str, Any]:
-    """What came of error `code` at every call, or every third and so on, and of `others`; and what was left."""
+def failed() -> set[str]:
+    """The calls that returned an error."""
+    return {line["call"] for line in standin.trace() if line["result"]}
+
+
+def with_faults(plan: Plan, expected: list[NDArray[Any]], arrays: bool, faults: Faults) -> dict[str, Any]:
+    """What came of each fault, alone in its process, and what was left."""
     import srgan_trt.runtime.gpu.pipeline  # noqa: F401  (before the forks, as all that takes time)
     from srgan_trt.runtime.gpu.device import bindings, core
     from srgan_trt.runtime.gpu.kernel_code import compile_kernels
@@ -104,19 +158,30 @@ def with_faults(plan: Plan, expected: list[NDArray[Any]], code: int, others: lis
     source.session()
     gc.freeze()
 
-    def attempt(fault: str) -> dict[str, Any]:
-        standin.faults(fault)
-        how = pictures(source, plan, expected)
-        standin.faults("")
+    def attempt(fault: str, refuse: int = -1) -> dict[str, Any]:
+        source.script.refuse = frozenset({refuse})
+        with on_the_gpu() if arrays else nullcontext(IMAGES) as images:
+            before = standin.calls()
+            standin.faults(fault)
+            how = pictures(source, plan, images, expected)
+            standin.faults("")
+            calls = standin.calls() - before
         gc.collect()
         left = standin.leaks()
-        held = [each["call"] for each in left["allocations"]]
-        return {"how": how, "left": held, "calls": standin.calls(), "violations": source.script.violations}
+        kinds = {kind: left[kind] for kind in KINDS if left[kind]}
+        if kinds.get("graphs") == 1 and "cuStreamGetCaptureInfo" in failed():
+            del kinds["graphs"]  # cuda.core 1.2 forgets the graph of a capture that fails while it begins
+        held = [each["call"] for each in left["allocations"]] + [f"{count} {kind}" for kind, count in kinds.items()]
+        script = source.script
+        return {"how": how, "left": held, "calls": calls, "runs": script.enqueued, "violations": script.violations}
 
     clean = in_a_child(lambda: attempt(""))
     assert "calls" in clean, clean
-    orders = others + [f"*:{number}:{code}" for number in range(1, clean["calls"] + 1, every)]
-    return {"clean": clean, "found": {order: in_a_child(lambda order=order: attempt(order)) for order in orders}}
+    orders = faults.others + [f"*:{n}:{faults.code}" for n in range(faults.first, clean["calls"] + 1, faults.every)]
+    found = {order: in_a_child(lambda order=order: attempt(order)) for order in orders}
+    for run in range(clean["runs"] if faults.refusals else 0):
+        found[f"run {run} refused"] = in_a_child(lambda run=run: attempt("", run))
+    return {"clean": clean, "found": found}
 
 
 # ---- the tests
@@ -127,23 +192,21 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return handmade.small_plan(tmp_path_factory.mktemp("plan"))
 
 
-def outcomes(plan: Plan, code: int, others: list[str], every: int = 1, **settings: Any) -> dict[str, dict[str, Any]]:
-    """By fault; none hangs, leaves memory or gives a wrong picture."""
-    expected = [handmade.expected(plan, image) for image in IMAGES]
+def outcomes(plan: Plan, faults: Faults, *, arrays: bool = False, **settings: Any) -> dict[str, dict[str, Any]]:
+    """By fault; none hangs, leaves anything or gives a wrong picture."""
     outcome = standin.run(
         with_faults,
         plan,
-        expected,
-        code,
-        others,
-        every,
+        [handmade.expected(plan, image) for image in IMAGES],
+        arrays,
+        faults,
         kernels=host_build.library(),
         multiprocessors=4,
         timeout=300,
         **settings,
     )
-    assert outcome.value["clean"]["how"] == "right"
-    found = outcome.value["found"]
+    clean, found = outcome.value["clean"], outcome.value["found"]
+    assert (clean["how"], clean["left"], clean["violations"]) == ("right", [], [])
     bad = {
         order: each
         for order, each in found.items()
@@ -161,18 +224,34 @@ def in_work(code: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("code", "order", "every"),
+    ("faults", "order"),
     # After a sticky error memory is gone at once, which streams that really run would not survive.
     [
-        (OUT_OF_MEMORY, "threads", 1),
-        (LAUNCH_FAILED, "late", 1),
-        (UNKNOWN, "threads", 3),
-        (DEVICE_UNAVAILABLE, "late", 3),
-        (NO_DEVICE, "late", 3),
+        (Faults(code=OUT_OF_MEMORY), "threads"),
+        (Faults(code=LAUNCH_FAILED, others=in_work(LAUNCH_FAILED)), "late"),
+        (Faults(code=UNKNOWN), "threads"),
+        # These two say the same of different calls, and are handled alike: each call gets one of them.
+        (Faults(code=DEVICE_UNAVAILABLE, every=2), "late"),
+        (Faults(code=NO_DEVICE, first=2, every=2), "late"),
     ],
+    ids=["out of memory", "launch failed", "unknown", "device unavailable", "no device"],
 )
-def test_every_call_may_fail(plan: Plan, code: int, order: str, every: int) -> None:
-    found = outcomes(plan, code, in_work(code) if code == LAUNCH_FAILED else [], every, order=order)
-    assert len(found) > 70
-    if code == OUT_OF_MEMORY:
+def test_every_call_may_fail(plan: Plan, faults: Faults, order: str) -> None:
+    found = outcomes(plan, faults, order=order)
+    assert len(found) > 200 // faults.every
+    if faults.code == OUT_OF_MEMORY:
         assert Counter(each["how"] for each in found.values())["right"] > len(found) / 2
+
+
+def test_every_call_may_fail_for_an_array_on_the_gpu(plan: Plan) -> None:
+    found = outcomes(plan, Faults(code=OUT_OF_MEMORY, every=3), arrays=True, order="late")
+    assert len(found) > 60
+    assert "DeviceMemoryError" in {each["how"] for each in found.values()}
+
+
+def test_tensorrt_may_refuse_every_run(plan: Plan) -> None:
+    """What it refuses outside of a capture is an error, and no other picture's."""
+    found = outcomes(plan, Faults(every=10**6, refusals=True), order="threads")
+    hows = [each["how"] for order, each in found.items() if order.endswith("refused")]
+    assert set(hows) <= {"DeviceError", "right"}
+    assert hows.count("DeviceError") >= 3
