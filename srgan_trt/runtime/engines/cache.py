@@ -1,7 +1,8 @@
 """Where engines come from: built when first asked for and kept in the user's cache, or read from a file.
 
 The key is that of vs-mlrt (scripts/vsmlrt.py, get_engine_path: the network's checksum, shapes, precision, workspace,
-builder's options, TensorRT's version, the GPU's name), and the compute capability and the driver.
+builder's options, TensorRT's version, the GPU's name), and the compute capability and the driver: its CUDA and its own
+version.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from ...cache import cache_folder, made_once
 from ...compiler.plan import Plan
 from ...errors import DeviceError, DeviceMemoryError, PlanError
 from .build import targets
-from .file import FORMAT, EngineHeader, check_fit, read_engine, read_header, write_engine
+from .driver import driver_version
+from .file import FORMAT, EngineHeader, check_fit, other_driver, read_engine, read_header, write_engine
 from .from_plan import assemble_engine, network_of
 from .library import Library, find_library, need_gpu
 from .loaded import LoadedEngine
@@ -86,7 +88,7 @@ class EngineCache:
             "plan": self._plan.body_hash,
             "settings": dataclasses.asdict(settings),
             "library": [self.library.flavour, self.library.version],
-            "gpu": [gpu.name, gpu.compute_capability, gpu.driver],
+            "gpu": [gpu.name, gpu.compute_capability, gpu.driver, driver_version()],
             "written by": [__version__, FORMAT],
         }
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
@@ -96,7 +98,9 @@ class EngineCache:
     def _load(self, path: Path, settings: EngineSettings, gpu: Gpu) -> LoadedEngine | None:
         try:
             header, data = read_engine(path)
-            check_fit(header, path, library=self.library, gpu=gpu, plan=self._plan)
+            check_fit(header, path, library=self.library, gpu=gpu, plan=self._plan, settings=settings)
+            if other := other_driver(header, driver_version()):
+                raise DeviceError(f"the engine {path} {other}: build it again")
             return LoadedEngine(self.library, header, data, kernels=_kernels(path))
         except DeviceMemoryError:
             raise
@@ -142,6 +146,7 @@ class EngineOnDisk:
                 "use --trust-model; else build one from its model"
             )
         self._library = library
+        self._driver_told = False
 
     @property
     def plan(self) -> Plan:
@@ -175,6 +180,9 @@ class EngineOnDisk:
             )
         library = self._library or find_library(header.flavour)
         check_fit(header, self.path, library=library, gpu=gpu)
+        if not self._driver_told and (other := other_driver(header, driver_version())):
+            _log.info("the engine %s %s: built again it may be faster", self.path, other)
+            self._driver_told = True
         # It runs fewer windows at once as well.
         seen = dataclasses.replace(own, batch=min(own.batch, settings.batch))
         kernels = cache_folder() / "engines" / f"{header.engine_sha256[:32]}-{machine_key(library, gpu)}.kernels"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .library import Library
 
 MAGIC = b"srgan-trt engine"
-FORMAT = "1"
+FORMAT = "2"
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 1 << 24
 _SEAL_BYTES = hashlib.sha256().digest_size
@@ -53,8 +53,10 @@ class EngineHeader:
     """Of the GPUs that it runs on."""
     gpu: str | None
     """Name of the GPU that it was built on; None where there was none."""
+    cuda: str | None
+    """The newest CUDA of the driver that it was built with, "13.0"; None where there was none."""
     driver: str | None
-    """The newest CUDA of the driver that it was built with; None where there was none."""
+    """That driver's own version, "580.65.06"; empty where it was not told, None where there was none."""
     settings: EngineSettings
     element: str
     """"float16" or "float32": of input and output."""
@@ -151,8 +153,21 @@ def read_engine(path: Path) -> tuple[EngineHeader, bytes]:
     return header, data
 
 
-def check_fit(header: EngineHeader, path: Path, *, library: Library, gpu: Gpu, plan: Plan | None = None) -> None:
-    """Raises DeviceError if the engine is not for this TensorRT or GPU, PlanError if it is of another plan."""
+def check_fit(
+    header: EngineHeader,
+    path: Path,
+    *,
+    library: Library,
+    gpu: Gpu,
+    plan: Plan | None = None,
+    settings: EngineSettings | None = None,
+) -> None:
+    """Raises DeviceError if the engine is not for this TensorRT or GPU, PlanError if it is of another plan or was built
+    for other settings; plan, settings: None for any."""
+    if settings is not None and header.settings != settings:
+        raise PlanError(
+            f"the engine {path} was built for other settings: {header.settings}, not {settings}: build it again"
+        )
     if plan is not None and header.plan_hash != plan.body_hash:
         raise PlanError(
             f"the engine {path} was built from another plan than {plan.path} ({header.spec.name}): build it"
@@ -174,6 +189,14 @@ def check_fit(header: EngineHeader, path: Path, *, library: Library, gpu: Gpu, p
         )
 
 
+def other_driver(header: EngineHeader, installed: str) -> str | None:
+    """That the engine was built with another driver than that of version `installed`, in words; None if not, if one of
+    both is not known, or if it does not matter: TensorRT-RTX compiles its kernels where they run."""
+    if header.flavour == "tensorrt-rtx" or not header.driver or not installed or header.driver == installed:
+        return None
+    return f"was built with the driver {header.driver}, {installed} is installed"
+
+
 def describe_engine(header: EngineHeader, path: Path) -> Iterator[tuple[str, str]]:
     """Label and text of each line that `srgan-trt info` prints of an engine, but for `layer_table`."""
     spec, settings = header.spec, header.settings
@@ -181,7 +204,8 @@ def describe_engine(header: EngineHeader, path: Path) -> Iterator[tuple[str, str
     shape = f"{width} x {height} only" if spec.fixed_shape else f"at most {width} x {height}"
     yield "engine", f"{path}: {spec.name}, x{spec.scale}, for {header.flavour} {header.library}"
     yield "for", f"GPUs of compute capability {_capabilities(header)}"
-    built = "without a GPU" if header.gpu is None else f"on {header.gpu}, driver for CUDA {header.driver}"
+    driver = f"driver {header.driver}" if header.driver else "driver"
+    built = "without a GPU" if header.gpu is None else f"on {header.gpu}, {driver} for CUDA {header.cuda}"
     yield "built", f"{built}, by srgan-trt {header.written_by}"
     yield "precision", _precision(header)
     for number, layer in enumerate(header.float32):

@@ -13,6 +13,7 @@ from ..engine import EngineSettings
 from ..gpu.device import core, current, find_gpu
 from ..gpu.schedule import batch_size, tile_side
 from .build import OPT_LEVELS, Progress, build_engine, targets
+from .driver import driver_version
 from .file import EngineHeader, write_engine
 from .library import Library, find_library
 from .timings import keep_timings, known_timings
@@ -93,7 +94,8 @@ def assemble_engine(
         library=library.version,
         compute_capabilities=built.compute_capabilities or here,
         gpu=None if gpu is None else gpu.name,
-        driver=None if gpu is None else gpu.driver,
+        cuda=None if gpu is None else gpu.driver,
+        driver=None if gpu is None else driver_version(),
         settings=settings,
         element=built.element.name,
         layers=built.layers,

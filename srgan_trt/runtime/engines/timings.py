@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...cache import cache_folder, read_sealed, write_sealed
+from .driver import driver_version
 
 if TYPE_CHECKING:
     from ..gpu.device import Gpu
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def machine_key(library: Library, gpu: Gpu) -> str:
     """Of a GPU and a TensorRT: what measurements and compiled kernels are of."""
-    facts = repr([library.flavour, library.version, gpu.name, gpu.compute_capability, gpu.driver])
+    facts = repr([library.flavour, library.version, gpu.name, gpu.compute_capability, gpu.driver, driver_version()])
     return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 

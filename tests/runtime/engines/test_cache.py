@@ -6,6 +6,8 @@ TensorRT-RTX really builds them. Loading needs a GPU: in its place stands a reco
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from srgan_trt.errors import DeviceError, DeviceMemoryError, PlanError
 from srgan_trt.runtime.engine import EngineSettings
 from srgan_trt.runtime.engines import cache as engine_cache
 from srgan_trt.runtime.engines.cache import EngineCache, EngineOnDisk
-from srgan_trt.runtime.engines.file import EngineHeader, read_engine, read_header
+from srgan_trt.runtime.engines.file import EngineHeader, read_engine, read_header, write_engine
 from srgan_trt.runtime.engines.from_plan import build_engine_file
 from srgan_trt.runtime.engines.library import Library, find_library
 from srgan_trt.runtime.gpu.device import Gpu, gpus
@@ -97,7 +99,9 @@ class TestCache:
         EngineCache(plan, library=rtx, progress=lambda phase, part: told.append(part)).open(HALF, ADA)
         assert told[-1] == 1.0
 
-    def test_the_key_holds_whatever_makes_another_engine(self, source: EngineCache, tmp_path: Path) -> None:
+    def test_the_key_holds_whatever_makes_another_engine(
+        self, source: EngineCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         other = tmp_path / "other"
         other.mkdir()
         paths = [
@@ -119,8 +123,10 @@ class TestCache:
                 for change in ({"version": "9"}, {"flavour": "tensorrt"})
             ),
         ]  # fmt: skip
-        assert len(set(paths)) == len(paths) == 13
-        assert source.path(HALF, dataclasses.replace(ADA, number=3, memory=1)) == paths[0]
+        monkeypatch.setattr(engine_cache, "driver_version", lambda: "590.10")
+        paths.append(source.path(HALF, ADA))
+        assert len(set(paths)) == len(paths) == 14
+        assert source.path(HALF, dataclasses.replace(ADA, number=3, memory=1)) == paths[-1]
 
     def test_a_damaged_engine_is_built_again(
         self, source: EngineCache, loads: Loads, caplog: pytest.LogCaptureFixture
@@ -132,6 +138,42 @@ class TestCache:
         assert builds(caplog) == 2
         assert "of no use and is built again: the engine" in caplog.text
         read_engine(path)
+
+    def test_one_of_other_settings_is_built_again(
+        self, source: EngineCache, loads: Loads, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Or a picture that needs fp32 would be computed in fp16, and nobody would know."""
+        wide = dataclasses.replace(HALF, precision="fp32", compute_capability=(8, 9))
+        source.open(HALF, ADA)
+        [half] = cache.cache_folder().rglob("*.engine")
+        shutil.copyfile(half, source.path(wide, ADA))
+        assert source.open(wide, ADA).settings == wide
+        assert "was built for other settings" in caplog.text
+        assert builds(caplog) == 2
+
+    def test_one_of_another_driver_is_built_again(
+        self, plan: Plan, loads: Loads, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trt = Library("tensorrt", "11.4.0", object())
+        source = EngineCache(plan, library=trt)
+        monkeypatch.setattr(engine_cache, "driver_version", lambda: "590.10")
+        built: list[str] = []
+
+        def assemble(plan: Plan, settings: EngineSettings, **_: Any) -> tuple[EngineHeader, bytes]:
+            built.append("580.65.06" if not built else "590.10")
+            data = b"engine"
+            return EngineHeader(
+                spec=plan.spec, plan_hash=plan.body_hash, flavour="tensorrt", library="11.4.0",
+                compute_capabilities=((8, 9),), gpu=ADA.name, cuda=ADA.driver, driver=built[-1], settings=settings,
+                element="float16", layers=(), float32=(), engine_bytes=len(data),
+                engine_sha256=hashlib.sha256(data).hexdigest(),
+            ), data  # fmt: skip
+
+        monkeypatch.setattr(engine_cache, "assemble_engine", assemble)
+        for _ in range(3):
+            source.open(HALF, ADA)
+        assert built == ["580.65.06", "590.10"]
+        assert "was built with the driver 580.65.06, 590.10 is installed: build it again" in caplog.text
 
     def test_one_that_tensorrt_does_not_take_is_built_again(
         self, source: EngineCache, loads: Loads, caplog: pytest.LogCaptureFixture
@@ -229,6 +271,21 @@ class TestOnDisk:
         with pytest.raises(DeviceError, match=r"8\.0, 8\.6, 8\.9, 12\.0, this NVIDIA GeForce RTX 4090 has 7\.5"):
             EngineOnDisk(path, trust_model=True).open(HALF, turing)
         assert not loads.loaded
+
+    def test_another_driver_is_said_and_taken(
+        self, path: Path, loads: Loads, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        header, data = read_engine(path)
+        trt = Library("tensorrt", "11.4.0", object())
+        facts = {"flavour": "tensorrt", "library": "11.4.0", "gpu": ADA.name, "cuda": "13.0", "driver": "580.65.06"}
+        write_engine(path, dataclasses.replace(header, **facts), data)
+        monkeypatch.setattr(engine_cache, "driver_version", lambda: "590.10")
+        source = EngineOnDisk(path, trust_model=True, library=trt)
+        with caplog.at_level("INFO"):
+            source.open(HALF, ADA)
+            source.open(HALF, ADA)
+        assert len(loads.loaded) == 2
+        assert caplog.text.count("was built with the driver 580.65.06, 590.10 is installed") == 1
 
     def test_a_damaged_file(self, path: Path, loads: Loads) -> None:
         source = EngineOnDisk(path, trust_model=True)

@@ -21,6 +21,7 @@ from srgan_trt.runtime.engines.file import (
     describe_engine,
     is_engine,
     layer_table,
+    other_driver,
     read_engine,
     read_header,
     write_engine,
@@ -49,6 +50,7 @@ def header(**changes: Any) -> EngineHeader:
         "library": "1.7.1",
         "compute_capabilities": ((8, 6), (8, 9)),
         "gpu": None,
+        "cuda": None,
         "driver": None,
         "settings": EngineSettings(precision="fp16", tile=(256, 192), batch=4, workspace=1 << 30),
         "element": "float16",
@@ -74,7 +76,7 @@ class TestContent:
         assert is_engine(path)
 
     def test_a_gpu_and_a_driver_are_told(self, tmp_path: Path) -> None:
-        built_here = header(gpu=ADA.name, driver=ADA.driver, settings=EngineSettings(
+        built_here = header(gpu=ADA.name, cuda=ADA.driver, driver="580.65.06", settings=EngineSettings(
             precision="fp32", tile=(64, 64), batch=1, compute_capability=(8, 9), opt_level=3,
         ))  # fmt: skip
         write_engine(tmp_path / "here.engine", built_here, DATA)
@@ -134,7 +136,7 @@ class TestDamage:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda text: text.replace('"format": "1"', '"format": "0"'),
+            lambda text: text.replace('"format": "2"', '"format": "1"'),
             lambda text: text.replace('"flavour"', '"flavor"'),
             lambda text: text.replace('"opt_level"', '"level"'),
             lambda text: text.replace('"made_of"', '"nodes"'),
@@ -179,6 +181,24 @@ class TestFit:
         check_fit(header(plan_hash=plan.body_hash), path, library=RTX, gpu=ADA, plan=plan)
         assert isinstance(plan, Plan)
 
+    def test_another_driver_is_a_matter_of_tensorrt_alone(self, path: Path) -> None:
+        """TensorRT's kernels are the engine's own; TensorRT-RTX compiles its own where it runs."""
+        trt = Library("tensorrt", "11.4.0", None)
+        built = header(flavour="tensorrt", library="11.4.0", gpu=ADA.name, cuda="13.0", driver="580.65.06")
+        assert other_driver(built, "590.10") == "was built with the driver 580.65.06, 590.10 is installed"
+        assert other_driver(built, "580.65.06") is None
+        assert other_driver(built, "") is None
+        assert other_driver(dataclasses.replace(built, driver=""), "590.10") is None
+        assert other_driver(header(driver="580.65.06"), "590.10") is None
+        check_fit(built, path, library=trt, gpu=ADA)
+
+    def test_other_settings(self, path: Path) -> None:
+        own = header().settings
+        check_fit(header(), path, library=RTX, gpu=ADA, settings=own)
+        for change in ({"precision": "fp32"}, {"tile": (64, 64)}, {"batch": 1}, {"opt_level": 5}, {"workspace": None}):
+            with pytest.raises(PlanError, match=r"small\.engine was built for other settings: .*build it again"):
+                check_fit(header(), path, library=RTX, gpu=ADA, settings=dataclasses.replace(own, **change))
+
 
 class TestDescription:
     def test_what_info_says(self, path: Path) -> None:
@@ -186,6 +206,12 @@ class TestDescription:
         assert rows["engine"].endswith("small, x4, for tensorrt-rtx 1.7.1")
         assert "8.6, 8.9" in rows["for"]
         assert rows["built"].startswith("without a GPU")
+        here = header(gpu=ADA.name, cuda="13.0", driver="580.65.06")
+        for each, said in (
+            (here, "driver 580.65.06 for CUDA 13.0,"),
+            (dataclasses.replace(here, driver=""), "driver for CUDA"),
+        ):
+            assert dict(describe_engine(each, path))["built"].startswith(f"on NVIDIA GeForce RTX 4090, {said}")
         assert rows["precision"] == "fp16 was asked for; convolutions as built: 1 in fp16, 1 in fp32"
         assert rows["fp32"] == "last (Conv): values reach 7e+04, float16 ends at 65504"
         assert rows["windows"] == "at most 192 x 256 pixels, at most 4 at once"

@@ -69,7 +69,7 @@ class TestFile:
         assert (header.spec, header.plan_hash) == (plan.spec, plan.body_hash)
         assert (header.flavour, header.element, header.settings.precision) == (RTX, "float16", "fp16")
         assert header.compute_capabilities == PORTABLE
-        assert (header.gpu, header.driver) == (None, None)
+        assert (header.gpu, header.cuda, header.driver) == (None, None, None)
         assert header.settings.tile == (256, 256)
         assert header.settings.batch >= 1
         assert told[-1] == 1.0

@@ -14,7 +14,7 @@ import pytest
 from srgan_trt import cache
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.runtime.engine import EngineSettings
-from srgan_trt.runtime.engines import build, from_plan
+from srgan_trt.runtime.engines import build, from_plan, timings
 from srgan_trt.runtime.engines import cache as engine_cache
 from srgan_trt.runtime.engines.build import BuiltEngine
 from srgan_trt.runtime.engines.cache import EngineCache
@@ -70,6 +70,15 @@ def test_files_and_cached_engines_share_them(builder: Builder, plan: Plan, tmp_p
     EngineCache(plan, library=TENSORRT).open(HALF, H100)
     build_engine_file(plan, tmp_path / "two.engine", target="tensorrt")
     assert builder.given == [None, b"kernel,", b"kernel,kernel,"]
+
+
+def test_a_new_driver_measures_anew(
+    builder: Builder, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("580.65.06", "590.10"):
+        monkeypatch.setattr(timings, "driver_version", lambda version=version: version)
+        build_engine_file(plan, tmp_path / "small.engine", target="tensorrt")
+    assert builder.given == [None, None]
 
 
 def test_each_gpu_has_its_own(builder: Builder, plan: Plan, tmp_path: Path) -> None:
