@@ -14,9 +14,9 @@ import numpy as np
 
 from ...errors import ModelError, PlanError
 from .. import graph
-from ..half import pictures
+from ..half import HEADROOM, _measure, _prepare, _rounded_network, pictures
 from ..oracle import Oracle
-from ..precision import to_fp16
+from ..precision import LARGEST, to_fp16
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -32,7 +32,8 @@ _OPSET = 21
 def half_remainder(plan: Plan) -> bytes:
     """The network of an int8 plan with float16 ends, as serialised ONNX.
 
-    Raises PlanError for another plan, ModelError if float16 changes its pictures by more than `FIDELITY` allows.
+    Raises PlanError for another plan, ModelError if float16 changes its pictures by more than `FIDELITY` allows, or a
+    value or weight is, or may come to be, beyond float16.
     """
     import onnx
     import onnx_ir as ir
@@ -49,13 +50,19 @@ def half_remainder(plan: Plan) -> bytes:
     for opset in made.opset_import:
         if opset.domain in ("", "ai.onnx"):
             opset.version = max(opset.version, _OPSET)
+    single = graph.from_proto(stored)
+    _prepare(single)
     low, high = spec.input_range
-    whole, half = Oracle(stored), Oracle(made)
-    error = []
-    for picture in pictures(spec.fixed_shape, spec.multiple):
-        sample = (picture * (high - low) + low).astype(np.float32)
-        apart = half(sample.astype(np.float16)).astype(np.float64) - whole(sample)
-        error.append(float(np.mean(np.square(apart))))
+    samples = [(each * (high - low) + low).astype(np.float32) for each in pictures(spec.fixed_shape, spec.multiple)]
+    for name, found in _measure(single, samples).items():
+        if found.peak * HEADROOM > LARGEST:
+            raise ModelError(
+                f"{spec.name}: values of {name} reach {found.peak:.3g}, float16 ends at {LARGEST:.0f} and other "
+                f"pictures may go {HEADROOM:g} times as far"
+            )
+    # onnxruntime would run the float16 network in float32 and leave out the rounding between two nodes.
+    whole, half = Oracle(stored), Oracle(_rounded_network(single, (), half_ends=True))
+    error = [float(np.mean(np.square(half(each).astype(np.float64) - whole(each)))) for each in samples]
     span = spec.output_range[1] - spec.output_range[0]
     fidelity = 10 * np.log10(span**2 / max(float(np.mean(error)), 1e-30))
     if not fidelity >= FIDELITY:  # nan, too

@@ -11,6 +11,7 @@ import pytest
 
 from srgan_trt.compiler import graph
 from srgan_trt.compiler.half import pictures
+from srgan_trt.compiler.int8 import remainder
 from srgan_trt.compiler.int8.activations import observe, sites
 from srgan_trt.compiler.int8.quantisation import fit, quantised
 from srgan_trt.compiler.int8.remainder import half_remainder
@@ -82,3 +83,49 @@ def test_what_float16_cannot_hold_is_refused(plan: Plan, tmp_path: Path) -> None
     large = save_plan(model, plan.spec, tmp_path / "large.onnx")
     with pytest.raises(ModelError, match="beyond float16's"):
         half_remainder(large)
+
+
+def scaled(plan: Plan, path: Path, gain: float) -> Plan:
+    """The same network by way of values `gain` times as large before its shuffle, which no weight shows: each of two
+    factors is the square root."""
+    model = onnx.load(plan.path)
+    del model.metadata_props[:]
+    (shuffle,) = (node for node in model.graph.node if node.op_type == "DepthToSpace")
+    source, factor = shuffle.input[0], np.float32(np.sqrt(gain))
+    for name, value in (("up", factor), ("down", 1 / factor)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), name))
+    middle = [
+        onnx.helper.make_node("Mul", [source, "up"], ["louder"]),
+        onnx.helper.make_node("Mul", ["louder", "up"], ["loud"]),
+        onnx.helper.make_node("Mul", ["loud", "down"], ["quieter"]),
+        onnx.helper.make_node("Mul", ["quieter", "down"], ["quiet"]),
+    ]
+    shuffle.input[0] = "quiet"
+    where = list(model.graph.node).index(shuffle)
+    nodes = [*model.graph.node[:where], *middle, *model.graph.node[where:]]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return save_plan(model, plan.spec, path)
+
+
+@pytest.mark.parametrize("gain", [1e6, 1e4])
+def test_values_that_float16_cannot_hold_are_refused(plan: Plan, tmp_path: Path, gain: float) -> None:
+    """What onnxruntime's CPU kernels, which compute float16 networks in float32, do not show; and what another picture
+    could reach."""
+    with pytest.raises(ModelError, match=r"values of .* reach .*, float16 ends at 65504"):
+        half_remainder(scaled(plan, tmp_path / "loud.onnx", gain))
+
+
+def test_values_far_from_the_end_of_float16_are_taken(plan: Plan, tmp_path: Path) -> None:
+    made = Oracle(onnx.load_from_string(half_remainder(scaled(plan, tmp_path / "fine.onnx", 16.0))))
+    x = np.random.default_rng(3).random((1, 3, 40, 50), np.float32)
+    apart = made(x.astype(np.float16)).astype(np.float64) - Oracle(onnx.load(plan.path))(x)
+    assert 10 * np.log10(4 / np.mean(apart**2)) > 45
+
+
+def test_the_gate_is_float16_rounded_after_every_node(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the headroom, a value that overflows is found by what becomes of the picture."""
+    monkeypatch.setattr(remainder, "HEADROOM", 0.0)
+    path = plan.path.with_name("overflow.onnx")
+    with pytest.raises(ModelError, match=r"what int8 leaves of it is (nan|-inf) dB"):
+        half_remainder(scaled(plan, path, 1e6))
