@@ -8,9 +8,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from srgan_trt.runtime.gpu.device import Gpu, bindings, checked, core, current, find_gpu
+from srgan_trt.runtime.gpu.device import Gpu, bindings, checked, core, current, find_gpu, free_memory
 from srgan_trt.runtime.gpu.kernels import PixelKernels
 from srgan_trt.runtime.gpu.launch_geometry import LaunchGeometry
 
@@ -27,6 +28,9 @@ def launch(name: str, geometry: LaunchGeometry, *arguments: NDArray | ctypes._Si
     """Copies every array to the GPU, to an address that is aligned as the array's is; launches; copies all back."""
     driver, gpu = bindings(), find_gpu(0)
     with current(gpu.number), ExitStack() as stack:
+        needed = sum(argument.nbytes + _ALIGNED for argument in arguments if isinstance(argument, np.ndarray))
+        if needed > (free := free_memory()):
+            pytest.skip(f"it takes {needed / 1e9:.1f} GB of the GPU's memory, of which {free / 1e9:.1f} are free")
         values: list[Any] = []
         copies: list[tuple[NDArray, int]] = []
         for argument in arguments:

@@ -48,10 +48,10 @@ def test_arrays_come_back_as_the_cpu_makes_them() -> None:
 def test_the_kernels_cases_run_as_on_a_gpu() -> None:
     """Every launch that `make gpu-check` makes is one that the driver takes.
 
-    But for the picture beyond 2 GB: an imaginary GPU holds it in the host's memory, a second time.
+    But for the picture beyond 2 GB, for which the imaginary GPU is too small.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/csrc/test_cuda_kernels.py", "-k", "not beyond_two_gigabytes", "-rs"],
+        [sys.executable, "-m", "pytest", "tests/csrc/test_cuda_kernels.py", "-rs"],
         cwd=ROOT,
         env={**standin.environment(kernels=host.library()), "SRGAN_TRT_ON_GPU": "1"},
         capture_output=True,
@@ -64,4 +64,6 @@ def test_the_kernels_cases_run_as_on_a_gpu() -> None:
     assert passed is not None, done.stdout
     assert int(passed[1]) > 150
     reasons = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
-    assert all("does not count the sectors" in line for line in reasons), reasons
+    small = [line for line in reasons if "does not count the sectors" not in line]
+    assert len(small) == 1
+    assert "it takes 4.3 GB of the GPU's memory, of which 1.1 are free" in small[0]
