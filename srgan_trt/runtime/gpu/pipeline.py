@@ -58,8 +58,8 @@ class GpuPipeline:
     """A `Pipeline` (see runtime/pipeline.py) on one NVIDIA GPU.
 
     Two pictures are under way at once: one is copied while the other computes; further threads wait. 8-bit pictures run
-    in fp16, 16-bit ones in fp32. A window whose values are not all finite in fp16 runs again in fp32. An int8 plan has int8 only,
-    for 16-bit pictures, too, which is noted.
+    in fp16, 16-bit ones in fp32. A window whose values are not all finite in fp16 runs again in fp32. An int8 plan has
+    int8 only, for 16-bit pictures, too, which is noted.
     """
 
     def __init__(
