@@ -16,7 +16,10 @@ _RANGES = ("--input-range", "--output-range")
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of a command: `command` is its name. Exits with status 2 where they are wrong."""
-    return _parser().parse_args(_joined(argv))
+    args = _parser().parse_args(_joined(argv))
+    if "device" in args and args.device is None:
+        args.device = "auto"  # not argparse's default: it would take an auto that was asked for, for one that was not
+    return args
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -194,13 +197,13 @@ def _command(
 
 
 def _device(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
+    either = command.add_mutually_exclusive_group()
+    either.add_argument(
         "--device",
-        default="auto",
         metavar="auto|cpu|cuda[:N]",
         help="what runs the network (default: auto, an NVIDIA GPU if one works, else the CPU)",
     )
-    command.add_argument(
+    either.add_argument(
         "--gpu-id",
         dest="device",
         type=_gpu_numbers,

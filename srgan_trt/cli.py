@@ -57,7 +57,9 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     from .commands.build import build_engine, build_plan
 
     def given(*names: str) -> dict[str, Any]:
-        return {name: value for name in names if (value := getattr(args, name)) not in (None, False)}
+        found = {name: getattr(args, name) for name in names}
+        # A zero is a wish too: of GPU 0, or of the least effort.
+        return {name: value for name, value in found.items() if value is not None and value is not False}
 
     common = {
         "console": console,

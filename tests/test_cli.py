@@ -46,6 +46,27 @@ def rows(text: str) -> dict[str, str]:
 
 
 class TestUsage:
+    @pytest.mark.parametrize("device", ["auto", "cuda:1", "cpu"])
+    @pytest.mark.parametrize("command_line", [["upscale", "a.png"], ["tune"], ["evaluate", "--hr", "."]])
+    def test_a_device_is_named_in_one_way(self, command: Command, command_line: list[str], device: str) -> None:
+        """Whichever came last used to win, and nobody was told."""
+        for options in (["--gpu-id", "0", "--device", device], ["--device", device, "--gpu-id", "0"]):
+            done = command(*command_line, *options)
+            assert done.status == 2
+            assert "not allowed with argument" in done.err[-1]
+
+    @pytest.mark.parametrize("numbers", ["", "x", "-1", "0,", "1.5"])
+    def test_gpus_have_numbers(self, command: Command, numbers: str) -> None:
+        done = command("upscale", "a.png", f"--gpu-id={numbers}")
+        assert done.status == 2
+        assert "argument --gpu-id: " in done.err[-1]
+
+    @pytest.mark.parametrize("size", ["0", "-1", "x", "inf"])
+    def test_memory_is_a_number_of_gigabytes(self, command: Command, size: str) -> None:
+        done = command("upscale", "a.png", f"--max-vram={size}")
+        assert done.status == 2
+        assert "is no number of gigabytes" in done.err[-1]
+
     def test_the_version(self, command: Command) -> None:
         assert command("--version").out == f"srgan-trt {__version__}\n"
 

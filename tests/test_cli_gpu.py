@@ -59,6 +59,36 @@ def with_a_real_build(plan: Path, cache: Path, arguments: list[str]) -> tuple[in
         sys.stderr = before
 
 
+def with_doubles(arguments: list[str], seconds: float = 0.0) -> dict[str, Any]:
+    """What the command said, and on which GPU each picture ran."""
+    import srgan_trt.runtime.engines.cache as engine_cache
+    from srgan_trt.cli import main
+    from srgan_trt.runtime.gpu.pipeline import GpuPipeline
+
+    from .tensorrt_double import Script, SourceDouble
+
+    noted = Script(seconds=seconds)
+    engine_cache.EngineCache = lambda plan, **_: SourceDouble(plan.path, noted)  # type: ignore[assignment,misc]
+    gpus, real = [], GpuPipeline.run
+
+    def watched(self: GpuPipeline, *values: Any, **options: Any) -> int:
+        not_finite = real(self, *values, **options)
+        gpus.append(self.gpu.number)
+        return not_finite
+
+    GpuPipeline.run = watched  # type: ignore[method-assign]
+    before, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        status = main(arguments)
+        said = sys.stderr.getvalue()
+    finally:
+        sys.stderr = before
+    return {
+        "status": status, "said": said, "gpus": gpus, "violations": noted.violations,
+        "tiles": [settings.tile for settings in noted.opened],
+    }  # fmt: skip
+
+
 # ---- the tests
 
 
@@ -82,3 +112,43 @@ def test_a_terminal_sees_how_far_the_engine_is_that_is_built_first(tmp_path: Pat
     status, said = run(with_a_real_build, plan.path, tmp_path / "cache", arguments)
     assert (status, "building" in said) == (0, False)
     assert "large.png" in files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "gpu"), [(["--gpu-id", "1"], 1), (["--gpu-id", "0"], 0), (["--device", "cuda:1"], 1), ([], 0)]
+)
+def test_the_gpu_that_is_named_runs(tmp_path: Path, said: list[str], gpu: int) -> None:
+    plan, picture, out = small_plan(tmp_path), tmp_path / "picture.png", tmp_path / "large.png"
+    pixels = save_noise(picture)
+    found = run(with_doubles, ["upscale", str(picture), "-o", str(out), "--model", str(plan.path), *said], devices=2)
+    assert (found["status"], found["gpus"], found["violations"]) == (0, [gpu], []), found["said"]
+    assert differences(load(out), expected(plan, pixels)).max() <= 1
+
+
+def test_a_folder_is_shared_by_two_gpus(tmp_path: Path) -> None:
+    plan, out = small_plan(tmp_path), tmp_path / "large"
+    pictures = {f"{number}.png": save_noise(tmp_path / "in" / f"{number}.png", seed=number) for number in range(8)}
+    arguments = ["upscale", str(tmp_path / "in"), "-o", f"{out}/", "--model", str(plan.path), "--gpu-id", "0,1"]
+    found = run(with_doubles, arguments, 0.1, devices=2)
+    assert (found["status"], found["violations"]) == (0, []), found["said"]
+    assert len(found["gpus"]) == 8
+    assert min(found["gpus"].count(gpu) for gpu in (0, 1)) >= 2
+    assert len(files(out)) == 8
+    for name, pixels in pictures.items():
+        (large,) = out.glob(f"{Path(name).stem}*")
+        assert differences(load(large), expected(plan, pixels)).max() <= 1
+
+
+def test_no_more_memory_is_taken_than_may_be(tmp_path: Path) -> None:
+    plan, picture, out = small_plan(tmp_path), tmp_path / "picture.png", tmp_path / "large.png"
+    pixels = save_noise(picture, 200, 220)
+    most = {}
+    for limit in ("1", "0.004"):
+        arguments = ["upscale", str(picture), "-o", str(out), "--model", str(plan.path), "--overwrite"]
+        outcome = standin.run(
+            with_doubles, [*arguments, "--device", "cuda", "--max-vram", limit], kernels=host.library()
+        )
+        assert outcome.value["status"] == 0, outcome.value["said"]
+        assert differences(load(out), expected(plan, pixels)).max() <= 1
+        most[limit] = outcome.leaks["devices"][0]["peak"]
+    assert most["0.004"] <= 4_000_000 < most["1"]

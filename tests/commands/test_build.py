@@ -273,6 +273,37 @@ class TestEngines:
         assert main(["upscale", str(picture), "--model", str(engine), "--trust-model", "--input-range", "0,1"]) == 1
         assert "is an engine, built already: leave input_range out" in capsys.readouterr().err
 
+    def test_what_is_asked_for_is_what_is_built(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Zeros too: of the first GPU, or of the least effort, is not the same as no wish."""
+        asked: dict[str, Any] = {}
+        monkeypatch.setattr("srgan_trt.commands.build.build_engine", lambda model, **options: asked.update(options))
+        options = "--target tensorrt --gpu-id 0 --opt-level 0 --workspace 0.5 --batch 2 --max-drop 0 --precision int8"
+        assert main(["build", str(small_plan(tmp_path).path), *options.split()]) == 0
+        assert {name: asked.get(name) for name in ("gpu_id", "opt_level", "workspace", "batch", "tile")} == {
+            "gpu_id": 0, "opt_level": 0, "workspace": 500_000_000, "batch": 2, "tile": None,
+        }  # fmt: skip
+        assert asked["quantising"] == {"max_drop": 0}
+
+    @needs_rtx
+    def test_for_a_gpu_of_this_machine(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        plan, out = small_plan(tmp_path), tmp_path / "small.engine"
+        with_a_gpu(monkeypatch)
+        options = [*SMALL, "--precision", "fp16", "--gpu-id", "1", "-o", str(out)]
+        assert main(["build", str(plan.path), *options]) == 0
+        assert read_header(out).compute_capabilities == ((8, 9),)
+        assert main(["build", str(plan.path), *options, "--compute-capability", "8.6"]) == 1
+        assert "GPU 1 (NVIDIA L4) has compute capability 8.9: leave --gpu-id or" in capsys.readouterr().err
+
+    @needs_rtx
+    def test_for_a_gpu_of_this_machine_there_must_be_one(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        options = [*SMALL, "--precision", "fp16", "--gpu-id", "0"]
+        assert main(["build", str(small_plan(tmp_path).path), *options]) == 1
+        assert "there is no" in capsys.readouterr().err
+
     def test_options_of_engines_need_a_target(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan = small_plan(tmp_path)
         assert main(["build", str(plan.path), "--tile", "64", "--opt-level", "3"]) == 2

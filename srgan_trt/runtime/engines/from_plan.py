@@ -187,7 +187,9 @@ def _named(library: Library, gpu_id: int | None, compute_capability: tuple[int, 
         return gpu
     capability = ".".join(map(str, gpu.compute_capability))
     if library.builds_for_others:
-        raise DeviceError(f"GPU {gpu_id} is a {gpu.name} of compute capability {capability}: leave one of both out")
+        raise DeviceError(
+            f"GPU {gpu_id} ({gpu.name}) has compute capability {capability}: leave --gpu-id or --compute-capability out"
+        )
     raise DeviceError(
         f"{library} builds for the GPU that is there, a {gpu.name} of compute capability {capability}: leave "
         "--compute-capability out, or use --target tensorrt-rtx"
