@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DeviceError
-from .layers import BuiltLayer, check_layers, from_inspector, from_log
+from .layers import BuiltLayer, check_layers, from_inspector, from_log, untold
 from .library import Library, Messages, find_library, need_gpu
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class BuiltEngine:
     element: np.dtype[Any]
     """float16 or float32, of "input" and "output"."""
     layers: tuple[BuiltLayer, ...]
+    untold: int
+    """Of how many convolutions TensorRT did not tell the type."""
     compute_capabilities: tuple[tuple[int, int], ...]
     """Of the GPUs that it runs on; empty for TensorRT, which builds for the GPU that is there."""
     timing_cache: bytes | None
@@ -118,10 +120,15 @@ def build_engine(
         raise monitor_failure[0]
     messages.check("build the network", failed=serialised is None)
     data = bytes(serialised)
-    layers = from_log(messages.lines) or _inspected(library, data)
-    check_layers(layers, onnx.ModelProto.FromString(network), precision=settings.precision)
+    # The inspector of TensorRT tells all layers, and its log, whose lines no documentation promises, perhaps some.
+    layers = _inspected(library, data) or from_log(messages.lines)
+    model = onnx.ModelProto.FromString(network)
+    check_layers(layers, model, precision=settings.precision)
+    unknown = untold(layers, model)
+    if unknown:
+        _log.warning("%s does not tell in which type it built %d of the network's convolutions", library, unknown)
     kept = None if cache is None else bytes(cache.serialize())
-    return BuiltEngine(data, element, layers, capabilities, kept, time.monotonic() - began)
+    return BuiltEngine(data, element, layers, unknown, capabilities, kept, time.monotonic() - began)
 
 
 def _parse(parser: Any, network: bytes, messages: Messages) -> None:
@@ -220,7 +227,7 @@ def _timing_cache(library: Library, config: Any, earlier: bytes | None, messages
 
 
 def _inspected(library: Library, data: bytes) -> tuple[BuiltLayer, ...]:
-    """The layers, by the engine inspector: where the log lists none there is a GPU, and the engine can be loaded."""
+    """The layers, by the engine inspector; none of TensorRT-RTX, whose engine only a GPU could load."""
     if library.builds_for_others:
         return ()
     messages = Messages(library)

@@ -62,6 +62,8 @@ class EngineHeader:
     """"float16" or "float32": of input and output."""
     layers: tuple[BuiltLayer, ...]
     """As they were really built."""
+    untold: int
+    """Of how many convolutions TensorRT did not tell the type."""
     float32: tuple[Float32Layer, ...]
     """Layers that were meant to stay in float32, and why."""
     engine_bytes: int
@@ -249,7 +251,8 @@ def _precision(header: EngineHeader) -> str:
             counts[layer.filters] = counts.get(layer.filters, 0) + 1
     built = ", ".join(f"{count} in {kind}" for kind, count in sorted(counts.items()))
     convolutions = f"convolutions as built: {built}" if built else "TensorRT does not tell that of its convolutions"
-    return f"{header.settings.precision} was asked for; {convolutions}"
+    unknown = f", {header.untold} not told" if built and header.untold else ""
+    return f"{header.settings.precision} was asked for; {convolutions}{unknown}"
 
 
 def _capabilities(header: EngineHeader) -> str:

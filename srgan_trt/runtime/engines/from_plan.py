@@ -99,6 +99,7 @@ def assemble_engine(
         settings=settings,
         element=built.element.name,
         layers=built.layers,
+        untold=built.untold,
         float32=float32,
         engine_bytes=len(built.data),
         engine_sha256=hashlib.sha256(built.data).hexdigest(),

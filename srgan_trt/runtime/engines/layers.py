@@ -32,6 +32,8 @@ _TENSOR = re.compile(r"Dimensions: \[(?P<sides>[^\]]*)\].*?Datatype: (?P<type>\w
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 _POINTWISE = ("kgen", "runtime_function", "PointWise", "PointWiseV2")
 """Kinds whose constants are no filters."""
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_LESS_THAN_FP32 = ("bf16", "fp16", "fp8", "int8")
 _FILTERING = re.compile(r"conv|correlation|gemm|matmul|matrixmultiply", re.IGNORECASE)
 
 
@@ -110,17 +112,36 @@ def convolutions(network: onnx.ModelProto) -> tuple[int, int]:
     from onnx import TensorProto
 
     types = {tensor.name: tensor.data_type for tensor in network.graph.initializer}
-    found = [types.get(node.input[1]) for node in network.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    found = [types.get(node.input[1]) for node in network.graph.node if node.op_type in _CONVOLUTIONS]
     return len(found), found.count(TensorProto.FLOAT)
 
 
+def untold(layers: Sequence[BuiltLayer], network: onnx.ModelProto) -> int:
+    """Of how many convolutions of an ONNX model `layers` do not tell the type: neither by name, as one of those that a
+    layer was made of, nor by a layer with filters that names none of them."""
+    nodes = enumerate(network.graph.node)
+    # TensorRT gives nodes without a name one like these.
+    names = {node.name or f"{node.op_type}_{index}" for index, node in nodes if node.op_type in _CONVOLUTIONS}
+    made_of = [names & set(layer.made_of) for layer in layers if layer.filters is not None]
+    named, nameless = set().union(*made_of), made_of.count(set())
+    return max(0, convolutions(network)[0] - len(named) - nameless)
+
+
 def check_layers(layers: Sequence[BuiltLayer], network: onnx.ModelProto, *, precision: str) -> None:
-    """Raises DeviceError if `precision` is not fp32, and convolutions were not built in the type that `network` has
-    them in: more in fp32, or, which would overflow, more in fp16."""
+    """Raises DeviceError if convolutions were not built in the type that `network` has them in: more in fp32, or, which
+    would overflow, more in fp16; in "fp32", any in less. Of those that `untold` counts it cannot know."""
     count, single = convolutions(network)
-    if precision == "fp32" or not count:
+    if not count:
         return
     filters = [layer for layer in layers if layer.filters is not None]
+    if precision == "fp32":
+        less = [layer for layer in filters if not {layer.filters, layer.reads}.isdisjoint(_LESS_THAN_FP32)]
+        if less:
+            raise DeviceError(
+                f"fp32 was asked for, but TensorRT built {len(less)} of {len(filters)} convolutions in "
+                f"{less[0].filters} that reads {less[0].reads} ({less[0].name}, ...): use another version of TensorRT"
+            )
+        return
     if not filters:
         raise DeviceError(
             f"TensorRT does not tell in which precision it built the convolutions, and {precision} was asked for: "

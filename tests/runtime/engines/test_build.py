@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,6 +66,7 @@ class TestWhatComesOut:
         assert {(layer.reads, layer.filters) for layer in filters} == {("fp16", "fp16")}
         assert built.layers[-1].gives == "fp16"
         assert any(layer.made_of for layer in filters)
+        assert built.untold == 0
 
     @pytest.mark.parametrize("capability", [(8, 0), (8, 6), (8, 9), (12, 0)])
     def test_int8_where_the_network_quantises(self, capability: tuple[int, int], network: bytes, rtx: Library) -> None:
@@ -73,6 +75,7 @@ class TestWhatComesOut:
         settings = dataclasses.replace(ADA, precision="int8", compute_capability=capability)
         built = build_engine(model.SerializeToString(), settings, library=rtx)
         assert sorted(layer.filters for layer in built.layers if layer.filters) == ["fp32", "fp32", "int8"]
+        assert built.untold == 0
         assert built.element == np.float32
 
     def test_the_engine_says_the_sizes_that_it_takes(self, half: bytes, rtx: Library) -> None:
@@ -154,13 +157,30 @@ class TestTensorRt:
     @pytest.fixture
     def like_tensorrt(self, rtx: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
         names = {name: getattr(rtx.module, name) for name in dir(rtx.module) if name != "ComputeCapability"}
-        monkeypatch.setattr("srgan_trt.runtime.engines.build.need_gpu", lambda without: None)
+        for module in ("build", "library"):
+            monkeypatch.setattr(f"srgan_trt.runtime.engines.{module}.need_gpu", lambda without: None)
+        self.inspected = "{}"
+        inspector = SimpleNamespace(get_engine_information=lambda form: self.inspected)
+        engine = SimpleNamespace(create_engine_inspector=lambda: inspector)
+        names["Runtime"] = lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda data: engine)
         return Library("tensorrt", "11.4.0", SimpleNamespace(**names))
 
     def test_it_builds_for_the_gpu_that_is_there(self, half: bytes, like_tensorrt: Library) -> None:
+        """The log tells the layers where the inspector does not."""
         built = build_engine(half, HALF, library=like_tensorrt)
         assert built.compute_capabilities == ()
         assert {layer.filters for layer in built.layers} == {"fp16", None}
+        assert built.untold == 0
+
+    def test_the_inspector_is_asked_before_the_log(
+        self, half: bytes, like_tensorrt: Library, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        layer = {"Name": "one of three", "LayerType": "CaskConvolution", "Weights": {"Type": "Half"}}
+        self.inspected = json.dumps({"Layers": [layer]})
+        built = build_engine(half, HALF, library=like_tensorrt)
+        assert [each.name for each in built.layers] == ["one of three"]
+        assert built.untold == 2
+        assert "TensorRT 11.4.0 does not tell in which type it built 2 of the network's convolutions" in caplog.text
 
     @pytest.mark.parametrize("earlier", [None, b"of another GPU"])
     def test_without_measurements_it_builds_as_well(

@@ -166,7 +166,7 @@ class TestCache:
             return EngineHeader(
                 spec=plan.spec, plan_hash=plan.body_hash, flavour="tensorrt", library="11.4.0",
                 compute_capabilities=((8, 9),), gpu=ADA.name, cuda=ADA.driver, driver=built[-1], settings=settings,
-                element="float16", layers=(), float32=(), engine_bytes=len(data),
+                element="float16", layers=(), untold=0, float32=(), engine_bytes=len(data),
                 engine_sha256=hashlib.sha256(data).hexdigest(),
             ), data  # fmt: skip
 

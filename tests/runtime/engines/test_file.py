@@ -55,6 +55,7 @@ def header(**changes: Any) -> EngineHeader:
         "settings": EngineSettings(precision="fp16", tile=(256, 192), batch=4, workspace=1 << 30),
         "element": "float16",
         "layers": LAYERS,
+        "untold": 0,
         "float32": (Float32Layer("last", "Conv", "values reach 7e+04, float16 ends at 65504"),),
         "engine_bytes": len(DATA),
         "engine_sha256": hashlib.sha256(DATA).hexdigest(),
@@ -216,6 +217,10 @@ class TestDescription:
         assert rows["fp32"] == "last (Conv): values reach 7e+04, float16 ends at 65504"
         assert rows["windows"] == "at most 192 x 256 pixels, at most 4 at once"
         assert rows["options"] == f"bytes of workspace {1 << 30}"
+
+    def test_what_tensorrt_did_not_tell_is_said(self, path: Path) -> None:
+        said = dict(describe_engine(header(untold=2), path))["precision"]
+        assert said.endswith("1 in fp16, 1 in fp32, 2 not told")
 
     def test_the_layers_with_the_precision_really_built(self, path: Path) -> None:
         lines = layer_table(read_header(path)).splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import onnx
@@ -10,7 +11,7 @@ import pytest
 from srgan_trt.compiler import graph
 from srgan_trt.compiler.half import halve
 from srgan_trt.errors import DeviceError
-from srgan_trt.runtime.engines.layers import BuiltLayer, check_layers, convolutions, from_inspector, from_log
+from srgan_trt.runtime.engines.layers import BuiltLayer, check_layers, convolutions, from_inspector, from_log, untold
 
 from ...handmade import small_model
 
@@ -85,7 +86,27 @@ class TestCheck:
         check_layers([POINTWISE, HALF, HALF], half, precision="fp16")
         check_layers([SINGLE, SINGLE], small_model(), precision="fp16")
         check_layers([HALF, SINGLE], small_model(), precision="int8")
-        check_layers([SINGLE], half, precision="fp32")
+        check_layers([SINGLE], small_model(), precision="fp32")
+
+    @pytest.mark.parametrize("type_", ["fp16", "bf16", "int8"])
+    def test_fp32_is_nothing_less(self, type_: str) -> None:
+        for each in (("fp32", type_), (type_, "fp32")):
+            less = BuiltLayer("d", "correlation", each[0], "fp32", each[1], ())
+            with pytest.raises(DeviceError, match=r"fp32 was asked for, but TensorRT built 1 of 2 convolutions in"):
+                check_layers([SINGLE, less], small_model(), precision="fp32")
+
+    def test_convolutions_that_nobody_told_of_are_counted(self) -> None:
+        """The small network's convolutions have no names: they are nodes 0, 2 and 4."""
+        named = [
+            dataclasses.replace(HALF, made_of=names) for names in (("Conv_0", "PRelu_1"), ("Conv_2",), ("Conv_4",))
+        ]
+        fused = dataclasses.replace(HALF, made_of=("Conv_2", "DepthToSpace_3", "Conv_4"))
+        assert untold(named, small_model()) == 0
+        assert untold([named[0], fused], small_model()) == 0
+        assert untold([HALF, HALF, HALF], small_model()) == 0
+        assert untold([named[0], HALF], small_model()) == 1
+        assert untold([named[0], named[0]], small_model()) == 2
+        assert untold([dataclasses.replace(POINTWISE, made_of=("Conv_0",))], small_model()) == 3
 
     def test_one_more_is_refused(self, half: onnx.ModelProto) -> None:
         with pytest.raises(

@@ -25,7 +25,8 @@ DATA = b"an engine"
 HEADER = EngineHeader(
     spec=small_spec(), plan_hash="0" * 64, flavour="tensorrt-rtx", library="1", compute_capabilities=((8, 9),),
     gpu=None, cuda=None, driver=None, settings=EngineSettings(precision="fp16", tile=(64, 64), batch=4),
-    element="float16", layers=(), float32=(), engine_bytes=len(DATA), engine_sha256=hashlib.sha256(DATA).hexdigest(),
+    element="float16", layers=(), untold=0, float32=(), engine_bytes=len(DATA),
+    engine_sha256=hashlib.sha256(DATA).hexdigest(),
 )  # fmt: skip
 
 

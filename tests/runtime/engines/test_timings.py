@@ -39,7 +39,7 @@ class Builder:
     def __call__(self, network: bytes, settings: EngineSettings, **options: Any) -> BuiltEngine:
         earlier = options["timing_cache"]
         self.given.append(earlier)
-        return BuiltEngine(b"engine", np.dtype(np.float16), (), (), (earlier or b"") + b"kernel,", 1.0)
+        return BuiltEngine(b"engine", np.dtype(np.float16), (), 0, (), (earlier or b"") + b"kernel,", 1.0)
 
 
 @pytest.fixture
