@@ -298,7 +298,8 @@ class Upscaler:
             warned, self._warned = self._warned, self._warned or not_finite > 0
         if not not_finite:
             return ()
-        note = f"{not_finite} values of the network were not finite and became black: try precision fp32"
+        wider = "a plan or engine in fp16 or fp32" if self.spec.precision == "int8" else "precision fp32"
+        note = f"{not_finite} values of the network were not finite and became black: try {wider}"
         if not warned:
             _log.warning("%s: %s", self.spec.name, note)
         return (note,)

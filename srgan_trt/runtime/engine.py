@@ -45,8 +45,8 @@ class Engine(Protocol):
 
     def create_execution_context(self) -> Any:
         """TensorRT's IExecutionContext, or None if it could not make one: what is used of it is
-        set_input_shape(name, shape) -> bool, set_tensor_address(name, address) -> bool,
-        execute_async_v3(stream handle) -> bool."""
+        set_device_memory(address, bytes), set_input_shape(name, shape) -> bool,
+        set_tensor_address(name, address) -> bool, execute_async_v3(stream handle) -> bool."""
 
     def close(self) -> None:
         """Frees the engine; its contexts must be gone."""

@@ -65,7 +65,7 @@ def found() -> dict[str, Any]:
 def test_the_readme_says_what_the_results_say(tables: ModuleType) -> None:
     readme = (_ROOT / "README.md").read_text()
     machines = [tables.read(names) for names in tables.PUBLISHED]
-    assert tables.renewed(readme, machines) == readme, "run python benchmarks/tables.py"
+    assert tables.renewed(readme, machines, tables.read_int8()) == readme, "run python benchmarks/tables.py"
 
 
 def test_a_later_file_of_a_machine_replaces_what_an_earlier_one_says_of_a_case(tables: ModuleType) -> None:
@@ -110,6 +110,20 @@ def test_the_table_has_every_rival_the_limit_and_what_is_missing(tables: ModuleT
     assert "| share of it reached | 70% |  |" in text
     assert "Not measured: ncnn (not installed: ncnn)." in " ".join(text.split())
     assert "tuned (`srgan-trt tune`), which made them up to 1.04 times as fast" in " ".join(text.split())
+
+
+def test_int8_is_told_network_by_network(tables: ModuleType) -> None:
+    scores = {"fidelity_db": 47.06, "drop_db": 0.0214}
+    rows = [
+        {"model": "one", "convolutions": [21, 33], "Set5": scores, "BSD100": scores, "speed": {"times": 1.337}},
+        {"model": "two", "refused": "it loses too much"},
+    ]
+    found = {"high": "fp32", "machine": {"flags": ["avx2"]}, "rows": rows}
+    lines = tables.int8_table([found]).splitlines()
+    assert lines[0].endswith("| times fp32, with AVX2 alone |")
+    assert lines[2] == "| `one` | 21 of 33 | 47.1, 47.1 | 0.021, 0.021 | 1.34 |"
+    assert lines[3].startswith("| `two` | none: it loses too much |")
+    assert len({line.count("|") for line in lines}) == 1
 
 
 def test_no_line_is_too_long_for_a_page(tables: ModuleType, found: dict[str, Any]) -> None:

@@ -33,10 +33,16 @@ _log = logging.getLogger(__name__)
 
 _MARGIN = 0.5
 """dB by which the first choice may miss the fidelity asked for: sums of errors are a prediction, the gate measures."""
+_STEP = 1.2
+"""dB by which the errors allowed shrink at least from one try to the next."""
 _STRENGTHS = (0.5, 1.0)
 """Of equalisation, tried beside none."""
 _TRIAL_MACS = 120e9
 """Multiply-accumulates of one pass over the tiles that sensitivities are measured on."""
+
+
+_BROADER = 3
+"""Times as many pictures, for layers that cost most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +83,9 @@ def to_int8(
     seen = _equalised(prover, found, seen)
     found = sites(prover.model)
     count = int(max(3, min(9, _TRIAL_MACS / (spec.macs * usual.shape[2] * usual.shape[3]))))
-    comparison = Comparison(prover.model, spec, usual[: count * 2 // 3], hard[: count // 3])
-    measured = measure(prover.model, found, seen, comparison)
+    few = Comparison(prover.model, spec, usual[: count * 2 // 3], hard[: count // 3])
+    broad = Comparison(prover.model, spec, usual[-count * _BROADER :], hard[-count:])
+    measured = measure(prover.model, found, seen, few, broad)
     gate = Gate(prover.model, spec, pictures)
     selection = select(
         prover.model,
@@ -149,8 +156,9 @@ def select(
             if not failures:
                 found.append(Selection(candidate, chosen, sums, verdict, max_drop, min_fidelity))
                 break
-            # the dearest go, and as many more as the gate's measure says that the sum of errors was too small
-            short = max(0.0, min_fidelity - verdict.fidelity)
+            # the dearest go, and as many more as the gate's measure says that the sum of errors was too small; where it
+            # is something else that fails, a quarter of the errors at a time
+            short = max(_STEP, min_fidelity - verdict.fidelity)
             spent = sum(each.error for each in chosen)
             budget = min(spent * 10 ** (-short / 10), spent - max(chosen, key=lambda each: each.error).error * 0.1)
     if not found:

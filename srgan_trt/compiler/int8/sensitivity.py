@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _REFINED = 10
 """Layers, the worst, whose range is chosen by the picture rather than by their own output."""
-_CLEAR = 54.0
+_CLEAR = 58.0
 """dB above which that wins nothing."""
 
 
@@ -45,9 +45,13 @@ class Sensitivity:
 
 
 def measure(
-    model: ir.Model, found: list[Site], seen: Mapping[str, Observed], comparison: Comparison
+    model: ir.Model, found: list[Site], seen: Mapping[str, Observed], comparison: Comparison, broad: Comparison
 ) -> list[Sensitivity]:
-    """Quantises each convolution alone; those that cost the picture most by the range that does best in the picture."""
+    """Quantises each convolution alone; those that cost the picture most by the range that does best in the picture.
+
+    comparison: on a few pictures; broad: on several times as many, for the few layers whose range is chosen so. A range
+    that clips what the few do not have would seem the best on them.
+    """
     total = sum(high_seconds(site) for site in found)
     results = []
     for site in found:
@@ -63,7 +67,7 @@ def measure(
         )
     worst = sorted(results, key=lambda each: -each.error)[:_REFINED]
     return [
-        _refined(model, each, seen[each.site.name], comparison)
+        _refined(model, each, seen[each.site.name], broad)
         if each in worst and each.fidelity < _CLEAR and max(each.seconds) > 0
         else each
         for each in results
@@ -72,6 +76,7 @@ def measure(
 
 def _refined(model: ir.Model, start: Sensitivity, seen: Observed, comparison: Comparison) -> Sensitivity:
     """Goes from the range that the layer itself chose to the next wider or narrower one while the picture gains."""
+    start = replace(start, error=comparison.error(quantised(model, {start.site.name: start.conv})))
     limits = candidates(seen.patches, float(seen.largest.max()))
     rules = sorted(limits, key=lambda rule: limits[rule])
     place, best = rules.index(start.conv.rule), start

@@ -185,13 +185,21 @@ class TestTheGate:
 
 def test_a_verdict_names_everything_that_fails() -> None:
     good = Verdict(
-        fidelity=50, hard=40, drop=0.01, shift=(0.1, 0, 0), levels=(250, 249), step=(1, 1.5), seam=(0.1, 0.2)
+        fidelity=50,
+        hard=40,
+        drop=0.01,
+        most_drop=0.2,
+        shift=(0.1, 0, 0),
+        levels=(250, 249),
+        step=(1, 1.5),
+        seam=(0.1, 0.2),
     )
     assert good.failures(max_drop=0.1, min_fidelity=45) == []
     for change, word in [
         ({"fidelity": 44.9}, "fidelity"),
         ({"hard": 20.0}, "dark"),
         ({"drop": 0.11}, "truth"),
+        ({"most_drop": 0.51}, "in one picture"),
         ({"shift": (0.0, -0.6, 0.0)}, "colours"),
         ({"levels": (250, 200)}, "bands"),
         ({"step": (1.0, 9.0)}, "bands"),
