@@ -3,11 +3,12 @@
     python benchmarks/int8.py [--model NAME_OR_FILE ...] [--bsd N] [--plans FOLDER] [--rounds N] [--json FILE]
 
 Every network is built in fp32 and, if the gate lets it pass, in int8 with the built-in calibration pictures; both run
-on Set5 and BSD100, which nothing was calibrated with (pictures.py says where they are looked for). Fidelity is of all
-colours, int8 against fp32, in dB over all pictures of a set; the drop is luma PSNR against the truth, the mean over
-the pictures, fp32's less int8's. Times are of a 480x320 photo, whole calls in interleaved rounds, against the highest
-precision of 8-bit pictures here (bf16 where the CPU has it); --rounds 0 leaves them out. Exit status 1 if a plan that
-passed its gate loses more than 0.1 dB or keeps less than 45 dB of fidelity.
+on Set5 and BSD100, which nothing was calibrated with (pictures.py says where they are looked for). Fidelity is the
+PSNR of all colours, int8 against fp32, the mean over the pictures; the JSON also has the worst picture's and that of
+the mean squared error over all (which one artefact of the exact network decides). The drop is luma PSNR against the
+truth, fp32's less int8's, the mean over the pictures. Times are of a 480x320 photo, whole calls in interleaved
+rounds, against the highest precision of 8-bit pictures here (bf16 where the CPU has it); --rounds 0 leaves them out.
+Exit status 1 if a plan that passed its gate loses more than 0.1 dB or keeps less than 45 dB of fidelity.
 """
 
 from __future__ import annotations
@@ -73,11 +74,14 @@ def compare(wide: Path, narrow: Path, name: str, *, scale: int, most: int | None
             right, mine = exact(low), levels(low)
             errors.append(float(np.mean(np.square(right.astype(np.float64) - mine))))
             drops.append(psnr(truth, right, border=scale) - psnr(truth, mine, border=scale))
-    fidelity = 10 * np.log10(255**2 / max(float(np.mean(errors)), 1e-10))
+    fidelity = 10 * np.log10(255**2 / np.maximum(errors, 1e-10))
     return {
         "pictures": len(errors),
-        "fidelity_db": round(float(fidelity), 2),
+        "fidelity_db": round(float(fidelity.mean()), 2),
+        "least_fidelity_db": round(float(fidelity.min()), 2),
+        "pooled_fidelity_db": round(float(10 * np.log10(255**2 / max(float(np.mean(errors)), 1e-10))), 2),
         "drop_db": round(float(np.mean(drops)), 4),
+        "most_drop_db": round(float(np.max(drops)), 4),
     }
 
 

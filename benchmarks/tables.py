@@ -21,6 +21,9 @@ PUBLISHED = (("2026-11-22-epyc-avx512bf16.json", "2026-11-22-epyc-avx512bf16-pap
 """Files of benchmarks/results, machine by machine, the first of which the claims are of; a case (network and size) of a
 later file replaces an earlier one's."""
 
+INT8: tuple[str, ...] = ()
+"""Files of benchmarks/results, by int8.py, one for each machine."""
+
 OURS = "srgan-trt"
 _KERAS = "Keras predict"
 _OPENVINO = "OpenVINO bf16, unmodified export"
@@ -41,6 +44,11 @@ def read(names: tuple[str, ...]) -> dict[str, Any]:
         found = {**content, **found}  # the first file's machine and start-up times
         cases |= {(case["network"], case["width"], case["height"]): case for case in content["results"]}
     return found | {"results": list(cases.values()), "files": list(names)}
+
+
+def read_int8() -> list[dict[str, Any]]:
+    """The results of int8.py, machine by machine."""
+    return [json.loads((_RESULTS / name).read_text()) for name in INT8]
 
 
 def best_of_ours(case: Case) -> Entry:
@@ -126,6 +134,30 @@ def tables(found: dict[str, Any]) -> str:
     return "\n".join(text)
 
 
+def int8_table(machines: list[dict[str, Any]]) -> str:
+    """Network by network: what is in int8, what that costs, and what it wins on each machine."""
+    first = machines[0]
+    heads = [f"times {found['high']}, {_matrix(found['machine'])[0]}" for found in machines]
+    lines = [
+        f"| network | convolutions in int8 | dB from fp32: Set5, BSD100 | dB lost to the truth | {' | '.join(heads)} |",
+        f"|---|---:|---:|---:|{'---:|' * len(machines)}",
+    ]
+    for row in first["rows"]:
+        if "refused" in row:
+            lines.append(f"| `{row['model']}` | none: {row['refused']} | | |{' |' * len(machines)}")
+            continue
+        others = [next((each for each in found["rows"] if each["model"] == row["model"]), {}) for found in machines]
+        cells = [
+            f"`{row['model']}`",
+            "{} of {}".format(*row["convolutions"]),
+            ", ".join(f"{row[name]['fidelity_db']:.1f}" for name in ("Set5", "BSD100")),
+            ", ".join(f"{row[name]['drop_db']:.3f}" for name in ("Set5", "BSD100")),
+            *(f"{each['speed']['times']:.2f}" if "speed" in each else "" for each in others),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def block(text: str, name: str) -> str:
     """What stands between the marks `name` of `text`."""
     found = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", text, re.DOTALL)
@@ -134,10 +166,10 @@ def block(text: str, name: str) -> str:
     return found[1]
 
 
-def renewed(readme: str, machines: list[dict[str, Any]]) -> str:
-    """The README with both blocks as the results have them, of each machine a table."""
+def renewed(readme: str, machines: list[dict[str, Any]], quantised: list[dict[str, Any]]) -> str:
+    """The README with its blocks as the results have them, of each machine a table."""
     every = "\n\n".join(tables(found) for found in machines)
-    for name, text in (("claims", claims(machines[0])), ("tables", every)):
+    for name, text in (("claims", claims(machines[0])), ("tables", every), ("int8", int8_table(quantised))):
         readme = readme.replace(
             f"<!-- {name} -->\n{block(readme, name)}\n<!-- /{name} -->",
             f"<!-- {name} -->\n{text}\n<!-- /{name} -->",
@@ -286,7 +318,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the README differs")
     options = parser.parse_args()
     before = _README.read_text()
-    after = renewed(before, [read(names) for names in PUBLISHED])
+    after = renewed(before, [read(names) for names in PUBLISHED], read_int8())
     if options.check:
         if before != after:
             sys.exit("README.md is not what the results say: run python benchmarks/tables.py")
