@@ -169,7 +169,10 @@ def block(text: str, name: str) -> str:
 def renewed(readme: str, machines: list[dict[str, Any]], quantised: list[dict[str, Any]]) -> str:
     """The README with its blocks as the results have them, of each machine a table."""
     every = "\n\n".join(tables(found) for found in machines)
-    for name, text in (("claims", claims(machines[0])), ("tables", every), ("int8", int8_table(quantised))):
+    blocks = {"claims": claims(machines[0]), "tables": every}
+    if quantised:
+        blocks["int8"] = int8_table(quantised)
+    for name, text in blocks.items():
         readme = readme.replace(
             f"<!-- {name} -->\n{block(readme, name)}\n<!-- /{name} -->",
             f"<!-- {name} -->\n{text}\n<!-- /{name} -->",
