@@ -170,14 +170,26 @@ def select(
 
 
 def affordable(measured: list[Sensitivity], budget: float, *, sums: Collection[str] = ()) -> list[Sensitivity]:
-    """The layers whose errors, added up as noise does, stay within ``budget``: cheapest per second won first."""
+    """The layers whose errors, added up as noise does, stay within ``budget``, and that win much time for it.
+
+    Cheapest per second won first; and, since one large layer may be worth more than all that is left of the budget
+    after small ones, the same again after each of them: the best of these.
+    """
+    order = sorted(measured, key=lambda each: each.error / max(each.won(sums), 1e-30))
+    tries = [_bought(order, budget, sums)]
+    tries += [_bought([first, *(each for each in order if each is not first)], budget, sums) for first in order]
+    best = max(tries, key=lambda chosen: sum(each.won(sums) for each in chosen))
+    return sorted(best, key=lambda each: each.site.number)
+
+
+def _bought(order: list[Sensitivity], budget: float, sums: Collection[str]) -> list[Sensitivity]:
     chosen, spent = [], 0.0
-    for each in sorted(measured, key=lambda each: each.error / max(each.won(sums), 1e-30)):
+    for each in order:
         if each.won(sums) <= 0 or spent + each.error > budget:
             continue
         chosen.append(each)
         spent += each.error
-    return sorted(chosen, key=lambda each: each.site.number)
+    return chosen
 
 
 def _sums(model: ir.Model, chosen: list[Sensitivity]) -> list[str]:

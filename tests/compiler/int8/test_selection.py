@@ -224,3 +224,5 @@ def test_the_cheapest_decibels_per_time_won_are_bought_first() -> None:
     assert [each.site.number for each in affordable(measured, 4.5e-5)] == [1]
     assert affordable(measured, 1e-6) == []
     assert decibels(1e-4) == pytest.approx(40)
+    large = [one(0, 1e-5, 1.0), one(1, 1e-5, 1.0), one(2, 9e-5, 5.0)]
+    assert [each.site.number for each in affordable(large, 1.05e-4)] == [0, 2], "not the two small ones"
