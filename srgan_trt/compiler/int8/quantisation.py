@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .. import graph
 from ..oracle import Floats
 from .activations import Observed, Site
+from .placement import before_concats, before_shuffles
 from .ranges import LEVELS, candidates, fake
 from .rounding import corrected_bias, nearest, weight_scales
 
@@ -117,7 +118,8 @@ def quantised(model: ir.Model, convs: Mapping[str, QuantisedConv], *, shared: Co
     for (name, _), value in made.items():
         if name in shared:
             _share(copy, name, value)
-    _before_shuffles(copy)
+    before_shuffles(copy)
+    before_concats(copy)
     graph.tidy(copy)
     return copy
 
@@ -195,25 +197,3 @@ def _share(model: ir.Model, name: str, value: ir.Value) -> None:
     for use in list(source.uses()):
         if use.node.op_type == "Add":
             use.node.replace_input_with(use.idx, value)
-
-
-def _before_shuffles(model: ir.Model) -> None:
-    """Levels are shuffled rather than floats, a quarter of the bytes: the pair moves before a DepthToSpace that nobody
-    else reads, where it is also fused into what makes its input."""
-    for node in list(model.graph):
-        if node.op_type != "DepthToSpace":
-            continue
-        readers = list(node.outputs[0].uses())
-        if len(readers) != 1 or readers[0].node.op_type != "QuantizeLinear":
-            continue
-        down = readers[0].node
-        (up_use,) = down.outputs[0].uses()
-        up, source, moved = up_use.node, node.inputs[0], node.outputs[0]
-        assert source is not None
-        up.outputs[0].replace_all_uses_with(moved, replace_graph_outputs=True)
-        down.replace_input_with(0, source)
-        node.replace_input_with(0, up.outputs[0])
-        for value in (down.outputs[0], up.outputs[0]):
-            value.shape = source.shape
-        model.graph.remove([down, up])
-        model.graph.insert_before(node, [down, up])

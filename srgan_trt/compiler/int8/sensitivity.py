@@ -66,12 +66,39 @@ def measure(
             )
         )
     worst = sorted(results, key=lambda each: -each.error)[:_REFINED]
-    return [
+    results = [
         _refined(model, each, seen[each.site.name], broad)
         if each in worst and each.fidelity < _CLEAR and max(each.seconds) > 0
         else each
         for each in results
     ]
+    together: dict[str, list[Sensitivity]] = {}
+    for each in results:
+        together.setdefault(each.site.source, []).append(each)
+    same = {
+        each.site.name: each
+        for group in together.values()
+        if len(group) > 1
+        for each in _of_one_range(model, group, seen, broad)
+    }
+    return [same.get(each.site.name, each) for each in results]
+
+
+def _of_one_range(
+    model: ir.Model, group: list[Sensitivity], seen: Mapping[str, Observed], comparison: Comparison
+) -> list[Sensitivity]:
+    """Convolutions that read the same tensor get the range that is best for all of them: one pass makes their levels.
+
+    The error is that of all of them, in equal shares.
+    """
+    best: list[Sensitivity] = []
+    for limit, rule in {each.conv.limit: each.conv.rule for each in group}.items():
+        convs = [fit(each.site, seen[each.site.name], limits={rule: limit}) for each in group]
+        named = {each.site.name: conv for each, conv in zip(group, convs, strict=True)}
+        error = comparison.error(quantised(model, named)) / len(group)
+        if not best or error < best[0].error:
+            best = [replace(each, conv=conv, error=error) for each, conv in zip(group, convs, strict=True)]
+    return best
 
 
 def _refined(model: ir.Model, start: Sensitivity, seen: Observed, comparison: Comparison) -> Sensitivity:

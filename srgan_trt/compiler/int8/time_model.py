@@ -33,7 +33,7 @@ def seconds_won(model: ir.Model, site: Site, *, free: bool = False) -> float:
     """Per input pixel, by this convolution in int8; may be negative. free: its input is in int8 anyway."""
     won = high_seconds(site) - site.macs / _INT8_RATE
     if not free and not _quantised_on_the_way(model, site):
-        won -= _values_read(site) * _QUANTISE_SECONDS
+        won -= _values_read(site) * _QUANTISE_SECONDS / _readers(model, site)
     return won
 
 
@@ -43,15 +43,31 @@ def _values_read(site: Site) -> float:
     return float(site.macs / (site.taps * out) * math.prod(site.facts.strides) * channels)
 
 
+def _readers(model: ir.Model, site: Site) -> int:
+    """Convolutions that read the same tensor: they share one pass."""
+    return sum(
+        node.op_type == "Conv" and node.inputs[0] is not None and node.inputs[0].name == site.source
+        for node in model.graph
+    )
+
+
 def _quantised_on_the_way(model: ir.Model, site: Site) -> bool:
-    """Whether the input is made by a convolution and read by nobody else (an activation or shuffle between counts as
-    part of it)."""
+    """Whether the input is made by a convolution, or by several whose channels are joined, and read by nobody else (an
+    activation or shuffle between counts as part of it). Convolutions side by side that read it count as one."""
     (node,) = (node for node in model.graph if node.outputs[0].name == site.name)
-    value = node.inputs[0]
-    while value is not None and len(list(value.uses())) == 1 and (maker := value.producer()) is not None:
-        if maker.op_type in ("Conv", "ConvTranspose"):
+    value, readers = node.inputs[0], _readers(model, site)
+    while value is not None and len(list(value.uses())) == readers and (maker := value.producer()) is not None:
+        readers = 1
+        if maker.op_type == "Concat":
+            return all(part is not None and _is_of_convolution(part) for part in maker.inputs)
+        if _is_of_convolution(value):
             return True
         if maker.op_type not in ("PRelu", "Relu", "LeakyRelu", "DepthToSpace", "Clip"):
             return False
         value = maker.inputs[0]
     return False
+
+
+def _is_of_convolution(value: ir.Value) -> bool:
+    maker = value.producer()
+    return maker is not None and maker.op_type in ("Conv", "ConvTranspose")
