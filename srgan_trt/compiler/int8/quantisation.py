@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import graph
 from ..oracle import Floats
 from .activations import Observed, Site
-from .placement import before_concats, before_shuffles
+from .placement import before_shuffles
 from .ranges import LEVELS, candidates, fake
 from .rounding import corrected_bias, nearest, weight_scales
 
@@ -119,7 +119,6 @@ def quantised(model: ir.Model, convs: Mapping[str, QuantisedConv], *, shared: Co
         if name in shared:
             _share(copy, name, value)
     before_shuffles(copy)
-    before_concats(copy)
     graph.tidy(copy)
     return copy
 

@@ -52,22 +52,15 @@ def _readers(model: ir.Model, site: Site) -> int:
 
 
 def _quantised_on_the_way(model: ir.Model, site: Site) -> bool:
-    """Whether the input is made by a convolution, or by several whose channels are joined, and read by nobody else (an
-    activation or shuffle between counts as part of it). Convolutions side by side that read it count as one."""
+    """Whether the input is made by a convolution and read by nobody else (an activation or shuffle between counts as
+    part of it). Convolutions side by side that read it count as one."""
     (node,) = (node for node in model.graph if node.outputs[0].name == site.name)
     value, readers = node.inputs[0], _readers(model, site)
     while value is not None and len(list(value.uses())) == readers and (maker := value.producer()) is not None:
         readers = 1
-        if maker.op_type == "Concat":
-            return all(part is not None and _is_of_convolution(part) for part in maker.inputs)
-        if _is_of_convolution(value):
+        if maker.op_type in ("Conv", "ConvTranspose"):
             return True
         if maker.op_type not in ("PRelu", "Relu", "LeakyRelu", "DepthToSpace", "Clip"):
             return False
         value = maker.inputs[0]
     return False
-
-
-def _is_of_convolution(value: ir.Value) -> bool:
-    maker = value.producer()
-    return maker is not None and maker.op_type in ("Conv", "ConvTranspose")
