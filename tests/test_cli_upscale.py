@@ -489,18 +489,18 @@ class TestTerminal:
         assert "standard output is a terminal" in done.stderr
 
 
-def test_a_small_photo_from_a_plan_takes_no_time(plan: Plan, shared_images: Path) -> None:
-    """The promised 1.5 s, as time of the processor: other work may run beside the tests. The second of two runs."""
-    photo = next(shared_images.glob("test/BSD100/LRx4/*.png"))
+def test_a_photo_from_a_plan_needs_nothing_that_compiles_plans(plan: Plan, here: Path) -> None:
+    """They take longer to import than a small photo takes in all (benchmarks/start_up.py measures that)."""
+    save_noise(Path("photo.png"))
     program = (
-        "import sys, time; from srgan_trt.cli import main; status = main(sys.argv[1:]);"
-        "print(time.process_time(), file=sys.stderr); sys.exit(status)"
+        "import sys; from srgan_trt.cli import main; status = main(sys.argv[1:]);"
+        "print(*sys.modules, file=sys.stderr); sys.exit(status)"
     )
-    command = [sys.executable, "-c", program, "upscale", photo, "-o", "large.png", "--model", plan.path, "--overwrite"]
-    times = [
-        float(subprocess.run(command, capture_output=True, text=True, check=True).stderr.split()[-1]) for _ in range(2)
-    ]
-    assert min(times) < 1.5
+    command = [sys.executable, "-c", program, "upscale", "photo.png", "-o", "large.png", "--model", plan.path]
+    done = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert "openvino" in loaded
+    assert not loaded & {"onnx_ir", "onnxscript", "onnxruntime", "tensorflow", "keras", "tensorrt", "tensorrt_rtx"}
 
 
 def test_a_network_that_gives_no_numbers_is_told(command: Command, here: Path) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache import read_sealed, write_sealed
-from ...compiler.conversion import plan_in_form
 from ...errors import DeviceError
 from ...imaging.tiles import Tile, TilePlan
 from ...spec import NetworkSpec
@@ -70,7 +69,11 @@ class CompiledPlan:
     def _compile(
         self, core: openvino.Core, plan: Plan, settings: dict[str, Any], cached: Path
     ) -> openvino.CompiledModel:
-        network: Any = str(plan.path) if self._form is None else plan_in_form(plan, self._form)
+        network: Any = str(plan.path)
+        if self._form is not None:
+            from ...compiler.conversion import plan_in_form  # here: graphs take half a second to import
+
+            network = plan_in_form(plan, self._form)
         try:
             compiled = core.compile_model(core.read_model(network), "CPU", settings)
             self.pixel_values = live_values(core.read_model(network), plan.spec)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache import cache_folder
-from ...compiler.conversion import forms_of
 from ...errors import DeviceError, ModelError
 from ...imaging.tiles import TilePlan, plan_tiles
 from ...spec import NetworkSpec
@@ -114,6 +113,8 @@ class CpuPipeline:
 
     def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:
         """See Pipeline."""
+        from ...compiler.conversion import forms_of  # here: graphs take half a second to import
+
         forms = forms_of(self._plan)
         one_way = self.spec.fixed_shape is not None or self.spec.halo is None
         if one_way and not forms:
