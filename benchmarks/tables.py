@@ -21,7 +21,7 @@ PUBLISHED = (("2026-11-22-epyc-avx512bf16.json", "2026-11-22-epyc-avx512bf16-pap
 """Files of benchmarks/results, machine by machine, the first of which the claims are of; a case (network and size) of a
 later file replaces an earlier one's."""
 
-INT8: tuple[str, ...] = ()
+INT8: tuple[str, ...] = ("2026-11-25-epyc-avx2-int8.json",)
 """Files of benchmarks/results, by int8.py, one for each machine."""
 
 OURS = "srgan-trt"
