@@ -18,13 +18,10 @@ from typing import Any
 import limits
 import machine
 import numpy as np
-import onnx
 import openvino
 from rivals import has_bf16
 from timing import shown
 
-from srgan_trt.compiler import graph
-from srgan_trt.compiler.analysis import work
 from srgan_trt.upscaler import open_plan
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -72,11 +69,7 @@ def profile(file: Path, *, precision: str, height: int, width: int, rounds: int)
 
 def _macs(file: Path) -> dict[str, float]:
     """Multiply-accumulates per input pixel of each layer that has some, by its name."""
-    stored = onnx.load(str(file))
-    del stored.metadata_props[:]
-    model = graph.from_proto(stored)
-    graph.infer_shapes(model)
-    return {node.name or "": float(layer.macs) for node, layer in work(model).items()}
+    return {node.name or "": float(layer.macs) for node, layer in limits.layers_of(file).items()}
 
 
 def precision_of(row: dict[str, Any]) -> str:

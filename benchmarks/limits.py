@@ -67,14 +67,19 @@ def measure(plans: dict[str, Path], *, pixels: int, of: dict[str, dict[str, floa
     return found
 
 
-def _macs(file: Path) -> tuple[float, float]:
-    """Multiply-accumulates of a plan per input pixel: in int8, and not."""
+def layers_of(file: Path) -> dict[Any, Any]:
+    """What each node of a plan that multiplies has to do (`compiler.analysis.work`)."""
     stored = onnx.load(str(file))
     del stored.metadata_props[:]
     model = graph.from_proto(stored)
     graph.infer_shapes(model)
+    return dict(work(model))
+
+
+def _macs(file: Path) -> tuple[float, float]:
+    """Multiply-accumulates of a plan per input pixel: in int8, and not."""
     levels = floats = 0.0
-    for node, layer in work(model).items():
+    for node, layer in layers_of(file).items():
         weight = node.inputs[1] if len(node.inputs) > 1 else None
         maker = None if weight is None else weight.producer()
         if maker is not None and maker.op_type == "DequantizeLinear":

@@ -1,6 +1,6 @@
 """How much memory a picture takes: peak of a fresh process, against the picture's size.
 
-    python benchmarks/memory.py [--size WIDTHxHEIGHT ...] [--most-keras PIXELS] [--json FILE]
+    python benchmarks/memory.py [--size WIDTHxHEIGHT ...] [--most-rival PIXELS] [--json FILE]
 
 Resident memory (VmHWM) of opening the network and one picture, ours and rivals', on the paper's network; the picture
 and its result are in it. A GPU's memory is not measured here: `make gpu-check` reports it. Draws a plot, too.

@@ -4,8 +4,6 @@ bit; they touch nothing else, and move hardly more bytes than they must."""
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -296,19 +294,6 @@ def test_pictures_beyond_two_gigabytes() -> None:
     assert not picture[-20:-16, -30:].any()
 
 
-def on_sector(shape: tuple[int, ...], dtype: type) -> NDArray:
-    """As device allocations are: aligned to far more than a sector."""
-    memory = np.zeros(int(np.prod(shape)) * np.dtype(dtype).itemsize + 256, np.uint8)
-    start = -memory.ctypes.data % 256
-    return memory[start : memory.size - 256 + start].view(dtype).reshape(shape)
-
-
-def moved(work: Callable[[], Any]) -> kernels.Counts:
-    with kernels.counting() as counter:
-        work()
-    return counter.counts
-
-
 TILES = [(96, 96, 40, 40), (128, 128, 7, 13), (192, 192, 1, 1), (100, 100, 3, 5), (125, 83, 0, 0), (64, 512, 11, 17)]
 
 
@@ -318,9 +303,9 @@ TILES = [(96, 96, 40, 40), (128, 128, 7, 13), (192, 192, 1, 1), (100, 100, 3, 5)
 def test_pack_moves_at_most_a_tenth_more_than_the_minimum(
     height: int, width: int, y: int, x: int, level: type, element: type
 ) -> None:
-    image = on_sector((300, 601, 3), level)
-    tensor = on_sector((1, 3, height, width), element)
-    counts = moved(lambda: kernels.pack(image, kernels.jobs({"y": y, "x": x}), tensor))
+    image = kernels.on_sector((300, 601, 3), level)
+    tensor = kernels.on_sector((1, 3, height, width), element)
+    counts = kernels.moved(lambda: kernels.pack(image, kernels.jobs({"y": y, "x": x}), tensor))
     minimum = height * width * 3 * (image.itemsize + tensor.itemsize)
     assert minimum <= 32 * (counts.sectors_read + counts.sectors_written) <= 1.1 * minimum
 
@@ -333,19 +318,19 @@ def test_unpack_moves_at_most_a_tenth_more_than_the_minimum(
     height: int, width: int, y: int, x: int, level: type, element: type, shuffle: int
 ) -> None:
     height //= shuffle  # the rows say little more
-    tensor = on_sector((1, 3 * shuffle**2, height, width), element)
-    image = on_sector((300, 2101, 3), level)
+    tensor = kernels.on_sector((1, 3 * shuffle**2, height, width), element)
+    image = kernels.on_sector((300, 2101, 3), level)
     out_height, out_width = height * shuffle, width * shuffle
     table = kernels.jobs(region(0, 0, y, x, out_height, out_width))
-    counts = moved(lambda: kernels.unpack(tensor, table, image, shuffle=shuffle))
+    counts = kernels.moved(lambda: kernels.unpack(tensor, table, image, shuffle=shuffle))
     minimum = out_height * out_width * 3 * (image.itemsize + tensor.itemsize)
     assert minimum <= 32 * (counts.sectors_read + counts.sectors_written) <= 1.1 * minimum
 
 
 def test_aligned_tiles_are_moved_sixteen_bytes_at_a_time() -> None:
-    image = on_sector((256, 512, 3), np.uint8)
-    tensor = on_sector((1, 3, 128, 256), np.float16)
-    assert moved(lambda: kernels.pack(image, kernels.jobs({"y": 5, "x": 128}), tensor)).narrow == 0
-    tensor = on_sector((1, 48, 32, 64), np.float16)
+    image = kernels.on_sector((256, 512, 3), np.uint8)
+    tensor = kernels.on_sector((1, 3, 128, 256), np.float16)
+    assert kernels.moved(lambda: kernels.pack(image, kernels.jobs({"y": 5, "x": 128}), tensor)).narrow == 0
+    tensor = kernels.on_sector((1, 48, 32, 64), np.float16)
     table = kernels.jobs(region(0, 0, 3, 128, 128, 256))
-    assert moved(lambda: kernels.unpack(tensor, table, image, shuffle=4)).narrow == 0
+    assert kernels.moved(lambda: kernels.unpack(tensor, table, image, shuffle=4)).narrow == 0

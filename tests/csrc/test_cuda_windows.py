@@ -3,9 +3,6 @@ hardly more bytes than there must be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -36,30 +33,17 @@ def some(tiles: TilePlan) -> NDArray[np.void]:
     return job_table(chosen, rows=len(chosen), scale=SCALE, top=0, keep_top=0)
 
 
-def on_sector(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """As device allocations are: aligned to far more than a sector."""
-    memory = np.zeros(int(np.prod(shape)) * np.dtype(dtype).itemsize + 256, np.uint8)
-    start = -memory.ctypes.data % 256
-    return memory[start : memory.size - 256 + start].view(dtype).reshape(shape)
-
-
-def moved(work: Callable[[], Any]) -> kernels.Counts:
-    with kernels.counting() as counter:
-        work()
-    return counter.counts
-
-
 @pytest.mark.parametrize("halo", NETWORKS)
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("level", [np.uint8, np.uint16])
 def test_pack(halo: int, channels: int, level: type) -> None:
     tiles = windows(halo, channels, np.dtype(level).itemsize)
-    image = on_sector((HEIGHT, WIDTH, channels), level)
-    tensor = on_sector((1, 3, tiles.tile_height, tiles.tile_width), np.float16)
+    image = kernels.on_sector((HEIGHT, WIDTH, channels), level)
+    tensor = kernels.on_sector((1, 3, tiles.tile_height, tiles.tile_width), np.float16)
     jobs = some(tiles)
     least, total = 0, 0
     for index in range(len(jobs)):
-        counts = moved(lambda index=index: kernels.pack(image, jobs, tensor, first=index))
+        counts = kernels.moved(lambda index=index: kernels.pack(image, jobs, tensor, first=index))
         assert counts.narrow == 0
         least += tiles.tile_height * tiles.tile_width * (channels * image.itemsize + 3 * tensor.itemsize)
         total += 32 * (counts.sectors_read + counts.sectors_written)
@@ -72,13 +56,13 @@ def test_pack(halo: int, channels: int, level: type) -> None:
 def test_unpack(halo: int, channels: int, level: type) -> None:
     """Windows cropped to what is kept of them, all of them."""
     tiles = windows(halo, channels, np.dtype(level).itemsize)
-    canvas = on_sector((HEIGHT * SCALE, WIDTH * SCALE, channels), level)
+    canvas = kernels.on_sector((HEIGHT * SCALE, WIDTH * SCALE, channels), level)
     grid = SCALE // SHUFFLE
-    tensor = on_sector((1, 3 * SHUFFLE**2, tiles.tile_height * grid, tiles.tile_width * grid), np.float16)
+    tensor = kernels.on_sector((1, 3 * SHUFFLE**2, tiles.tile_height * grid, tiles.tile_width * grid), np.float16)
     jobs = some(tiles)
     least, total = 0, 0
     for index, job in enumerate(jobs):
-        counts = moved(lambda index=index: kernels.unpack(tensor, jobs, canvas, shuffle=SHUFFLE, first=index))
+        counts = kernels.moved(lambda index=index: kernels.unpack(tensor, jobs, canvas, shuffle=SHUFFLE, first=index))
         assert counts.narrow == 0
         pixels = int(job["out_height"]) * int(job["out_width"])
         least += pixels * (3 * tensor.itemsize + channels * canvas.itemsize)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,3 +143,16 @@ class counting:
         found = (ctypes.c_ulonglong * 4)()
         self._library.hostcount_stop(found)
         self.counts = Counts(*found)
+
+
+def on_sector(shape: tuple[int, ...], dtype: Any) -> NDArray:
+    """As device allocations are: aligned to far more than a sector."""
+    memory = np.zeros(int(np.prod(shape)) * np.dtype(dtype).itemsize + 256, np.uint8)
+    start = -memory.ctypes.data % 256
+    return memory[start : memory.size - 256 + start].view(dtype).reshape(shape)
+
+
+def moved(work: Callable[[], Any]) -> Counts:
+    with counting() as counter:
+        work()
+    return counter.counts

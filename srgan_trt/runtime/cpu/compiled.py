@@ -75,8 +75,9 @@ class CompiledPlan:
 
             network = plan_in_form(plan, self._form)
         try:
-            compiled = core.compile_model(core.read_model(network), "CPU", settings)
-            self.pixel_values = live_values(core.read_model(network), plan.spec)
+            model = core.read_model(network)
+            compiled = core.compile_model(model, "CPU", settings)
+            self.pixel_values = live_values(model, plan.spec)  # gives the model, a copy of which was compiled, one size
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO cannot run the plan {plan.path}: {_first_line(error)}") from error
         exported = compiled.export_model()
