@@ -131,11 +131,11 @@ def halve(
 
     input_range, output_range, shape, multiple: as in NetworkSpec. Raises ModelError as `half_network` does.
     """
-    _prepare(model)
+    prepare(model)
     low, high = input_range
     samples = [(sample * (high - low) + low).astype(np.float32) for sample in pictures(shape, multiple)]
     reference = _levels(graph.to_proto(model), samples, output_range)
-    measured = _measure(model, samples)
+    measured = measure(model, samples)
     reasons = {name: found.reason for name, found in measured.items() if found.reason is not None}
     # The network as a whole may lose where no layer alone does: then the worst of them go back as well, ever more.
     worst = sorted(measured.keys() - reasons.keys(), key=lambda name: -measured[name].loss)
@@ -144,7 +144,7 @@ def halve(
         reasons |= {name: f"float16 is off by {measured[name].loss:.1e} of its result" for name in worst[:more]}
         data, stayed = _converted(model, reasons, half_ends=half_ends)
         fidelity, levels = _compare(
-            _levels(_rounded_network(model, reasons, half_ends=half_ends), samples, output_range), reference
+            _levels(rounded_network(model, reasons, half_ends=half_ends), samples, output_range), reference
         )
         if fidelity >= FIDELITY:
             break
@@ -186,7 +186,7 @@ def _fitted(picture: Floats, shape: tuple[int, int] | None, multiple: int) -> Fl
     return np.ascontiguousarray(np.tile(picture, repeats)[:, :, :height, :width])
 
 
-def _prepare(model: ir.Model) -> None:
+def prepare(model: ir.Model) -> None:
     """Every node has a name of its own, every value a type."""
     graph.tidy(model)
     graph.infer_shapes(model)
@@ -212,7 +212,7 @@ def _converted(model: ir.Model, reasons: dict[str, str], *, half_ends: bool) -> 
     return data, names
 
 
-def _measure(model: ir.Model, samples: list[Floats]) -> dict[str, _Measurement]:
+def measure(model: ir.Model, samples: list[Floats]) -> dict[str, _Measurement]:
     """Each node alone in float16, on what it reads in the float32 network."""
     from onnx import helper
 
@@ -262,7 +262,7 @@ def _levels(model: onnx.ModelProto, samples: list[Floats], output_range: Range) 
     return [np.clip((oracle(sample) - low) / (high - low), 0, 1) * 255 for sample in samples]
 
 
-def _rounded_network(model: ir.Model, float32: Collection[str], *, half_ends: bool) -> onnx.ModelProto:
+def rounded_network(model: ir.Model, float32: Collection[str], *, half_ends: bool) -> onnx.ModelProto:
     """The network with float16's rounding, in float32 arithmetic, but for the nodes of these names.
 
     onnxruntime's CPU kernels have hardly any float16: it would run the float16 network in float32 and leave out the

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors import ModelError, PlanError
 from .. import graph
-from ..half import HEADROOM, _measure, _prepare, _rounded_network, pictures
+from ..half import HEADROOM, measure, pictures, prepare, rounded_network
 from ..oracle import Oracle
 from ..precision import LARGEST, to_fp16
 
@@ -51,17 +51,17 @@ def half_remainder(plan: Plan) -> bytes:
         if opset.domain in ("", "ai.onnx"):
             opset.version = max(opset.version, _OPSET)
     single = graph.from_proto(stored)
-    _prepare(single)
+    prepare(single)
     low, high = spec.input_range
     samples = [(each * (high - low) + low).astype(np.float32) for each in pictures(spec.fixed_shape, spec.multiple)]
-    for name, found in _measure(single, samples).items():
+    for name, found in measure(single, samples).items():
         if found.peak * HEADROOM > LARGEST:
             raise ModelError(
                 f"{spec.name}: values of {name} reach {found.peak:.3g}, float16 ends at {LARGEST:.0f} and other "
                 f"pictures may go {HEADROOM:g} times as far"
             )
     # onnxruntime would run the float16 network in float32 and leave out the rounding between two nodes.
-    whole, half = Oracle(stored), Oracle(_rounded_network(single, (), half_ends=True))
+    whole, half = Oracle(stored), Oracle(rounded_network(single, (), half_ends=True))
     error = [float(np.mean(np.square(half(each).astype(np.float64) - whole(each)))) for each in samples]
     span = spec.output_range[1] - spec.output_range[0]
     fidelity = 10 * np.log10(span**2 / max(float(np.mean(error)), 1e-30))
