@@ -121,7 +121,9 @@ class Ncnn(Exported):
 
         with self._net.create_extractor() as extractor:
             extractor.input("in0", ncnn.Mat(planes[0]))
-            _, result = extractor.extract("out0")
+            code, result = extractor.extract("out0")
+            if code:
+                raise RuntimeError(f"ncnn gives no picture of this size ({code}{', memory' if code == -100 else ''})")
             return np.array(result)[None]
 
 
