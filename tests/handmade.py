@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.spec import NetworkSpec
+from srgan_trt.witness import Witness
 
 HALO = 4
 """Of the small network: 2 + 1 input pixels, and one pixel at twice the resolution."""
@@ -98,6 +99,15 @@ def small_spec(**changes: Any) -> NetworkSpec:
 def small_plan(folder: Path, *, last: str = "Tanh", **changes: Any) -> Plan:
     shape = changes.get("fixed_shape") or ("height", "width")
     return save_plan(small_model(shape=shape, last=last), small_spec(**changes), folder / "small.onnx")
+
+
+def witnessed(plan: Plan, path: Path, *, shift: int = 0) -> Plan:
+    """The same plan, with a picture that devices are held to: what it gives, `shift` levels off."""
+    picture = noise(20, 24, seed=9)
+    given = expected(plan, picture)
+    exact = np.where(given < 128, given + shift, given - shift).astype(np.uint8)
+    model = onnx.load(str(plan.path))
+    return save_plan(model, plan.spec, path, witness=Witness.of(picture, exact=exact, plan=exact))
 
 
 def expected(plan: Plan, image: NDArray[Any]) -> NDArray[Any]:

@@ -47,6 +47,8 @@ def build_plan(
         plan = _fastest(path, target, console, settings, quantising)
     else:
         plan = _built(path, target, precision, settings, quantising)
+        if (why := _why_not_here(plan)) is not None:
+            console.note(f"not for this machine's CPU: {why}")
     console.result(describe_build(plan, seconds=time.perf_counter() - begin))
 
 
@@ -183,6 +185,9 @@ def _fastest(
 
     with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
         plans = _candidates(path, Path(folder), console, settings, quantising)
+        if "int8" in plans and (why := _why_not_here(plans["int8"])) is not None:
+            console.note(f"int8 is left out: {why}")
+            del plans["int8"]
         best = _told_fastest({name: plan.path for name, plan in plans.items()}, console, "plan", device="auto")
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, plans[best].path.read_bytes())
@@ -203,6 +208,19 @@ def _candidates(
     except ModelError as error:
         console.note(f"int8 is left out: {error}")
     return plans
+
+
+def _why_not_here(plan: Plan) -> str | None:
+    """Why this machine's CPU must not run `plan`, in words; None if it may, or the plan has no picture to tell by."""
+    if plan.witness is None:
+        return None
+    from ..upscaler import Upscaler
+
+    try:
+        Upscaler(plan, device="cpu").close()
+    except DeviceError as error:
+        return str(error)
+    return None
 
 
 def _told_fastest(files: Mapping[str, Path], console: Console, kind: str, *, device: str) -> str:

@@ -188,9 +188,11 @@ def compile_network(
         source_hash=source.source_hash,
     )
     quantisation: dict[str, Any] = {}
+    witness = None
     if precision == "int8":
-        network, quantisation["int8"] = to_int8(prover, spec, folder=calibration, max_drop=max_drop)
-        proto = graph.to_proto(network)
+        quantised = to_int8(prover, spec, folder=calibration, max_drop=max_drop)
+        proto, witness = graph.to_proto(quantised.model), quantised.witness
+        quantisation["int8"] = quantised.report
     report = {
         "kind": source.kind,
         "notes": notes,
@@ -203,7 +205,7 @@ def compile_network(
         **quantisation,
     }
     proto.graph.name = Path(source.name).stem
-    return save_plan(proto, spec, out, report=_finite(report))
+    return save_plan(proto, spec, out, report=_finite(report), witness=witness)
 
 
 def _layer_rows(model: ir.Model) -> list[list[Any]] | None:

@@ -49,6 +49,7 @@ def convert_plan(
     model = _network(plan)
     graph.infer_shapes(model)
     report: dict[str, Any] = dict(plan.report)
+    witness = None
     if precision == "fp16":
         in_half = halve(
             model,
@@ -64,11 +65,12 @@ def convert_plan(
     else:
         folder = None if calibration is None else Path(calibration)
         prover = _prover(model, spec)
-        network, report["int8"] = to_int8(prover, spec, folder=folder, max_drop=max_drop)
+        quantised = to_int8(prover, spec, folder=folder, max_drop=max_drop)
+        report["int8"], witness = quantised.report, quantised.witness
         report["rewrites"] = [*report.get("rewrites", []), *(dataclasses.asdict(proof) for proof in prover.proofs)]
-        proto = graph.to_proto(network)
+        proto = graph.to_proto(quantised.model)
     proto.graph.name = Path(spec.name).stem
-    return save_plan(proto, dataclasses.replace(spec, precision=precision), out, report=report)
+    return save_plan(proto, dataclasses.replace(spec, precision=precision), out, report=report, witness=witness)
 
 
 def forms_of(plan: Plan) -> tuple[Form, ...]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PlanError
 from ..spec import NetworkSpec
+from ..witness import Witness
 
 if TYPE_CHECKING:
     import onnx
@@ -37,6 +38,8 @@ class Plan:
     report: dict[str, Any]
     body_hash: str
     """sha256 of the network's bytes: the key for anything cached for this plan."""
+    witness: Witness | None = None
+    """What a device is held to that compiles the plan; None of plans whose arithmetic leaves no room."""
 
 
 def is_plan(path: Path) -> bool:
@@ -63,7 +66,14 @@ def check_target(path: Path) -> None:
         raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
 
 
-def save_plan(model: onnx.ModelProto, spec: NetworkSpec, path: Path, *, report: dict[str, Any] | None = None) -> Plan:
+def save_plan(
+    model: onnx.ModelProto,
+    spec: NetworkSpec,
+    path: Path,
+    *,
+    report: dict[str, Any] | None = None,
+    witness: Witness | None = None,
+) -> Plan:
     """Writes ``path`` whole or not at all. Raises PlanError if it cannot be written."""
     import onnx
 
@@ -74,6 +84,8 @@ def save_plan(model: onnx.ModelProto, spec: NetworkSpec, path: Path, *, report: 
     body_hash = hashlib.sha256(body).hexdigest()
     seal = onnx.ModelProto()
     entries = {
+        # first, since it may be large, and `is_plan` looks for the others at the end of the file
+        **({} if witness is None else {"witness": witness.to_json()}),
         "format": FORMAT,
         "spec": spec.to_json(),
         "report": json.dumps(report or {}),
@@ -96,7 +108,7 @@ def save_plan(model: onnx.ModelProto, spec: NetworkSpec, path: Path, *, report: 
             raise
     except OSError as error:
         raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
-    return Plan(path, spec, report or {}, body_hash)
+    return Plan(path, spec, report or {}, body_hash, witness)
 
 
 def load_plan(path: Path) -> Plan:
@@ -120,6 +132,7 @@ def load_plan(path: Path) -> Plan:
     try:
         size, expected = int(found["body_bytes"]), found["body_sha256"]
         spec, report = NetworkSpec.from_json(found["spec"]), json.loads(found["report"])
+        witness = Witness.from_json(found["witness"]) if "witness" in found else None
     except (KeyError, ValueError) as error:
         if isinstance(error, PlanError):
             raise PlanError(f"{path}: {error}") from None
@@ -127,7 +140,7 @@ def load_plan(path: Path) -> Plan:
     if hashlib.sha256(data[:size]).hexdigest() != expected:
         raise PlanError(f"{path} was changed or damaged after it was built: build it again")
     _check_shapes(model, spec, path)
-    return Plan(path, spec, report, expected)
+    return Plan(path, spec, report, expected, witness)
 
 
 def _check_shapes(model: onnx.ModelProto, spec: NetworkSpec, path: Path) -> None:

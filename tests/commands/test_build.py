@@ -24,7 +24,7 @@ from srgan_trt.runtime.engines.build import PORTABLE
 from srgan_trt.runtime.engines.file import read_header
 from srgan_trt.runtime.gpu.device import Gpu
 
-from ..handmade import differences, expected, small_plan
+from ..handmade import differences, expected, small_plan, witnessed
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install "srgan-trt[tensorrt-rtx]"'
@@ -93,6 +93,29 @@ class TestPlans:
             assert f"{fast} is the fastest here" in told.err + told.out
             assert load_plan(out).spec.precision == {"fp32": "fp32", "int8": "fp16"}[fast]
             monkeypatch.undo()
+
+    def test_a_cpu_that_gives_another_picture_is_said_and_left_out_of_auto(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The plan is another machine's to use: it is built all the same."""
+        plan, real = small_plan(tmp_path), commands._built
+
+        def built(path: Path, target: Path, precision: str, *rest: Any) -> Plan:
+            if precision != "int8":
+                return real(path, target, precision, *rest)
+            return witnessed(plan, target, shift=20)  # whose arithmetic no CPU follows
+
+        monkeypatch.setattr(commands, "_built", built)
+        out = tmp_path / "int8.onnx"
+        assert main(["build", str(plan.path), "--precision", "int8", "-o", str(out)]) == 0
+        assert "not for this machine's CPU: " in capsys.readouterr().err
+        assert out.exists()
+        out = tmp_path / "auto.onnx"
+        assert main(["build", str(plan.path), "--precision", "auto", "-o", str(out)]) == 0
+        told = capsys.readouterr().err
+        assert "int8 is left out: " in told
+        assert "fp32 is the fastest here" in told
+        assert load_plan(out).witness is None
 
     def test_auto_needs_a_choice(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         half = convert_plan(small_plan(tmp_path), tmp_path / "half.onnx", precision="fp16")

@@ -36,6 +36,8 @@ _CAUTION = 2.5
 _CHANGED = 12
 """Tiles of each kind of change."""
 _MOST_FILES = 64
+_WITNESS_SIDE = 32
+"""Of the picture in a plan that devices are held to: 50 kB of levels at x4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,12 @@ def from_folder(folder: Path, *, scale: int, multiple: int = 1, shape: tuple[int
         held_out=_pairs(random, truths, scale, _sides(_HELD_SIDE, multiple, shape)),
         origin=f"{len(photos)} pictures of {folder.name}, {len(held)} others held out",
     )
+
+
+def witnessed(*, scale: int, multiple: int = 1, shape: tuple[int, int] | None = None) -> Levels:
+    """A picture for plans to carry: uint8 (h, w, 3). Never one of the user's, which would travel along."""
+    low = _shrunk(_photo("held_out"), scale)
+    return _crop(np.random.default_rng(1), low, _sides(_WITNESS_SIDE, multiple, shape))
 
 
 def values(tiles: Levels, input_range: tuple[float, float]) -> Floats:

@@ -17,7 +17,7 @@ from . import calibration
 from .activations import Observed, Site, observe, sites
 from .comparison import Comparison
 from .equalisation import factors, rescale, tied_channels
-from .gate import MAX_DROP, MIN_FIDELITY, Gate, Verdict
+from .gate import MAX_DROP, MIN_FIDELITY, Gate, Verdict, witness
 from .quantisation import fit, quantised
 from .sensitivity import Sensitivity, measure
 from .time_model import SOURCE
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
+    from ...witness import Witness
     from ..verify import Prover
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,16 @@ _TRIAL_MACS = 120e9
 
 _BROADER = 3
 """Times as many pictures, for layers that cost most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """A network in int8, and what goes into its plan."""
+
+    model: ir.Model
+    report: dict[str, Any]
+    """What was found, for ``plan.report``."""
+    witness: Witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +77,8 @@ class Selection:
 
 def to_int8(
     prover: Prover, spec: NetworkSpec, *, folder: Path | None = None, max_drop: float | None = None
-) -> tuple[ir.Model, dict[str, Any]]:
-    """The prover's network with as many convolutions in int8 as may be, and what was found, for ``plan.report``.
+) -> Quantised:
+    """The prover's network with as many convolutions in int8 as may be.
 
     The prover's own network gets its channels equalised, which is proven as every rewrite is. folder: Pictures to
     calibrate with and to judge by; None takes the built-in ones. Raises ModelError if nothing can be quantised within
@@ -95,8 +106,11 @@ def to_int8(
         max_drop=MAX_DROP if max_drop is None else max_drop,
         min_fidelity=MIN_FIDELITY + pictures.caution,
     )
-    report = _report(measured, selection)
-    return selection.model, report | {"pictures": pictures.origin}
+    return Quantised(
+        selection.model,
+        _report(measured, selection) | {"pictures": pictures.origin},
+        witness(prover.model, selection.model, spec, calibration.witnessed(**facts)),
+    )
 
 
 def _equalised(prover: Prover, found: list[Site], seen: dict[str, Observed]) -> dict[str, Observed]:

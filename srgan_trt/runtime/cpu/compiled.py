@@ -14,7 +14,7 @@ import numpy as np
 
 from ...cache import read_sealed, write_sealed
 from ...errors import DeviceError
-from ...imaging.tiles import Tile, TilePlan
+from ...imaging.tiles import Tile, TilePlan, plan_tiles
 from ...spec import NetworkSpec
 from .memory import live_values
 
@@ -44,15 +44,20 @@ class CompiledPlan:
         """settings: OpenVINO's, by name. cached: where the compiled network is kept between processes.
         form: of the sub-pixel convolutions, None as they are.
 
-        Raises DeviceError if OpenVINO cannot take the plan, ModelError if it cannot be brought into `form`.
+        Raises DeviceError if OpenVINO cannot take the plan or gives another picture than it was proven to, ModelError
+        if it cannot be brought into `form`.
         """
         self.pixel_values = 0.0
         """Values per input pixel that must be in memory at the same time."""
         self._streams = streams
         self._form = form
-        self._compiled = self._load(core, settings, cached) or self._compile(core, plan, settings, cached)
         self._requests: list[openvino.InferRequest] = []
         self._used = False
+        loaded = self._load(core, settings, cached)
+        self._compiled = loaded or self._compile(core, plan, settings)
+        if loaded is None:
+            self._check(plan)
+            self._keep(cached)
 
     def _load(self, core: openvino.Core, settings: dict[str, Any], cached: Path) -> openvino.CompiledModel | None:
         # OpenVINO's own CACHE_DIR maps the weights into memory unchecked: a damaged file gives damaged pictures.
@@ -66,9 +71,7 @@ class CompiledPlan:
             _log.warning("OpenVINO does not take the cached %s (%s): compiling again", cached, _first_line(error))
             return None
 
-    def _compile(
-        self, core: openvino.Core, plan: Plan, settings: dict[str, Any], cached: Path
-    ) -> openvino.CompiledModel:
+    def _compile(self, core: openvino.Core, plan: Plan, settings: dict[str, Any]) -> openvino.CompiledModel:
         network: Any = str(plan.path)
         if self._form is not None:
             from ...compiler.conversion import plan_in_form  # here: graphs take half a second to import
@@ -80,9 +83,22 @@ class CompiledPlan:
             self.pixel_values = live_values(model, plan.spec)  # gives the model, a copy of which was compiled, one size
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO cannot run the plan {plan.path}: {_first_line(error)}") from error
-        exported = compiled.export_model()
-        write_sealed(cached, np.float64(self.pixel_values).tobytes() + exported.getvalue())
         return compiled
+
+    def _check(self, plan: Plan) -> None:
+        """Raises DeviceError if OpenVINO makes another picture of the plan's witness than it should."""
+        if plan.witness is None:
+            return
+        picture, result = plan.witness.picture, np.empty(plan.witness.expected.shape, np.uint8)
+        height, width, _ = picture.shape
+        whole = plan_tiles(height, width, tile=(height, width), halo=0, multiple=plan.spec.multiple)
+        self.run(picture, result, whole, plan.spec, None)
+        self.release()
+        plan.witness.check(result, what=f"the plan {plan.path}, run by OpenVINO on this CPU,")
+
+    def _keep(self, cached: Path) -> None:
+        exported = self._compiled.export_model()
+        write_sealed(cached, np.float64(self.pixel_values).tobytes() + exported.getvalue())
 
     def release(self) -> None:
         """Gives back the memory of activations; the next run takes it again."""

@@ -59,7 +59,8 @@ class CpuPipeline:
     def __init__(self, plan: Plan, *, precision: str | None = None) -> None:
         """precision: of what the plan does not have in int8; "int8" for such a plan is None.
 
-        Raises DeviceError if `precision` is not to be had here, or OpenVINO cannot take the plan.
+        Raises DeviceError if `precision` is not to be had here, OpenVINO cannot take the plan, or gives another picture
+        than the plan was proven to give.
         """
         import openvino
 
@@ -153,7 +154,8 @@ class CpuPipeline:
         return np.ascontiguousarray(image[:rows, :columns])
 
     def _seconds_of(self, setting: Setting, image: NDArray[np.uint8]) -> float:
-        """That `image` takes so, compiling not counted; infinity where the plan cannot be brought into the form."""
+        """That `image` takes so, compiling not counted; infinity where the plan cannot be brought into the form, or
+        OpenVINO does not do with that what it should."""
         height, width, _ = image.shape
         spec, precision = self.spec, self._precision
         out = np.empty((height * spec.scale, width * spec.scale, 3), np.uint8)
@@ -163,7 +165,7 @@ class CpuPipeline:
         tiles = plan_tiles(height, width, tile=tile, halo=halo or 0, fixed=fixed, multiple=spec.multiple)
         try:
             self._engine(precision, self._streams(tiles, setting, precision), setting.form)
-        except ModelError as error:
+        except (DeviceError, ModelError) as error:
             _log.warning("%s", error)
             return math.inf
         start = time.perf_counter()
@@ -258,7 +260,8 @@ class CpuPipeline:
             }
             if precision == "fp32":
                 settings["EXECUTION_MODE_HINT"] = "ACCURACY"
-            facts = json.dumps([self._plan.body_hash, self._cpu.key(), settings, form], sort_keys=True)
+            held = self._plan.witness is not None
+            facts = json.dumps([self._plan.body_hash, held, self._cpu.key(), settings, form], sort_keys=True)
             cached = cache_folder() / "openvino" / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.blob"
             self._engines[key] = CompiledPlan(self._core, self._plan, settings, cached, streams=streams, form=form)
         return self._engines[key]

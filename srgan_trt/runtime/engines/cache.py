@@ -157,7 +157,7 @@ class EngineOnDisk:
     @property
     def plan(self) -> Plan:
         """What a pipeline needs of a plan; its network is not there."""
-        return Plan(self.path, self.header.spec, {"notes": []}, self.header.plan_hash)
+        return Plan(self.path, self.header.spec, {"notes": []}, self.header.plan_hash, self.header.witness)
 
     @property
     def name(self) -> str:

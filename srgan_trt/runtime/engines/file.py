@@ -21,6 +21,7 @@ from ..._version import __version__
 from ...compiler.half import Float32Layer
 from ...errors import DeviceError, PlanError
 from ...spec import NetworkSpec
+from ...witness import Witness
 from ..engine import EngineSettings
 from .layers import BuiltLayer
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .library import Library
 
 MAGIC = b"srgan-trt engine"
-FORMAT = "2"
+FORMAT = "3"
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 1 << 24
 _SEAL_BYTES = hashlib.sha256().digest_size
@@ -68,11 +69,15 @@ class EngineHeader:
     """Layers that were meant to stay in float32, and why."""
     engine_bytes: int
     engine_sha256: str
+    witness: Witness | None = None
+    """The plan's."""
     written_by: str = __version__
     """Version of srgan-trt."""
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self) | {"format": FORMAT}, sort_keys=True)
+        witness = None if self.witness is None else self.witness.to_json()
+        fields = dataclasses.asdict(dataclasses.replace(self, witness=None))
+        return json.dumps(fields | {"format": FORMAT, "witness": witness}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> EngineHeader:
@@ -91,6 +96,8 @@ class EngineHeader:
             fields["layers"] = tuple(
                 BuiltLayer(**layer | {"made_of": tuple(layer["made_of"])}) for layer in fields["layers"]
             )
+            witness = fields["witness"]
+            fields["witness"] = None if witness is None else Witness.from_json(witness)
             fields["float32"] = tuple(Float32Layer(**layer) for layer in fields["float32"])
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

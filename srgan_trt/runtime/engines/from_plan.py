@@ -103,6 +103,7 @@ def assemble_engine(
         float32=float32,
         engine_bytes=len(built.data),
         engine_sha256=hashlib.sha256(built.data).hexdigest(),
+        witness=plan.witness,
     )
     return header, built.data
 

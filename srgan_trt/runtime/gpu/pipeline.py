@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DeviceError, DeviceMemoryError, ModelError, SrganTrtError
-from ...imaging.tiles import TilePlan
+from ...imaging.tiles import TilePlan, plan_tiles
 from ...spec import NetworkSpec
 from ..engine import EngineSource
 from .device import GpuFailure, core, current, find_gpu
@@ -59,7 +59,7 @@ class GpuPipeline:
 
     Two pictures are under way at once: one is copied while the other computes; further threads wait. 8-bit pictures run
     in fp16, 16-bit ones in fp32. A window whose values are not all finite in fp16 runs again in fp32. An int8 plan has
-    int8 only, for 16-bit pictures, too, which is noted.
+    int8 only, for 16-bit pictures, too, which is noted; before the first picture it is held to the one in the plan.
     """
 
     def __init__(
@@ -81,6 +81,9 @@ class GpuPipeline:
         Raises DeviceError if the GPU or the precision is not to be had, MissingPackageError without cuda-core.
         """
         self.spec: NetworkSpec = plan.spec
+        self._witness, self._held_to_it = plan.witness, threading.Lock()
+        """Until a first engine was held to it."""
+        self._what = f"{plan.path}, run by {source.name},"
         self._quantised = plan.spec.precision == "int8"
         self._precision = ("int8" if self._quantised else "fp16") if precision is None else precision
         if self._precision not in PRECISIONS:
@@ -152,12 +155,11 @@ class GpuPipeline:
         stream: the handle of the CUDA stream on which the caller made and uses device images; our work comes after what
         is on it now. None: there is nothing to wait for. Everything is done when this returns.
 
-        Raises DeviceMemoryError, a DeviceError, if the memory does not do for windows as large as these.
+        Raises DeviceMemoryError, a DeviceError, if the memory does not do for windows as large as these; DeviceError if
+        the plan's own picture comes out as another one.
         """
         _check(image, out, tiles, self.spec.scale)
-        if self.spec.fixed_shape is None:
-            pixel_bytes = self.spec.scale * image.shape[2] * np.dtype(image.dtype).itemsize
-            tiles = even_windows(tiles, multiple=self.spec.multiple, pixel_bytes=pixel_bytes, largest=self._largest)
+        tiles = self._even(tiles, image)
         report = _Progress(progress)
         with current(self.gpu.number) as before, after_caller(stream, before) as event:
             source, target = Source(image, 1), Target(out, self.spec.scale)
@@ -166,6 +168,7 @@ class GpuPipeline:
                     self._check_alive()
                     try:
                         lane.follow(event)
+                        self._hold_to_witness(lane)
                         return self._run(lane, source, target, tiles, report)
                     except DeviceMemoryError as error:
                         lane.settle()
@@ -246,6 +249,30 @@ class GpuPipeline:
 
         again = None if precision == self._wide and not self._quantised else wide
         return sum(lane.run(shared, band, source, target, tiles, wide=again, done=report.more) for band in bands)
+
+    def _hold_to_witness(self, lane: Lane) -> None:
+        """Runs the plan's own picture, if it has one and no picture was run yet; other threads wait for that.
+
+        Its window is small, but the engine is the one that most pictures have. Raises DeviceError if it comes out as
+        another picture than was proven.
+        """
+        with self._held_to_it:
+            if self._witness is None:
+                return
+            picture, result = self._witness.picture, np.empty(self._witness.expected.shape, np.uint8)
+            height, width, _ = picture.shape
+            fixed = self.spec.fixed_shape is not None
+            whole = plan_tiles(height, width, tile=(height, width), halo=0, fixed=fixed, multiple=self.spec.multiple)
+            ends = Source(picture, 1), Target(result, self.spec.scale)
+            self._run(lane, *ends, self._even(whole, picture), _Progress(None))
+            self._witness.check(result, what=f"{self._what} on the {self.gpu.name},")
+            self._witness = None
+
+    def _even(self, tiles: TilePlan, image: Any) -> TilePlan:
+        if self.spec.fixed_shape is not None:
+            return tiles
+        pixel_bytes = self.spec.scale * image.shape[2] * np.dtype(image.dtype).itemsize
+        return even_windows(tiles, multiple=self.spec.multiple, pixel_bytes=pixel_bytes, largest=self._largest)
 
     def _prepared(self, lane: Lane, precision: str, tiles: TilePlan) -> SharedEngine:
         """An engine for windows of these tiles, with slots in the lane."""

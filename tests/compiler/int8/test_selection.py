@@ -80,6 +80,14 @@ class TestAPlan:
         assert gate["drop"] <= 0.1
         assert load_plan(plan.path).report == plan.report
 
+    def test_carries_a_picture_that_devices_are_held_to(self, plan: Plan) -> None:
+        stored = load_plan(plan.path).witness
+        assert stored is not None
+        assert stored.fidelity > 40
+        with Upscaler(plan, device="cpu") as up:
+            stored.check(up(stored.picture), what="this CPU")
+        assert differences(stored.expected, np.full_like(stored.expected, 128)).max() > 20, "a picture, not nothing"
+
     def test_runs_on_the_cpu_and_is_near_the_exact_network(self, plan: Plan, file: Path) -> None:
         image = noise(40, 56, seed=3) // 4 + 90
         exact = build(file, out=file.with_name("fp32.plan.onnx"), input_range=(0, 1), output_range=(0, 1))

@@ -26,7 +26,17 @@ from srgan_trt.runtime.cpu.openvino import CpuPipeline
 from srgan_trt.runtime.cpu.processor import find_cpu, kept_tuning, known_tuning
 from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning, write_tuning
 
-from ...handmade import HALO, differences, enlarging_plan, expected, noise, small_model, small_plan, small_spec
+from ...handmade import (
+    HALO,
+    differences,
+    enlarging_plan,
+    expected,
+    noise,
+    small_model,
+    small_plan,
+    small_spec,
+    witnessed,
+)
 from ...peak_memory import PRINT_PEAK_BYTES
 
 
@@ -226,6 +236,27 @@ def test_the_second_start_reads_what_the_first_compiled(
     assert blob.stat().st_mtime_ns == written
 
 
+def test_a_plan_is_held_to_the_picture_in_it(plan: Plan, tmp_path: Path, cache: Path) -> None:
+    other = witnessed(plan, tmp_path / "other.onnx", shift=20)
+    for _ in range(2):  # nothing is kept of what is wrong
+        with pytest.raises(DeviceError, match=r"other\.onnx, run by OpenVINO on this CPU, gives another picture"):
+            CpuPipeline(other)
+    assert not list(cache.glob("openvino/*.blob"))
+    honest = witnessed(plan, tmp_path / "honest.onnx")
+    pipeline = CpuPipeline(honest)
+    assert len(list(cache.glob("openvino/*.blob"))) == 1
+    assert differences(run(pipeline, noise(20, 20)), expected(plan, noise(20, 20))).max() <= 6
+    pipeline.close()
+
+
+def test_what_was_compiled_of_a_plan_without_a_picture_does_not_speak_for_one_with(
+    plan: Plan, tmp_path: Path, cache: Path
+) -> None:
+    CpuPipeline(plan).close()
+    with pytest.raises(DeviceError, match="another picture"):
+        CpuPipeline(witnessed(plan, tmp_path / "other.onnx", shift=20))
+
+
 @pytest.mark.parametrize("damage", ["garbage", "truncated", "empty", "one byte of the weights", "sealed garbage"])
 def test_a_damaged_cache_is_made_again(plan: Plan, cache: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     image = noise(20, 20)
@@ -372,6 +403,23 @@ class TestTuning:
         pipeline = CpuPipeline(plan, precision="fp32")
         found = pipeline.tune(noise(120, 150), seconds=10.0)
         assert {trial.setting.form for trial in found.trials} == {None, *forms_of(plan)}
+        pipeline.close()
+
+    def test_a_form_that_gives_another_picture_is_not_chosen(
+        self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As if OpenVINO computed all forms but the plan's own wrongly."""
+        plan = witnessed(enlarging_plan(tmp_path), tmp_path / "witnessed.onnx")
+        check = CompiledPlan._check
+
+        def other_picture(self: CompiledPlan, plan: Plan) -> None:
+            check(self, plan if self._form is None else witnessed(plan, tmp_path / "shifted.onnx", shift=20))
+
+        monkeypatch.setattr(CompiledPlan, "_check", other_picture)
+        pipeline = CpuPipeline(plan, precision="fp32")
+        found = pipeline.tune(noise(120, 150), seconds=5.0)
+        assert found.best.form is None
+        assert "gives another picture" in caplog.text
         pipeline.close()
 
     def test_the_picture_is_smaller_where_the_time_is_short(self, fp32: CpuPipeline, cache: Path) -> None:

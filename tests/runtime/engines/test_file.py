@@ -29,8 +29,9 @@ from srgan_trt.runtime.engines.file import (
 from srgan_trt.runtime.engines.layers import BuiltLayer
 from srgan_trt.runtime.engines.library import Library
 from srgan_trt.runtime.gpu.device import Gpu
+from srgan_trt.witness import Witness
 
-from ...handmade import small_plan, small_spec
+from ...handmade import noise, small_plan, small_spec
 
 DATA = bytes(range(256)) * 40
 ADA = Gpu(0, "NVIDIA GeForce RTX 4090", (8, 9), "13.0", 24 << 30, 128)
@@ -75,6 +76,14 @@ class TestContent:
         assert read_engine(path) == (header(), DATA)
         assert read_header(path) == header()
         assert is_engine(path)
+
+    def test_the_picture_of_the_plan_travels_along(self, tmp_path: Path) -> None:
+        picture = noise(8, 8)
+        witness = Witness.of(picture, exact=picture.repeat(4, 0).repeat(4, 1), plan=noise(32, 32, seed=1))
+        write_engine(tmp_path / "a.engine", header(witness=witness), DATA)
+        read = read_header(tmp_path / "a.engine").witness
+        assert read is not None
+        assert read.to_json() == witness.to_json()
 
     def test_a_gpu_and_a_driver_are_told(self, tmp_path: Path) -> None:
         built_here = header(gpu=ADA.name, cuda=ADA.driver, driver="580.65.06", settings=EngineSettings(
@@ -137,7 +146,7 @@ class TestDamage:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda text: text.replace('"format": "2"', '"format": "1"'),
+            lambda text: text.replace('"format": "3"', '"format": "2"'),
             lambda text: text.replace('"flavour"', '"flavor"'),
             lambda text: text.replace('"opt_level"', '"level"'),
             lambda text: text.replace('"made_of"', '"nodes"'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from srgan_trt.compiler.plan import Plan
-from srgan_trt.errors import PlanError
+from srgan_trt.errors import DeviceError, PlanError
 from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.engines.from_plan import network_of
 from tests import handmade
@@ -45,6 +46,24 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return handmade.small_plan(tmp_path_factory.mktemp("plan"), precision="int8")
 
 
+def once(plan: Plan, image: np.ndarray, script: Script) -> dict[str, Any]:
+    """Two pictures, each in a run that may fail."""
+    from srgan_trt.runtime.gpu.pipeline import GpuPipeline
+
+    height, width, channels = image.shape
+    tiles = plan_tiles(height, width, tile=(64, 64), halo=4)
+    outs, errors, source = [], [], SourceDouble(plan.path, script)
+    with contextlib.closing(GpuPipeline(plan, source=source)) as pipeline:
+        for _ in range(2):
+            out = np.zeros((height * 4, width * 4, channels), image.dtype)
+            try:
+                pipeline.run(image, out, tiles)
+            except DeviceError as error:
+                errors.append(str(error))
+            outs.append(out)
+    return {"outs": outs, "errors": errors, "script": script}
+
+
 def run(plan: Plan, image: np.ndarray, **script: Any) -> dict[str, Any]:
     outcome = standin.run(twice, plan, image, Script(**script), kernels=host_build.library())
     assert outcome.value["script"].violations == []
@@ -59,6 +78,23 @@ def test_values_that_are_not_finite(plan: Plan) -> None:
     assert note.startswith("values are not finite in int8, all that this plan has: ")
     assert "use the plan in fp32 that it was made of" in note
     assert found["log"].count("not finite in int8") == 1
+
+
+def test_a_gpu_is_held_to_the_picture_in_the_plan(plan: Plan, tmp_path: Path) -> None:
+    image = handmade.noise(50, 70)
+    honest = handmade.witnessed(plan, tmp_path / "honest.onnx")
+    found = standin.run(once, honest, image, Script(), kernels=host_build.library()).value
+    assert found["errors"] == []
+    assert found["script"].violations == []
+    assert len(found["script"].opened) == 1, "the engine that the picture needs, too"
+    for out in found["outs"]:
+        assert handmade.differences(out, handmade.expected(plan, image)).max() <= 6
+    other = handmade.witnessed(plan, tmp_path / "other.onnx", shift=20)
+    found = standin.run(once, other, image, Script(), kernels=host_build.library()).value
+    assert len(found["errors"]) == 2
+    for error in found["errors"]:
+        assert re.search(r"other\.onnx, run by .*, on the .*, gives another picture than it was proven to", error)
+    assert not any(out.any() for out in found["outs"])
 
 
 def test_the_way_is_not_another_precision_of_the_same_plan(plan: Plan) -> None:
