@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SEAL_BYTES = hashlib.sha256().digest_size
+_PATIENCE = 1.0
+"""Seconds of waiting for another process before it is said."""
 
 
 def cache_folder() -> Path:
@@ -97,16 +99,20 @@ def cached_plan(path: Path, **settings: Any) -> Plan:
 def made_once(path: Path) -> Iterator[Path]:
     """Gives the place where the cache's file `path` is to be made; no other process makes it meanwhile.
 
-    It may be there already. If the cache cannot be written, which is logged, the place is one that lives as long as
-    this process.
+    It may be there already. Waiting for another process, which may take minutes, is logged. If the cache cannot be
+    written, which is logged, too, the place is one that lives as long as this process.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
         lock = FileLock(path.with_suffix(".lock"))
-        lock.acquire()
+        try:
+            lock.acquire(timeout=_PATIENCE)
+        except Timeout:
+            _log.warning("waiting for another process that is making the same file (%s)", path.name)
+            lock.acquire()
     except OSError as error:
         _warn_unwritable(path.parent, error.strerror or str(error))
         lock = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,35 @@ print(len(calls), plan.body_hash)
     assert [process.returncode for process in running] == [0, 0, 0]
     assert sum(int(count) for count, _ in answers) == 1
     assert len({body for _, body in answers}) == 1
+
+
+@pytest.mark.parametrize(("patience", "said"), [(0.05, 1), (60, 0)])
+def test_waiting_for_another_process_is_said_once(
+    patience: float, said: int, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_PATIENCE", patience)
+    held, done, places = threading.Event(), threading.Event(), []
+
+    def hold() -> None:
+        with cache.made_once(folder / "plans" / "a.onnx"):
+            held.set()
+            assert done.wait(20)
+
+    def follow() -> None:
+        with cache.made_once(folder / "plans" / "a.onnx") as place:
+            places.append(place)
+
+    others = [threading.Thread(target=hold), threading.Thread(target=follow)]
+    others[0].start()
+    assert held.wait(20)
+    others[1].start()
+    time.sleep(0.3)
+    assert places == []
+    done.set()
+    for other in others:
+        other.join(60)
+    assert places == [folder / "plans" / "a.onnx"]
+    assert caplog.text.count("waiting for another process that is making the same file (a.onnx)") == said
 
 
 def test_sealed_files_come_back_whole_or_not_at_all(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,10 +12,7 @@ import hashlib
 import json
 import logging
 import re
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +35,6 @@ if TYPE_CHECKING:
     from .build import Progress
 
 _log = logging.getLogger(__name__)
-
-_PATIENCE = 1.0
-"""Seconds of waiting for another process before it is said."""
 
 
 class EngineCache:
@@ -75,7 +69,7 @@ class EngineCache:
             engine = self._load(path, settings, gpu)
             if engine is not None:
                 return engine
-        with _made_once(path) as place:
+        with made_once(path) as place:
             # Another process may have built it while this one waited.
             if place.is_file():
                 engine = self._load(place, settings, gpu)
@@ -193,21 +187,6 @@ class EngineOnDisk:
         seen = dataclasses.replace(own, batch=min(own.batch, settings.batch))
         kernels = cache_folder() / "engines" / f"{header.engine_sha256[:32]}-{machine_key(library, gpu)}.kernels"
         return LoadedEngine(library, header, data, settings=seen, kernels=kernels)
-
-
-@contextmanager
-def _made_once(path: Path) -> Iterator[Path]:
-    """As cache.made_once, which may wait for minutes: that is said."""
-    text = "waiting for another process that is building the same engine (%s)"
-    told = threading.Timer(_PATIENCE, _log.warning, (text, path.name))
-    told.daemon = True
-    told.start()
-    try:
-        with made_once(path) as place:
-            told.cancel()
-            yield place
-    finally:
-        told.cancel()
 
 
 def _kernels(path: Path) -> Path:

@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import shutil
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -219,32 +218,6 @@ class TestCache:
         for thread in threads:
             thread.join()
         assert (len(loads.loaded), builds(caplog)) == (3, 1)
-
-    @pytest.mark.parametrize(("patience", "said"), [(0.05, 1), (60, 0)])
-    def test_waiting_for_another_process_is_said_once(
-        self, patience: float, said: int,
-        source: EngineCache, loads: Loads, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
-        monkeypatch.setattr(engine_cache, "_PATIENCE", patience)
-        path = source.path(dataclasses.replace(HALF, compute_capability=(8, 9)), ADA)
-        path.parent.mkdir(parents=True)
-        held, done = threading.Event(), threading.Event()
-
-        def hold() -> None:
-            with cache.made_once(path):
-                held.set()
-                assert done.wait(20)
-
-        others = [threading.Thread(target=hold), threading.Thread(target=source.open, args=(HALF, ADA))]
-        others[0].start()
-        assert held.wait(20)
-        others[1].start()
-        time.sleep(0.3)
-        done.set()
-        for other in others:
-            other.join(60)
-        assert caplog.text.count("waiting for another process that is building the same engine") == said
-        assert builds(caplog) == 1
 
     def test_without_a_cache_folder_it_is_built_for_this_process(
         self, source: EngineCache, loads: Loads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
