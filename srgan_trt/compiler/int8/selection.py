@@ -36,6 +36,8 @@ _MARGIN = 0.5
 """dB by which the first choice may miss the fidelity asked for: sums of errors are a prediction, the gate measures."""
 _STEP = 1.2
 """dB by which the errors allowed shrink at least from one try to the next."""
+_FILLS = 4
+"""Times that layers are added to a choice that passed, or fewer of them after too many."""
 _STRENGTHS = (0.5, 1.0)
 """Of equalisation, tried beside none."""
 _TRIAL_MACS = 120e9
@@ -153,26 +155,20 @@ def select(
     within ``max_drop`` (dB of luma against the ground truth) and ``min_fidelity`` (dB against float32) on the held-out
     pictures.
     """
+    attempt = _Attempts(model, measured, gate, max_drop, min_fidelity)
     found: list[Selection] = []
     failures: list[str] = []
     every = _sums(model, measured)
     for sums in (every, every[len(every) // 2 :], []) if every else ([],):
         budget = 10 ** (-(min_fidelity - _MARGIN) / 10)
         while chosen := affordable(measured, budget, sums=sums):
-            candidate = quantised(model, {each.site.name: each.conv for each in chosen}, shared=sums)
-            verdict = gate.judge(candidate)
-            failures = verdict.failures(max_drop=max_drop, min_fidelity=min_fidelity)
-            _log.info(
-                "int8: %d of %d convolutions, %d of %d sums: %.1f dB%s",
-                *(len(chosen), len(measured), len(sums), len(every), verdict.fidelity),
-                "".join(f", {failure}" for failure in failures),
-            )
+            tried, failures = attempt(chosen, sums)
             if not failures:
-                found.append(Selection(candidate, chosen, sums, verdict, max_drop, min_fidelity))
+                found.append(tried)
                 break
             # the dearest go, and as many more as the gate's measure says that the sum of errors was too small; where it
             # is something else that fails, a quarter of the errors at a time
-            short = max(_STEP, min_fidelity - verdict.fidelity)
+            short = max(_STEP, min_fidelity - tried.verdict.fidelity)
             spent = sum(each.error for each in chosen)
             budget = min(spent * 10 ** (-short / 10), spent - max(chosen, key=lambda each: each.error).error * 0.1)
     if not found:
@@ -180,7 +176,48 @@ def select(
             f"{name} loses too much in int8 ({'; '.join(failures) or 'every layer alone does'}): build it with "
             "--precision fp16, or allow more with --max-drop"
         )
-    return max(found, key=lambda each: each.won)
+    best, share = max(found, key=lambda each: each.won), 1.0
+    for _ in range(_FILLS):
+        more = _left_over(best, measured, share)
+        if not more:
+            break
+        tried, failures = attempt([*best.chosen, *more], best.sums)
+        if failures:
+            share /= 2
+        else:
+            best = tried
+    return best
+
+
+class _Attempts:
+    """Quantises some layers and has the gate judge what comes out."""
+
+    def __init__(
+        self, model: ir.Model, measured: list[Sensitivity], gate: Gate, max_drop: float, min_fidelity: float
+    ) -> None:
+        self._model, self._measured, self._gate = model, measured, gate
+        self._asked = {"max_drop": max_drop, "min_fidelity": min_fidelity}
+
+    def __call__(self, chosen: list[Sensitivity], sums: list[str]) -> tuple[Selection, list[str]]:
+        """The network with these in int8, and what does not hold of it."""
+        chosen = sorted(chosen, key=lambda each: each.site.number)
+        candidate = quantised(self._model, {each.site.name: each.conv for each in chosen}, shared=sums)
+        verdict = self._gate.judge(candidate)
+        failures = verdict.failures(**self._asked)
+        _log.info(
+            "int8: %d of %d convolutions, %d sums: %.1f dB%s",
+            *(len(chosen), len(self._measured), len(sums), verdict.fidelity),
+            "".join(f", {failure}" for failure in failures),
+        )
+        return Selection(candidate, chosen, sums, verdict, **self._asked), failures
+
+
+def _left_over(selection: Selection, measured: list[Sensitivity], share: float) -> list[Sensitivity]:
+    """Layers that a share of what the gate left over pays for: the steps down to a choice that passes are coarse, and
+    errors may add up to less than their sum."""
+    spent, told = sum(each.error for each in selection.chosen), 10 ** (-selection.verdict.fidelity / 10)
+    left = (10 ** (-selection.min_fidelity / 10) - told) * spent / told * share
+    return affordable([each for each in measured if each not in selection.chosen], left, sums=selection.sums)
 
 
 def affordable(measured: list[Sensitivity], budget: float, *, sums: Collection[str] = ()) -> list[Sensitivity]:

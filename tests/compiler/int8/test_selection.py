@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from PIL import Image
 
@@ -19,7 +20,7 @@ from srgan_trt.compiler.int8.activations import Observed, sites
 from srgan_trt.compiler.int8.comparison import decibels
 from srgan_trt.compiler.int8.gate import Gate, Verdict
 from srgan_trt.compiler.int8.quantisation import fit
-from srgan_trt.compiler.int8.selection import affordable
+from srgan_trt.compiler.int8.selection import affordable, select
 from srgan_trt.compiler.int8.sensitivity import Sensitivity
 from srgan_trt.compiler.plan import Plan, load_plan
 from srgan_trt.errors import ModelError, PictureError
@@ -215,6 +216,63 @@ def test_a_verdict_names_everything_that_fails() -> None:
     ]:
         (failure,) = dataclasses.replace(good, **change).failures(max_drop=0.1, min_fidelity=45)  # type: ignore[arg-type]
         assert word in failure
+
+
+class Judge:
+    """In the gate's place: fidelity by the number of convolutions in int8."""
+
+    def __init__(self, fidelities: dict[int, float]) -> None:
+        self._fidelities = fidelities
+        self.judged: list[int] = []
+
+    def judge(self, candidate: ir.Model) -> Verdict:
+        convs = [node for node in candidate.graph if node.op_type == "Conv"]
+        count = sum(node.inputs[1] is not None and node.inputs[1].producer() is not None for node in convs)
+        self.judged.append(count)
+        return Verdict(
+            fidelity=self._fidelities[count],
+            hard=60,
+            drop=0,
+            most_drop=0,
+            shift=(0, 0, 0),
+            levels=(250, 250),
+            step=(1, 1),
+            seam=(0, 0),
+        )
+
+
+@pytest.mark.parametrize(
+    ("fidelities", "judged"),
+    [
+        ({4: 46.0}, [4]),
+        ({4: 44.0, 3: 46.0}, [4, 3]),
+        # one alone leaves room for one and a half
+        ({4: 44.0, 3: 43.0, 1: 49.0, 2: 45.5}, [4, 3, 1, 2]),
+        # for four, it seems, then for half of them, then for a quarter
+        ({4: 44.0, 3: 43.0, 1: 52.0, 2: 45.5}, [4, 3, 1, 4, 3, 2]),
+        ({4: 44.0, 3: 43.0, 1: 52.0, 2: 44.5}, [4, 3, 1, 4, 3, 2]),
+    ],
+)
+def test_layers_go_until_the_gate_lets_the_rest_through_and_come_back_as_far_as_it_does(
+    fidelities: dict[int, float], judged: list[int]
+) -> None:
+    net = Network()
+    value = "input"
+    for channels in (3, 4, 4, 4):
+        value = net.node("Relu", net.conv(value, channels, 4))
+    model = net.model(value, ("batch", 3, 9, 9))
+    seen = Observed(picture(8, 4, 3, 3), np.ones(4, np.float32))
+    first = Observed(picture(8, 3, 3, 3), np.ones(3, np.float32))
+    measured = [
+        Sensitivity(site=site, conv=fit(site, seen if site.number else first), error=8e-6, seconds=(1.0, 1.0), total=10)
+        for site in sites(model)
+    ]
+    judge = Judge(fidelities)
+    found = select(model, measured, judge, name="four", min_fidelity=45.0)  # type: ignore[arg-type]
+    assert judge.judged == judged
+    best = max(count for count in judged if fidelities[count] >= 45)
+    assert len(found.chosen) == best
+    assert found.verdict.fidelity == fidelities[best]
 
 
 def test_the_cheapest_decibels_per_time_won_are_bought_first() -> None:
