@@ -287,11 +287,16 @@ def _notes(found: dict[str, Any], cases: list[Case]) -> str:
             f"Numbers in brackets: dB from Keras, of pictures more than {_MOST_DROP} dB farther from the truth "
             f"than Keras's, or differ from them otherwise. The truth: {', '.join(sorted(pictures))}."
         )
-    missing: dict[str, str] = {}
+    missing: dict[tuple[str, str], list[str]] = {}
     for case in cases:
-        missing |= {name: reason for name, reason in case.get("missing", {}).items() if name not in missing}
+        for each in case.get("missing", {}).items():
+            missing.setdefault(each, []).append(f"{case['network']} {case['width']}x{case['height']}")
     if missing:
-        notes.append("Not measured: " + "; ".join(f"{name} ({reason})" for name, reason in missing.items()) + ".")
+        told = [
+            f"{name}{' at ' + ', '.join(where) if len(where) < len(cases) else ''} ({reason})"
+            for (name, reason), where in missing.items()
+        ]
+        notes.append("Not measured: " + "; ".join(told) + ".")
     return " ".join(notes)
 
 

@@ -52,8 +52,8 @@ def found() -> dict[str, Any]:
     return {
         "machine": {"cores": 2, "cpu": "AMD EPYC", "flags": ["avx2"], "date": "2026-11-24T12:00:00"},
         "results": [
-            case("paper", lossy, wide, narrow) | {"limits": limits},
-            case("seed", lossy, wide) | {"missing": {"ncnn": "not installed: ncnn"}},
+            case("paper", lossy, wide, narrow) | {"limits": limits, "missing": {"bf16": "no bf16"}},
+            case("seed", lossy, wide) | {"missing": {"ncnn": "no memory", "bf16": "no bf16"}},
         ],
         "start_up": medians,
         "drops": {"paper": {"pictures": "4 crops"}},
@@ -108,7 +108,7 @@ def test_the_table_has_every_rival_the_limit_and_what_is_missing(tables: ModuleT
     assert "| **srgan-trt int8** | **100** |  |" in text
     assert "| times Keras predict | 10.0 | 5.0 |" in text
     assert "| share of it reached | 70% |  |" in text
-    assert "Not measured: ncnn (not installed: ncnn)." in " ".join(text.split())
+    assert "Not measured: bf16 (no bf16); ncnn at seed 480x320 (no memory)." in " ".join(text.split())
     assert "tuned (`srgan-trt tune`), which made them up to 1.04 times as fast" in " ".join(text.split())
 
 
