@@ -26,6 +26,7 @@ from .plan import Plan, check_target, is_plan, save_plan
 from .precision import PRECISIONS, to_fp32
 from .roofline import layer_costs, to_rows
 from .subpixel import rewrite_subpixel
+from .sums import split_joined
 from .tail import detach_shuffle, sink_shuffles
 from .value_range import RangeFinding, find_ranges
 
@@ -158,6 +159,7 @@ def compile_network(
     prover.rewrite("batch norms into convolutions", fold_batch_norm)
     prover.rewrite("enlargements into sub-pixel convolutions", rewrite_subpixel)
     prover.rewrite("tail before the last shuffle", sink_shuffles)
+    prover.rewrite("sums instead of joined phases", split_joined)
     prover.rewrite("last shuffle into the unpack kernel", detach_shuffle, ends_in_shuffle=True)
     macs_after = macs_per_pixel(prover.model)
     proto = graph.to_proto(prover.model)

@@ -17,6 +17,8 @@ INPUT, OUTPUT = "input", "output"
 Floats = NDArray[np.float32]
 NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 """The one spelling of enlargement by repetition, as attributes of Resize."""
+UNARY = ("Relu", "LeakyRelu", "Elu", "Selu", "Tanh", "Sigmoid", "HardSigmoid", "HardSwish", "Softplus", "Gelu")
+"""Operations that take each value by itself."""
 
 
 def from_proto(model: onnx.ModelProto) -> ir.Model:

@@ -19,7 +19,6 @@ from .forms import emit, of_transposed
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_UNARY = ("Relu", "LeakyRelu", "Elu", "Selu", "Tanh", "Sigmoid", "HardSigmoid", "HardSwish", "Softplus", "Gelu")
 _BINARY = ("PRelu", "Mul", "Add", "Sub", "Div")
 _LANES = 16
 """Output channels that matrix units compute at a time: a convolution to 3 channels costs as much as one to 16."""
@@ -29,7 +28,7 @@ def sink_shuffles(model: ir.Model) -> int:
     """Moves shuffles towards the output through elementwise nodes, and through convolutions where that pays."""
     return graph.apply(
         model,
-        *(graph.rule(ShuffleThenUnary(kind)) for kind in _UNARY),
+        *(graph.rule(ShuffleThenUnary(kind)) for kind in graph.UNARY),
         *(graph.rule(ShuffleThenConstant(kind)) for kind in _BINARY),
         graph.rule(ShuffleThenConv()),
         graph.rule(TransposedTail()),
@@ -143,7 +142,7 @@ def would_sink(value: ir.Value, factor: int) -> bool:
         constant = (
             node.op_type in _BINARY and graph.per_channel(graph.constant(node.inputs[1 - uses[0].idx])) is not None
         )
-        if node.op_type not in _UNARY and not constant:
+        if node.op_type not in graph.UNARY and not constant:
             return False
         value = node.outputs[0]
 

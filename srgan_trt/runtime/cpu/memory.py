@@ -19,11 +19,15 @@ _IN_PLACE = {
 
 
 def live_values(model: openvino.Model, spec: NetworkSpec) -> float:
-    """Values per input pixel that must be in memory at the same time while the network runs."""
+    """Values per input pixel that must be in memory at the same time while the network runs.
+
+    Branches are taken to advance side by side: OpenVINO's order is its own, and runs convolutions of the same map one
+    after the other before it goes on with what the first one gave.
+    """
     side = math.ceil(256 / spec.multiple) * spec.multiple
     height, width = spec.fixed_shape or (side, side)
     model.reshape([1, 3, height, width])
-    operations = [op for op in model.get_ordered_ops() if op.get_type_name() not in ("Constant", "Result")]
+    operations = _by_depth([op for op in model.get_ordered_ops() if op.get_type_name() not in ("Constant", "Result")])
     last_reader: dict[tuple[str, int], int] = {}
     for position, op in enumerate(operations):
         for value in op.input_values():
@@ -42,6 +46,15 @@ def live_values(model: openvino.Model, spec: NetworkSpec) -> float:
         most = max(most, live)
         live -= freed + dying.pop(position, 0)
     return most / (height * width)
+
+
+def _by_depth(operations: list[openvino.Node]) -> list[openvino.Node]:
+    """In the order of the longest way from an input; in place what is."""
+    depth: dict[str, int] = {}
+    for op in operations:
+        before = max((depth.get(value.get_node().get_friendly_name(), 0) for value in op.input_values()), default=0)
+        depth[op.get_friendly_name()] = before + (op.get_type_name() not in _IN_PLACE)
+    return sorted(operations, key=lambda op: depth[op.get_friendly_name()])
 
 
 def memory_bytes() -> float:

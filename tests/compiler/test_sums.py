@@ -1,0 +1,63 @@
+"""A convolution of joined phases is a sum of convolutions of each: the same numbers, and nothing joined."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from srgan_trt.compiler.sums import split_joined
+
+from .graphs import Floats, Network, kinds, run
+from .test_forms import levels, whole_numbers
+
+
+def joined(activation: str = "Relu", *, widths: tuple[int, ...] = (20, 20, 20, 20), out: int = 5) -> ir.Model:
+    """Convolutions of one map side by side, an activation, a convolution of all their channels."""
+    net = Network()
+    wide = net.node("Concat", *(net.conv("input", 3, width, 1 + 2 * (width > 20)) for width in widths), axis=1)
+    if activation == "PRelu":
+        slope = net.random.integers(1, 4, (sum(widths), 1, 1)).astype(np.float32)
+        wide = net.node("PRelu", wide, net.constant(slope))
+    elif activation == "one slope":
+        wide = net.node("PRelu", wide, net.constant(np.full((1, 1, 1), 2, np.float32)))
+    elif activation == "LeakyRelu":
+        wide = net.node("LeakyRelu", wide, alpha=0.5)
+    elif activation:
+        wide = net.node(activation, wide)
+    return net.model(net.conv(wide, sum(widths), out, 5), (1, 3, 9, 7))
+
+
+@pytest.mark.parametrize("activation", ["", "Relu", "PRelu", "one slope", "LeakyRelu"])
+@pytest.mark.parametrize("widths", [(20, 20, 20, 20), (20, 24, 28), (40, 20)])
+def test_the_very_same_numbers(activation: str, widths: tuple[int, ...]) -> None:
+    model = joined(activation, widths=widths)
+    whole_numbers(model)
+    x: Floats = levels((1, 3, 9, 7))
+    expected = run(model, x)
+    assert split_joined(model) == 1
+    np.testing.assert_array_equal(run(model, x), expected)
+    assert "Concat" not in kinds(model)
+    assert kinds(model).count("Conv") == 2 * len(widths)
+    assert kinds(model).count("Add") == len(widths) - 1
+
+
+def test_it_is_done_once() -> None:
+    model = joined()
+    assert (split_joined(model), split_joined(model)) == (1, 0)
+
+
+def test_what_would_be_added_up_too_often_or_is_read_elsewhere_stays() -> None:
+    assert split_joined(joined(out=6)) == 0, "20 channels a phase for 6 results"
+    net = Network()
+    wide = net.node("Concat", *(net.conv("input", 3, 16) for _ in range(4)), axis=1)
+    twice = net.node("Add", net.conv(wide, 64, 4), net.conv(wide, 64, 4))
+    assert split_joined(net.model(twice, (1, 3, 9, 7))) == 0
+    net = Network()
+    dense = net.node("Concat", "input", net.conv("input", 3, 61), axis=1)
+    assert split_joined(net.model(net.conv(dense, 64, 4), (1, 3, 9, 7))) == 0, "not all of it are convolutions"
+    net = Network()
+    part = net.conv("input", 3, 16)
+    wide = net.node("Concat", part, net.conv(part, 16, 16), axis=1)
+    model = net.model(net.conv(wide, 32, 4), (1, 3, 9, 7))
+    assert split_joined(model) == 0, "one of them is read by another"
