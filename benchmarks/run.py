@@ -1,7 +1,7 @@
 """Every rival on the same weights and the same photo in one go: do they agree, and how long does each take?
 
     python benchmarks/run.py [--only paper|seed] [--size WIDTHxHEIGHT] [--rounds N] [--budget SECONDS] [--json FILE]
-                             [--plans FOLDER] [--tune SECONDS]
+                             [--plans FOLDER] [--tune SECONDS] [--rival NAME ...]
 
 Ours are tuned first, as `srgan-trt tune` does; by how much that won is in the JSON. Whole calls are timed, uint8
 picture in to uint8 picture out, one after the other, in interleaved rounds after a warm-up; a cold start is opening
@@ -53,7 +53,14 @@ _TOGETHER = 128 * 128
 
 
 def measure(
-    generator: Generator, folder: Path, plans: Plans, image: Any, *, rounds: int, budget: float
+    generator: Generator,
+    folder: Path,
+    plans: Plans,
+    image: Any,
+    *,
+    rounds: int,
+    budget: float,
+    only: list[str] | None = None,
 ) -> dict[str, Any]:
     """All rivals on one picture.
 
@@ -62,6 +69,8 @@ def measure(
     """
     height, width, _ = image.shape
     *entrants, last = all_entrants(generator, plans, height=height, width=width)
+    left_out = {each.name: "left out" for each in entrants if only is not None and not _is_named(each.name, only)}
+    entrants = [each for each in entrants if each.name not in left_out]
     others, ours = [entrant.name for entrant in entrants], last.name
     generator.export(height, width)
     if height * width <= _TOGETHER:
@@ -72,7 +81,7 @@ def measure(
     found: dict[str, dict[str, Any]] = {}
     seconds: dict[str, list[float]] = {name: [] for name in (*others, ours)}
     relative: dict[str, float] = {ours: 1.0}
-    missing = absent(generator, plans)
+    missing = left_out | absent(generator, plans)
     reference, peak, share = None, 0, budget / len(groups)
     for names in groups:  # which may grow
         # what ours keeps compiled would make its cold start a warm one
@@ -196,6 +205,11 @@ def print_case(case: dict[str, Any]) -> None:
     )
 
 
+def _is_named(name: str, wanted: list[str]) -> bool:
+    """Whether it is one of the wanted, Keras predict or one of ours: without those there is nothing to compare."""
+    return name == KERAS or name.startswith("srgan-trt") or any(part in name for part in wanted)
+
+
 def print_start_up(found: dict[str, Any]) -> None:
     print("\n### Start-up, fresh processes\n\n| | median ms | quartiles |\n|---|---:|---:|")
     for name, entry in found.items():
@@ -218,6 +232,8 @@ def main() -> None:
     parser.add_argument("--plans", type=Path, metavar="FOLDER", help="where our plans are kept, and taken from if they "
                         "are there (default: made anew)")  # fmt: skip
     parser.add_argument("--tune", type=float, default=20, metavar="SECONDS", help="for each of ours (default: 20)")
+    parser.add_argument("--rival", action="append", metavar="NAME", help="only rivals with this in their names, Keras "
+                        "predict and ours (default: all)")  # fmt: skip
     parser.add_argument("--json", type=Path, default=_ROOT / "benchmarks" / "results" / "latest.json")
     options = parser.parse_args()
     if options.rounds < 1:
@@ -241,7 +257,15 @@ def main() -> None:
             found.setdefault("drops", {})[network] = quality
             for size in options.size or _SIZES:
                 image = np.asarray(ImageOps.fit(photo, size, Image.Resampling.LANCZOS))
-                case = measure(generator, folder, plans, image, rounds=options.rounds, budget=options.budget)
+                case = measure(
+                    generator,
+                    folder,
+                    plans,
+                    image,
+                    rounds=options.rounds,
+                    budget=options.budget,
+                    only=options.rival,
+                )
                 for entry in case["rivals"]:
                     entry["drop_db"] = quality["drops"].get(entry["name"])
                 case["missing"] |= quality["failed"]
