@@ -18,7 +18,7 @@ _RESULTS = _ROOT / "benchmarks" / "results"
 _README = _ROOT / "README.md"
 
 PUBLISHED = (
-    ("2026-11-26-epyc-avx2.json",),
+    ("2026-11-26-epyc-avx2.json", "2026-11-26-epyc-avx2-seed-480x320.json"),
     ("2026-11-22-epyc-avx512bf16.json", "2026-11-22-epyc-avx512bf16-paper-480x320.json"),
 )
 """Files of benchmarks/results, machine by machine, the first of which the claims are of; a case (network and size) of a
