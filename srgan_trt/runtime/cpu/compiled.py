@@ -14,8 +14,9 @@ import numpy as np
 
 from ...cache import read_sealed, write_sealed
 from ...errors import DeviceError
-from ...imaging.tiles import Tile, TilePlan, plan_tiles
+from ...imaging.tiles import Tile, TilePlan
 from ...spec import NetworkSpec
+from ..holding import hold
 from .memory import live_values
 
 if TYPE_CHECKING:
@@ -89,12 +90,12 @@ class CompiledPlan:
         """Raises DeviceError if OpenVINO makes another picture of the plan's witness than it should."""
         if plan.witness is None:
             return
-        picture, result = plan.witness.picture, np.empty(plan.witness.expected.shape, np.uint8)
-        height, width, _ = picture.shape
-        whole = plan_tiles(height, width, tile=(height, width), halo=0, multiple=plan.spec.multiple)
-        self.run(picture, result, whole, plan.spec, None)
-        self.release()
-        plan.witness.check(result, what=f"the plan {plan.path}, run by OpenVINO on this CPU,")
+
+        def run(picture: NDArray[np.uint8], result: NDArray[np.uint8], whole: TilePlan) -> None:
+            self.run(picture, result, whole, plan.spec, None)
+            self.release()
+
+        hold(plan.witness, plan.spec, run, what=f"the plan {plan.path}, run by OpenVINO on this CPU,")
 
     def _keep(self, cached: Path) -> None:
         exported = self._compiled.export_model()

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DeviceError, DeviceMemoryError, ModelError, SrganTrtError
-from ...imaging.tiles import TilePlan, plan_tiles
+from ...imaging.tiles import TilePlan
 from ...spec import NetworkSpec
 from ..engine import EngineSource
+from ..holding import hold
 from .device import GpuFailure, core, current, find_gpu
 from .ends import Source, Target, after_caller
 from .engines import Engines, SharedEngine
@@ -259,13 +260,12 @@ class GpuPipeline:
         with self._held_to_it:
             if self._witness is None:
                 return
-            picture, result = self._witness.picture, np.empty(self._witness.expected.shape, np.uint8)
-            height, width, _ = picture.shape
-            fixed = self.spec.fixed_shape is not None
-            whole = plan_tiles(height, width, tile=(height, width), halo=0, fixed=fixed, multiple=self.spec.multiple)
-            ends = Source(picture, 1), Target(result, self.spec.scale)
-            self._run(lane, *ends, self._even(whole, picture), _Progress(None))
-            self._witness.check(result, what=f"{self._what} on the {self.gpu.name},")
+
+            def run(picture: Any, result: Any, whole: TilePlan) -> None:
+                ends = Source(picture, 1), Target(result, self.spec.scale)
+                self._run(lane, *ends, self._even(whole, picture), _Progress(None))
+
+            hold(self._witness, self.spec, run, what=f"{self._what} on the {self.gpu.name},")
             self._witness = None
 
     def _even(self, tiles: TilePlan, image: Any) -> TilePlan:

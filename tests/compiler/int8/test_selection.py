@@ -192,18 +192,20 @@ class TestTheGate:
         assert any("colours shifted" in failure for failure in verdict.failures(max_drop=1, min_fidelity=0))
 
 
+GOOD = Verdict(
+    fidelity=50,
+    hard=40,
+    drop=0.01,
+    most_drop=0.2,
+    shift=(0.1, 0, 0),
+    levels=(250, 249),
+    step=(1, 1.5),
+    seam=(0.1, 0.2),
+)
+
+
 def test_a_verdict_names_everything_that_fails() -> None:
-    good = Verdict(
-        fidelity=50,
-        hard=40,
-        drop=0.01,
-        most_drop=0.2,
-        shift=(0.1, 0, 0),
-        levels=(250, 249),
-        step=(1, 1.5),
-        seam=(0.1, 0.2),
-    )
-    assert good.failures(max_drop=0.1, min_fidelity=45) == []
+    assert GOOD.failures(max_drop=0.1, min_fidelity=45) == []
     for change, word in [
         ({"fidelity": 44.9}, "fidelity"),
         ({"hard": 20.0}, "dark"),
@@ -214,7 +216,7 @@ def test_a_verdict_names_everything_that_fails() -> None:
         ({"step": (1.0, 9.0)}, "bands"),
         ({"seam": (0.1, 0.9)}, "seams"),
     ]:
-        (failure,) = dataclasses.replace(good, **change).failures(max_drop=0.1, min_fidelity=45)  # type: ignore[arg-type]
+        (failure,) = dataclasses.replace(GOOD, **change).failures(max_drop=0.1, min_fidelity=45)  # type: ignore[arg-type]
         assert word in failure
 
 
@@ -229,16 +231,7 @@ class Judge:
         convs = [node for node in candidate.graph if node.op_type == "Conv"]
         count = sum(node.inputs[1] is not None and node.inputs[1].producer() is not None for node in convs)
         self.judged.append(count)
-        return Verdict(
-            fidelity=self._fidelities[count],
-            hard=60,
-            drop=0,
-            most_drop=0,
-            shift=(0, 0, 0),
-            levels=(250, 250),
-            step=(1, 1),
-            seam=(0, 0),
-        )
+        return dataclasses.replace(GOOD, fidelity=self._fidelities[count])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""How a device is held to the picture in a plan, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..imaging.tiles import TilePlan, plan_tiles
+
+if TYPE_CHECKING:
+    from ..spec import NetworkSpec
+    from ..witness import Levels, Witness
+
+
+def hold(witness: Witness, spec: NetworkSpec, run: Callable[[Levels, Levels, TilePlan], Any], *, what: str) -> None:
+    """Has `run` fill the witness's result, (picture, result, one tile of all of it), and judges that.
+
+    what: runs it, for the message. Raises DeviceError if another picture comes out, and what `run` raises.
+    """
+    picture, result = witness.picture, np.empty(witness.expected.shape, np.uint8)
+    height, width, _ = picture.shape
+    fixed = spec.fixed_shape is not None
+    run(picture, result, plan_tiles(height, width, tile=(height, width), halo=0, fixed=fixed, multiple=spec.multiple))
+    witness.check(result, what=what)
