@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from timing import interleaved, timed
 
 if TYPE_CHECKING:
+    from limits import Chain
     from rivals import Entrant, Plans, Rival
 
 _WARM_SECONDS = 1.0
@@ -43,6 +44,8 @@ class Group:
     measured: list[Measured] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """Rivals that could not be opened or run, each with what it said."""
+    chains: dict[Chain, list[float]] = field(default_factory=dict)
+    """Seconds of what the practical limit is of, in the same rounds."""
 
 
 def in_fresh_process(work: Callable[[], Any]) -> Any:
@@ -52,11 +55,22 @@ def in_fresh_process(work: Callable[[], Any]) -> Any:
 
 
 def measure_group(
-    network: str, folder: Path, plans: Plans, image: Any, names: list[str], *, rounds: int, budget: float
+    network: str,
+    folder: Path,
+    plans: Plans,
+    image: Any,
+    names: list[str],
+    *,
+    chains: list[Chain],
+    rounds: int,
+    budget: float,
 ) -> Group:
-    """Opens the rivals of these names, warms them up and times them in interleaved rounds, in a fresh process."""
+    """Opens the rivals of these names, warms them up and times them in interleaved rounds, in a fresh process.
+
+    chains: Timed once in every round, too.
+    """
     return in_fresh_process(  # type: ignore[no-any-return]
-        partial(_measure, network, folder, plans, image, names, rounds=rounds, budget=budget)
+        partial(_measure, network, folder, plans, image, names, chains=chains, rounds=rounds, budget=budget)
     )
 
 
@@ -72,7 +86,15 @@ def open_entrants(entrants: list[Entrant], failed: dict[str, str]) -> dict[str, 
 
 
 def _measure(
-    network: str, folder: Path, plans: Plans, image: Any, names: list[str], *, rounds: int, budget: float
+    network: str,
+    folder: Path,
+    plans: Plans,
+    image: Any,
+    names: list[str],
+    *,
+    chains: list[Chain],
+    rounds: int,
+    budget: float,
 ) -> Group:
     from generators import GENERATORS
     from rivals import all_entrants
@@ -89,12 +111,17 @@ def _measure(
             warm[name] = _warm_up(name, rival, image)
         except Exception as error:  # as above
             group.failed[name] = _said(error)
-    times = interleaved([partial(opened[name][1], image) for name in warm], rounds=rounds, budget=budget)
+    steps = [chain.open() for chain in chains]
+    for step in steps:
+        step()
+    jobs = [partial(opened[name][1], image) for name in warm]
+    times = interleaved([*jobs, *steps], rounds=rounds, budget=budget)
+    group.chains = dict(zip(chains, times[len(jobs) :], strict=True))
     status = Path("/proc/self/status").read_text()
     peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
     group.measured = [
         Measured(name, entrants[name].precision, opened[name][0], *warm[name], seconds, peak)
-        for name, seconds in zip(warm, times, strict=True)
+        for name, seconds in zip(warm, times[: len(jobs)], strict=True)
     ]
     return group
 

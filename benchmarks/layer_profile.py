@@ -78,10 +78,10 @@ def precision_of(row: dict[str, Any]) -> str:
     return next((name for ending, name in (("i8", "int8"), ("bf16", "bf16")) if kernel.endswith(ending)), "fp32")
 
 
-def summed(rows: list[dict[str, Any]], rates: dict[str, dict[str, float]]) -> dict[str, Any]:
+def summed(rows: list[dict[str, Any]], rates: dict[str, float]) -> dict[str, Any]:
     """All layers, the least time of their work, and what takes the rest: slower convolutions, and everything else."""
     total = sum(row["ms"] for row in rows)
-    least = sum(row["macs"] / rates[precision_of(row)]["best"] * 1e3 for row in rows)
+    least = sum(row["macs"] / rates[precision_of(row)] * 1e3 for row in rows)
     others = sum(row["ms"] for row in rows if not row["macs"])
     return {
         "total_ms": total,
@@ -105,7 +105,8 @@ def main() -> None:
     plan = open_plan(options.model)
     facts = machine.facts()
     print(machine.describe(facts), end="\n\n", flush=True)
-    rates = limits.rates()
+    every = limits.rates()
+    rates = {name: every[chain] for name, chain in limits.fastest(every).items()}
     rows = profile(plan.path, precision=precision, height=height, width=width, rounds=options.rounds)
     found = summed(rows, rates)
     print(f"{plan.spec.name}, {width}x{height}, {plan.spec.precision} plan, the rest in {precision}\n")

@@ -23,6 +23,7 @@ import shutil
 import sys
 import tempfile
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ import start_up
 import tuned
 from generators import GENERATORS, Generator
 from groups import measure_group
+from limits import Chain
 from PIL import Image, ImageOps
 from rivals import KERAS, OPENVINO_BF16, Plans, absent, all_entrants, has_bf16
 from timing import shown, summary
@@ -58,11 +60,12 @@ def measure(
     plans: Plans,
     image: Any,
     *,
+    chains: list[Chain],
     rounds: int,
     budget: float,
     only: list[str] | None = None,
 ) -> dict[str, Any]:
-    """All rivals on one picture.
+    """All rivals on one picture, and in the same rounds the chains of convolutions that the practical limit is of.
 
     Small pictures: TensorFlow's in the same rounds, and all others; ours in both. Large ones, where a rival holds
     gigabytes: each in rounds with ours alone. They are compared with one another through ours.
@@ -80,6 +83,7 @@ def measure(
         groups = [[other, ours] for other in others]
     found: dict[str, dict[str, Any]] = {}
     seconds: dict[str, list[float]] = {name: [] for name in (*others, ours)}
+    steps: dict[Chain, list[float]] = {chain: [] for chain in chains}
     relative: dict[str, float] = {ours: 1.0}
     missing = left_out | absent(generator, plans)
     reference, peak, share = None, 0, budget / len(groups)
@@ -87,7 +91,9 @@ def measure(
         # what ours keeps compiled would make its cold start a warm one
         shutil.rmtree(cache_folder() / "openvino", ignore_errors=True)
         try:
-            group = measure_group(generator.name, folder, plans, image, names, rounds=rounds, budget=share)
+            group = measure_group(
+                generator.name, folder, plans, image, names, chains=chains, rounds=rounds, budget=share
+            )
         except BrokenProcessPool:
             rivals = [name for name in names if name != ours]
             if len(rivals) > 1:
@@ -99,6 +105,8 @@ def measure(
         if KERAS in group.failed or ours in group.failed:
             sys.exit(f"{generator.name}: {group.failed}")
         anchor = float(np.median(group.measured[-1].seconds))
+        for chain, taken in group.chains.items():
+            steps[chain] += taken
         for rival in group.measured:
             reference = rival.picture if reference is None else reference
             facts = {
@@ -123,6 +131,7 @@ def measure(
         "height": height,
         "rounds": len(seconds[KERAS]),
         "rivals": [found[name] for name in (*others, ours) if name in found],
+        "rates": {chain.precision: round(chain.macs / float(np.median(taken))) for chain, taken in steps.items()},
         "missing": missing,
         "kernels": kernel_share.measure(
             load_plan(plans.fp32), image, precision="bf16" if has_bf16() else "fp32", rounds=rounds, budget=budget / 10
@@ -131,14 +140,14 @@ def measure(
     }
 
 
-def add_limits(case: dict[str, Any], plans: Plans, rates: dict[str, dict[str, float]]) -> None:
+def add_limits(case: dict[str, Any], plans: Plans) -> None:
     """The practical limit of each of ours on the CPU, and the share of it that was reached."""
     files = {f"srgan-trt {precision}": plans.fp32 for precision in ("fp32", "bf16")}
     if plans.int8 is not None:
         files["srgan-trt int8"] = plans.int8
     entries = {entry["name"]: entry for entry in case["rivals"]}
     files = {name: file for name, file in files.items() if name in entries}
-    case["limits"] = limits.measure(files, pixels=case["width"] * case["height"], of=rates)
+    case["limits"] = limits.measure(files, pixels=case["width"] * case["height"], of=case["rates"])
     for name, limit in case["limits"].items():
         entries[name]["share_of_limit"] = round(limit["limit_ms"] / entries[name]["median_ms"], 3)
 
@@ -241,9 +250,11 @@ def main() -> None:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"machine": machine.facts(), "results": []}
     print(machine.describe(found["machine"]), flush=True)
-    rates = found["rates"] = limits.rates()
-    for precision, each in rates.items():
-        print(f"3x3 convolutions in {precision}: {each['best'] / 1e9:.0f} GMAC/s", flush=True)
+    rates = limits.rates()
+    chains = limits.fastest(rates)
+    for precision, chain in chains.items():
+        print(f"3x3 convolutions in {precision}: {rates[chain] / 1e9:.0f} GMAC/s ({chain.name})", flush=True)
+    found["rates"] = [asdict(chain) | {"macs_per_second": round(rate)} for chain, rate in rates.items()]
     with Image.open(_PHOTO) as opened, tempfile.TemporaryDirectory(prefix="srgan-trt-bench-") as name:
         photo, folder = opened.convert("RGB"), Path(name)
         plans_folder = options.plans or folder
@@ -262,6 +273,7 @@ def main() -> None:
                     folder,
                     plans,
                     image,
+                    chains=list(chains.values()),
                     rounds=options.rounds,
                     budget=options.budget,
                     only=options.rival,
@@ -269,7 +281,7 @@ def main() -> None:
                 for entry in case["rivals"]:
                     entry["drop_db"] = quality["drops"].get(entry["name"])
                 case["missing"] |= quality["failed"]
-                add_limits(case, plans, rates)
+                add_limits(case, plans)
                 found["results"].append(case)
                 print_case(case)
                 sys.stdout.flush()

@@ -280,9 +280,10 @@ def _notes(found: dict[str, Any], cases: list[Case]) -> str:
     if gains:
         notes.append(f"Ours are tuned (`srgan-trt tune`), which made them up to {max(gains):.2f} times as fast.")
     if any("limits" in case for case in cases):
+        when = "timed in the same rounds" if all("rates" in case for case in cases) else "measured in the same run"
         notes.append(
             "The practical limit is the network's operations over the rate of OpenVINO's own 3x3 convolutions at its "
-            "channel counts, measured in the same run."
+            f"channel counts, {when}."
         )
     pictures = {each["pictures"] for each in found.get("drops", {}).values()}
     if pictures:
