@@ -20,7 +20,7 @@ import machine
 import numpy as np
 import openvino
 from rivals import has_bf16
-from timing import shown
+from words import shown
 
 from srgan_trt.upscaler import open_plan
 

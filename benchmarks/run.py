@@ -41,7 +41,8 @@ from groups import measure_group
 from limits import Chain
 from PIL import Image, ImageOps
 from rivals import KERAS, OPENVINO_BF16, Plans, absent, all_entrants, has_bf16
-from timing import shown, summary
+from timing import summary
+from words import shown
 
 from srgan_trt import build, load_plan
 from srgan_trt.cache import cache_folder

@@ -1,7 +1,8 @@
 """The README's claims and tables, from the results that it publishes: python benchmarks/tables.py [--check]
 
-Without an option it writes the text between the README's `<!-- claims -->` and `<!-- tables -->` marks anew; `--check`
-writes nothing and exits with 1 if the README says anything else than the results do. Standard library only.
+Without an option it writes anew what stands between the README's marks (`<!-- claims -->`, `<!-- tables -->` and more);
+`--check` writes nothing and exits with 1 if the README says anything else than the results do. The tables of run.py
+are made here, those of other scripts in other_tables.py. Standard library only.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+
+from other_tables import files_table, int8_table, memory_table
+from words import cores, filled, matrix, seconds, shown, table
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RESULTS = _ROOT / "benchmarks" / "results"
@@ -27,10 +31,15 @@ later file replaces an earlier one's."""
 INT8: tuple[str, ...] = ("2026-11-25-epyc-avx2-int8.json",)
 """Files of benchmarks/results, by int8.py, one for each machine."""
 
+FILES: tuple[str, ...] = ()
+"""Files of benchmarks/results, by throughput.py, one for each machine."""
+
+MEMORY = ""
+"""A file of benchmarks/results, by memory.py."""
+
 OURS = "srgan-trt"
 _KERAS = "Keras predict"
 _OPENVINO = "OpenVINO bf16, unmodified export"
-_NUMBERS = ("no", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight")
 _MOST_DROP = 0.1
 """dB against the truth, up to which two pictures pass for the same."""
 
@@ -49,9 +58,9 @@ def read(names: tuple[str, ...]) -> dict[str, Any]:
     return found | {"results": list(cases.values()), "files": list(names)}
 
 
-def read_int8() -> list[dict[str, Any]]:
-    """The results of int8.py, machine by machine."""
-    return [json.loads((_RESULTS / name).read_text()) for name in INT8]
+def read_each(names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The results of other scripts, machine by machine."""
+    return [json.loads((_RESULTS / name).read_text()) for name in names]
 
 
 def best_of_ours(case: Case) -> Entry:
@@ -79,7 +88,8 @@ def claims(found: dict[str, Any]) -> str:
     paper, seed = (_largest(found, network) for network in ("paper", "seed"))
     ours = [best_of_ours(case) for case in (paper, seed)]
     rivals = [best_rival(case) for case in (paper, seed)]
-    keras = [_named(case, _KERAS) for case in (paper, seed)]
+    took = [seconds(entry["median_ms"]) for entry in ours]
+    kerases = [seconds(_named(case, _KERAS)["median_ms"]) for case in (paper, seed)]
     width, height = paper["width"], paper["height"]
     factors = [f"{times(mine, rival):.2f}" for mine, rival in zip(ours, rivals, strict=True)]
     names = " and ".join(dict.fromkeys(rival["name"] for rival in rivals))
@@ -88,10 +98,10 @@ def claims(found: dict[str, Any]) -> str:
     precisions = " and ".join(dict.fromkeys(entry["precision"] for entry in ours))
     drops = [entry["drop_db"] for entry in ours if entry.get("drop_db") is not None]
     lost = f", {max(0.0, *drops):.2f} dB farther from the truth at most" if drops else ""
-    return _filled(
-        f"On {_cores(found['machine']).lower()} {_matrix(found['machine'])[0]} a {width}x{height} photo becomes "
-        f"{4 * width}x{4 * height} in {_seconds(ours[0])} (Keras `predict`: {_seconds(keras[0])}), with the generator "
-        f"of SuperResolution-GANs in {_seconds(ours[1])} ({_seconds(keras[1])}): in {precisions}, {factors[0]} and "
+    return filled(
+        f"On {cores(found['machine']).lower()} {matrix(found['machine'])[0]} a {width}x{height} photo becomes "
+        f"{4 * width}x{4 * height} in {took[0]} (Keras `predict`: {kerases[0]}), with the generator "
+        f"of SuperResolution-GANs in {took[1]} ({kerases[1]}): in {precisions}, {factors[0]} and "
         f"{factors[1]} times as fast as the fastest rival that gives the same picture ({names}), and {same}{lost}. "
         f"With `--exact` it is the original's picture to the level."
     )
@@ -119,46 +129,20 @@ def tables(found: dict[str, Any]) -> str:
         drops = [best.get("drop_db") for best in bests]
         rows.append(("dB lost against the truth", ["" if drop is None else f"{drop:.3f}" for drop in drops]))
     rows += _limit_rows(pairs)
-    lines = [f"| {first} | {' | '.join(cells)} |" for first, cells in rows]
-    lines.insert(1, "|---|" + "---:|" * len(cases))
     text = [
-        _filled(
-            f"{_cores(machine)} of an {machine['cpu'].strip()} {_matrix(machine)[1]}, {machine['date'][:10]}; uint8 "
+        filled(
+            f"{cores(machine)} of an {machine['cpu'].strip()} {matrix(machine)[1]}, {machine['date'][:10]}; uint8 "
             "picture in, uint8 picture x4 out. `paper` is the SRGAN paper's generator with trained weights, `seed` "
             "that of SuperResolution-GANs 0.0.3 (random weights, more work). Pictures above 128x128 were measured "
             "in pairs with ours, so the ratios there are of each pair, not of the medians shown. The last rows are of "
             f"our fastest, bold, that gives Keras's picture.{_several(found)}"
         ),
         "",
-        *lines,
+        table(rows),
         "",
-        _filled(_notes(found, cases)),
+        filled(_notes(found, cases)),
     ]
     return "\n".join(text)
-
-
-def int8_table(machines: list[dict[str, Any]]) -> str:
-    """Network by network: what is in int8, what that costs, and what it wins on each machine."""
-    first = machines[0]
-    heads = [f"times {found['high']}, {_matrix(found['machine'])[0]}" for found in machines]
-    lines = [
-        f"| network | convolutions in int8 | dB from fp32: Set5, BSD100 | dB lost to the truth | {' | '.join(heads)} |",
-        f"|---|---:|---:|---:|{'---:|' * len(machines)}",
-    ]
-    for row in first["rows"]:
-        if "refused" in row:
-            lines.append(f"| `{row['model']}` | none: {row['refused']} | | |{' |' * len(machines)}")
-            continue
-        others = [next((each for each in found["rows"] if each["model"] == row["model"]), {}) for found in machines]
-        cells = [
-            f"`{row['model']}`",
-            "{} of {}".format(*row["convolutions"]),
-            ", ".join(f"{row[name]['fidelity_db']:.1f}" for name in ("Set5", "BSD100")),
-            ", ".join(f"{row[name]['drop_db']:.3f}" for name in ("Set5", "BSD100")),
-            *(f"{each['speed']['times']:.2f}" if "speed" in each else "" for each in others),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def block(text: str, name: str) -> str:
@@ -169,13 +153,21 @@ def block(text: str, name: str) -> str:
     return found[1]
 
 
-def renewed(readme: str, machines: list[dict[str, Any]], quantised: list[dict[str, Any]]) -> str:
-    """The README with its blocks as the results have them, of each machine a table."""
-    every = "\n\n".join(tables(found) for found in machines)
-    blocks = {"claims": claims(machines[0]), "tables": every}
-    if quantised:
-        blocks["int8"] = int8_table(quantised)
-    for name, text in blocks.items():
+def blocks() -> dict[str, str]:
+    """What stands between which marks, by the results that are published."""
+    machines = [read(names) for names in PUBLISHED]
+    found = {"claims": claims(machines[0]), "tables": "\n\n".join(map(tables, machines))}
+    found["int8"] = int8_table(read_each(INT8))
+    if FILES:
+        found["files"] = "\n\n".join(map(files_table, read_each(FILES)))
+    if MEMORY:
+        found["memory"] = memory_table(*read_each((MEMORY,)))
+    return found
+
+
+def renewed(readme: str, texts: dict[str, str]) -> str:
+    """The README with these texts between their marks."""
+    for name, text in texts.items():
         readme = readme.replace(
             f"<!-- {name} -->\n{block(readme, name)}\n<!-- /{name} -->",
             f"<!-- {name} -->\n{text}\n<!-- /{name} -->",
@@ -215,27 +207,10 @@ def _largest(found: dict[str, Any], network: str) -> Case:
     return max(cases, key=lambda case: case["width"] * case["height"])
 
 
-def _cores(machine: dict[str, Any]) -> str:
-    count = machine["cores"]
-    return f"{_NUMBERS[count] if count < len(_NUMBERS) else count} core{'s' if count > 1 else ''}"
-
-
-def _matrix(machine: dict[str, Any]) -> tuple[str, str]:
-    """What the processor multiplies matrices with, in short and in full."""
-    flags = machine["flags"]
-    if "amx_bf16" in flags:
-        return "with AMX", "with AMX"
-    if "avx512_bf16" in flags:
-        return "without AMX", "with avx512_bf16 and no AMX (the matrix unit that bf16 is fastest on)"
-    if "avx512f" in flags:
-        return "with AVX512, without bf16", "with AVX512, without bf16 and AMX"
-    return "with AVX2 alone", "with AVX2 alone: no AVX512, no bf16, no AMX"
-
-
 def _cell(entry: Entry | None, best: Entry) -> str:
     if entry is None:
         return ""
-    text = _shown(entry["median_ms"])
+    text = shown(entry["median_ms"])
     if entry["name"] == best["name"]:
         return f"**{text}**"
     return text if _same(entry) else f"{text} ({_decibels(entry)} dB)"
@@ -250,8 +225,8 @@ def _limit_rows(pairs: list[tuple[Case, Entry]]) -> list[tuple[str, list[str]]]:
     limits = [case.get("limits", {}).get(best["name"]) for case, best in pairs]
     if not any(limits):
         return []
-    exported = [_shown(each["exported_ms"]) if each else "" for each in limits]
-    rewritten = [_shown(each["limit_ms"]) if each else "" for each in limits]
+    exported = [shown(each["exported_ms"]) if each else "" for each in limits]
+    rewritten = [shown(each["limit_ms"]) if each else "" for each in limits]
     shares = [f"{best['share_of_limit']:.0%}" if each else "" for (_, best), each in zip(pairs, limits, strict=True)]
     return [
         ("practical limit of the network as exported, ms", exported),
@@ -304,33 +279,12 @@ def _notes(found: dict[str, Any], cases: list[Case]) -> str:
     return " ".join(notes)
 
 
-def _seconds(entry: Entry) -> str:
-    seconds = entry["median_ms"] / 1e3
-    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.2g} s"
-
-
-def _shown(milliseconds: float) -> str:
-    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
-
-
-def _filled(text: str) -> str:
-    """Lines of at most 119 characters, broken at spaces and nowhere else."""
-    lines, line = [], ""
-    for word in text.split():
-        if line and len(line) + 1 + len(word) > 119:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}".strip()
-    return "\n".join([*lines, line])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the README differs")
     options = parser.parse_args()
     before = _README.read_text()
-    after = renewed(before, [read(names) for names in PUBLISHED], read_int8())
+    after = renewed(before, blocks())
     if options.check:
         if before != after:
             sys.exit("README.md is not what the results say: run python benchmarks/tables.py")

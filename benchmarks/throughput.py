@@ -25,7 +25,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import machine
 import numpy as np
 from PIL import Image
-from timing import shown, timed
+from timing import timed
+from words import shown
 
 from srgan_trt import Upscaler
 from srgan_trt.commands.conveyor import run_jobs
@@ -133,7 +134,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=_ROOT / "benchmarks" / "results" / "latest-throughput.json")
     options = parser.parse_args()
     width, height = map(int, options.large.split("x"))
-    found: dict[str, Any] = {"machine": machine.facts(), "photos": options.photos, "models": []}
+    found: dict[str, Any] = {
+        "machine": machine.facts(),
+        "photos": options.photos,
+        "large": [width, height],
+        "models": [],
+    }
     print(machine.describe(found["machine"]), end="\n\n", flush=True)
     print(
         "| files to files | start-up s | folder s | megapixels/s | large s | megapixels/s | reading, network, writing |"

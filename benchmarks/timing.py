@@ -45,8 +45,3 @@ def summary(seconds: Sequence[float]) -> dict[str, Any]:
         "least_ms": min(milliseconds),
         "times_ms": milliseconds,
     }
-
-
-def shown(milliseconds: float) -> str:
-    """Three digits."""
-    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"

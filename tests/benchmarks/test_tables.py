@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,13 +16,12 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tables", _ROOT / "benchmarks" / "tables.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tables() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(_ROOT / "benchmarks")
+        yield importlib.import_module("tables")
+    for name in ("tables", "other_tables", "words"):
+        del sys.modules[name]
 
 
 def entry(name: str, milliseconds: float, **facts: Any) -> dict[str, Any]:
@@ -64,8 +65,7 @@ def found() -> dict[str, Any]:
 
 def test_the_readme_says_what_the_results_say(tables: ModuleType) -> None:
     readme = (_ROOT / "README.md").read_text()
-    machines = [tables.read(names) for names in tables.PUBLISHED]
-    assert tables.renewed(readme, machines, tables.read_int8()) == readme, "run python benchmarks/tables.py"
+    assert tables.renewed(readme, tables.blocks()) == readme, "run python benchmarks/tables.py"
 
 
 def test_a_later_file_of_a_machine_replaces_what_an_earlier_one_says_of_a_case(tables: ModuleType) -> None:
@@ -125,6 +125,38 @@ def test_int8_is_told_network_by_network(tables: ModuleType) -> None:
     assert lines[2] == "| `one` | 21 of 33 | 47.1, 47.1 | 0.021, 0.021 | 1.34 |"
     assert lines[3].startswith("| `two` | none: it loses too much |")
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_files_to_files_are_told_model_by_model_with_start_up_and_what_took_the_time(tables: ModuleType) -> None:
+    clocks = {"reading": 0.5, "network": 9.0, "writing": 4.0, "whole": 10.0}
+    model = {
+        "model": "one",
+        "start_s": 0.512,
+        "folder_megapixels_a_second": 2.346,
+        "large_s": 11.28,
+        "clocks_s": clocks,
+    }
+    machine = {"cores": 2, "cpu": "Intel Xeon", "flags": ["avx512f", "avx512_vnni"], "date": "2026-11-26T06:00:00"}
+    found = {"machine": machine, "photos": 12, "large": [1500, 1000], "models": [model]}
+    text = tables.files_table(found | {"keras": {"megapixels_a_second": 0.25}})
+    assert text.startswith("Two cores of an Intel Xeon with AVX512-VNNI, 2026-11-26;")
+    assert "makes 0.25 megapixels a second with `srgan-x4`." in " ".join(text.split())
+    assert "| start-up, s | 0.512 |" in text
+    assert "| 12 photos, 480x320, output megapixels a second | 2.35 |" in text
+    assert "| a picture of 1500x1000, s | 11.3 |" in text
+    assert "| network, share of the photos' time | 90% |" in text
+
+
+def test_memory_is_told_by_size_and_what_was_not_measured_stays_empty(tables: ModuleType) -> None:
+    rows = [
+        {"name": "srgan-trt fp32", "width": 64, "height": 64, "peak_gb": 0.25},
+        {"name": "Keras predict", "width": 64, "height": 64, "peak_gb": 1.125},
+        {"name": "srgan-trt fp32", "width": 960, "height": 640, "peak_gb": 1.5},
+    ]
+    lines = tables.memory_table({"rows": rows}).splitlines()
+    assert lines[0] == "| peak memory of the process, GB | 64x64 | 960x640 |"
+    assert lines[2] == "| **srgan-trt fp32** | 0.25 | 1.50 |"
+    assert lines[3] == "| Keras predict | 1.12 |  |"
 
 
 def test_no_line_is_too_long_for_a_page(tables: ModuleType, found: dict[str, Any]) -> None:

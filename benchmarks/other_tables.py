@@ -1,0 +1,67 @@
+"""The README's tables of what scripts other than run.py measured. Standard library only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from words import cores, filled, matrix, shown, table
+
+_MEMORY_OURS = "srgan-trt fp32"
+
+
+def int8_table(machines: list[dict[str, Any]]) -> str:
+    """Network by network: what is in int8, what that costs, and what it wins on each machine."""
+    first = machines[0]
+    heads = [f"times {found['high']}, {matrix(found['machine'])[0]}" for found in machines]
+    lines = [
+        f"| network | convolutions in int8 | dB from fp32: Set5, BSD100 | dB lost to the truth | {' | '.join(heads)} |",
+        f"|---|---:|---:|---:|{'---:|' * len(machines)}",
+    ]
+    for row in first["rows"]:
+        if "refused" in row:
+            lines.append(f"| `{row['model']}` | none: {row['refused']} | | |{' |' * len(machines)}")
+            continue
+        others = [next((each for each in found["rows"] if each["model"] == row["model"]), {}) for found in machines]
+        cells = [
+            f"`{row['model']}`",
+            "{} of {}".format(*row["convolutions"]),
+            ", ".join(f"{row[name]['fidelity_db']:.1f}" for name in ("Set5", "BSD100")),
+            ", ".join(f"{row[name]['drop_db']:.3f}" for name in ("Set5", "BSD100")),
+            *(f"{each['speed']['times']:.2f}" if "speed" in each else "" for each in others),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def files_table(found: dict[str, Any]) -> str:
+    """Files in, files out, by throughput.py."""
+    machine, models = found["machine"], found["models"]
+    rows = [("", [f"`{each['model']}`" for each in models])]
+    rows.append(("start-up, s", [shown(each["start_s"]) for each in models]))
+    rows.append((f"{found['photos']} photos, 480x320, output megapixels a second",
+                 [shown(each["folder_megapixels_a_second"]) for each in models]))  # fmt: skip
+    rows.append(("a picture of {}x{}, s".format(*found["large"]), [shown(each["large_s"]) for each in models]))
+    clocks = [each["clocks_s"] for each in models]
+    for part in ("reading", "network", "writing"):
+        rows.append((f"{part}, share of the photos' time", [f"{each[part] / each['whole']:.0%}" for each in clocks]))
+    notes = [
+        f"{cores(machine)} of an {machine['cpu'].strip()} {matrix(machine)[0]}, {machine['date'][:10]}; JPEGs to PNGs "
+        "by `srgan-trt upscale` in a process of its own, start-up included. The shares overlap."
+    ]
+    if "keras" in found:
+        notes.append(
+            f"A loop of Pillow, Keras `predict` and Pillow, once it is running, makes "
+            f"{shown(found['keras']['megapixels_a_second'])} megapixels a second with `srgan-x4`."
+        )
+    return f"{filled(' '.join(notes))}\n\n{table(rows)}"
+
+
+def memory_table(found: dict[str, Any]) -> str:
+    """Peak memory against the picture's size, by memory.py."""
+    sizes = list(dict.fromkeys((row["width"], row["height"]) for row in found["rows"]))
+    peaks = {(row["name"], row["width"], row["height"]): row["peak_gb"] for row in found["rows"]}
+    rows = [("peak memory of the process, GB", [f"{width}x{height}" for width, height in sizes])]
+    for name in dict.fromkeys(row["name"] for row in found["rows"]):
+        cells = [f"{peaks[name, *size]:.2f}" if (name, *size) in peaks else "" for size in sizes]
+        rows.append((f"**{name}**" if name == _MEMORY_OURS else name, cells))
+    return table(rows)
