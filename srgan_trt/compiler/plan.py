@@ -111,11 +111,12 @@ def save_plan(
     return Plan(path, spec, report or {}, body_hash, witness)
 
 
-def load_plan(path: Path) -> Plan:
+def load_plan(path: str | Path) -> Plan:
     """Reads and checks a plan. Raises PlanError on a foreign, damaged or outdated file."""
     import onnx
     from google.protobuf.message import DecodeError
 
+    path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:

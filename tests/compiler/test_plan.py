@@ -40,6 +40,10 @@ def test_a_plan_comes_back_as_it_was_saved(plan_file: Path) -> None:
     assert is_plan(plan_file)
 
 
+def test_a_plan_is_found_by_a_path_in_words_too(plan_file: Path) -> None:
+    assert load_plan(str(plan_file)) == load_plan(plan_file)
+
+
 def test_a_plan_is_an_ordinary_onnx_file(plan_file: Path, model: onnx.ModelProto) -> None:
     onnx.checker.check_model(onnx.load(plan_file))
     x = np.random.default_rng(0).random((1, 3, 6, 8), np.float32)
