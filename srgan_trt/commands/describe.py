@@ -150,11 +150,13 @@ def _int8_rows(found: Mapping[str, Any]) -> Rows:
     yield "int8", f"{count} of {len(layers)} convolutions{sums}; the others stay in the high precision"
     yield (
         "",
-        f"{gate['fidelity']:.1f} dB from fp32 on photographs, {gate['hard']:.1f} on dark, saturated and noisy ones",
+        f"{gate['fidelity']:.1f} dB from fp32 on photographs, {gate['hard']:.1f} on dark, bright and noisy ones",
     )
     yield "", f"{gate['drop']:+.3f} dB lost against the truth, of {found['max_drop']:g} allowed"
     red, green, blue = gate["shift"]
     yield "", f"colours moved by {red:+.2f}, {green:+.2f} and {blue:+.2f} levels (red, green, blue)"
+    if "flat" in gate:  # not looked at when older plans were built
+        yield "", f"flat areas of white, grey, black or pure colours moved by {gate['flat']:.1f} levels at most"
     yield (
         "",
         f"{gate['levels'][1]} levels on a ramp (fp32: {gate['levels'][0]}), steps up to {gate['step'][1]:.1f} levels",

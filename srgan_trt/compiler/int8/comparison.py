@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from ...spec import NetworkSpec
+    from .flats import Flats
 
 PERFECT = 120.0
 """dB that stand for no difference at all."""
@@ -24,9 +25,17 @@ give them values a hundred times the usual, and often artefacts of their own, wh
 class Comparison:
     """Holds what the exact network gives for usual pictures and for hard ones, network values (N, 3, h, w)."""
 
-    def __init__(self, exact: ir.Model, spec: NetworkSpec, usual: Floats, hard: Floats | None = None) -> None:
+    def __init__(
+        self,
+        exact: ir.Model,
+        spec: NetworkSpec,
+        usual: Floats,
+        hard: Floats | None = None,
+        *,
+        flats: Flats | None = None,
+    ) -> None:
         self._batches = (usual, usual[:0] if hard is None else hard)
-        self._spec = spec
+        self._spec, self._flats = spec, flats
         self._references = self._run(exact)
 
     def errors(self, candidate: ir.Model) -> tuple[float, float]:
@@ -43,9 +52,11 @@ class Comparison:
         return usual, hard
 
     def error(self, candidate: ir.Model) -> float:
-        """Both in one: the usual pictures' error, and the hard ones', which counts ``HARD_ALLOWANCE`` less."""
+        """All in one: the usual pictures' error, the hard ones', which counts ``HARD_ALLOWANCE`` less, and the square
+        of what the worst flat colour moved by."""
         usual, hard = self.errors(candidate)
-        return usual + hard / 10 ** (HARD_ALLOWANCE / 10)
+        moved = 0.0 if self._flats is None else self._flats.moved(candidate) / 255
+        return usual + hard / 10 ** (HARD_ALLOWANCE / 10) + moved**2
 
     def _run(self, model: ir.Model) -> tuple[list[Floats], list[Floats]]:
         low, high = self._spec.output_range

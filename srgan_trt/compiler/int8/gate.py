@@ -1,7 +1,7 @@
 """Whether an int8 network may be used: judged on pictures that it was not calibrated with.
 
 Besides fidelity and the loss against the ground truth it looks for what means over photographs hide: bands on ramps,
-a shift of colour, and tiles that do not fit together.
+a shift of colour, in photographs and in flat areas, and tiles that do not fit together.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..oracle import Floats, Oracle
 from ..phases import shuffled
 from .calibration import Levels, Pictures, hardened, values
 from .comparison import HARD_ALLOWANCE, Comparison, decibels, geometric_mean
+from .flats import Flats
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -30,6 +31,8 @@ _MOST_OF_ONE = 5.0
 """Times the allowed drop that a single picture may lose."""
 _MOST_SHIFT = 0.5
 """Level that the mean of a colour may move by."""
+_MOST_FLAT = 1.5
+"""Levels that a flat colour may move by, beyond what float32 itself misses it by."""
 _MOST_SEAM = 0.5
 """Levels, root mean square over pieces of a cut, by which the mean of a piece may be farther from the whole picture
 than in float32. With the default halo the border is felt a little, and rounding turns a little into another pattern
@@ -49,13 +52,15 @@ class Verdict:
     fidelity: float
     """dB, all colours, on the held-out pictures, their mean."""
     hard: float
-    """The same, on darkened, oversaturated and noisy ones."""
+    """The same, on darkened, brightened, oversaturated and noisy ones."""
     drop: float
     """dB of luma against the ground truth that float32 has more, mean over the pictures."""
     most_drop: float
     """The same of the picture that loses most."""
     shift: tuple[float, float, float]
     """Levels by which the means of red, green and blue moved."""
+    flat: float
+    """Levels by which a flat colour moved, the most of all, beyond what float32 itself misses it by."""
     levels: tuple[int, int]
     """Distinct levels on a grey ramp, float32's and int8's."""
     step: tuple[float, float]
@@ -79,6 +84,8 @@ class Verdict:
             found.append(f"{self.most_drop:.2f} dB lost in one picture, not {_MOST_OF_ONE * max_drop:g}")
         if max(map(abs, self.shift)) > _MOST_SHIFT:
             found.append(f"colours shifted by {max(self.shift, key=abs):+.2f} levels")
+        if self.flat > _MOST_FLAT:
+            found.append(f"a flat colour moved by {self.flat:.1f} levels")
         if self.levels[1] < _LEAST_LEVELS * self.levels[0] or self.step[1] > self.step[0] + _MOST_STEP:
             found.append(
                 f"bands on a ramp: {self.levels[1]} levels of {self.levels[0]}, steps up to {self.step[1]:.1f}"
@@ -106,6 +113,7 @@ class Gate:
     def __init__(self, exact: ir.Model, spec: NetworkSpec, pictures: Pictures) -> None:
         self._spec, self._pairs = spec, pictures.held_out
         self._ramp = _ramp(spec)
+        self._flats = Flats(exact, spec, pictures.flats)
         self._hard = Comparison(exact, spec, values(hardened([low for _, low in self._pairs]), spec.input_range))
         self._exact = self._results(exact)
         self._scores = self._against_truth(self._exact)
@@ -126,6 +134,7 @@ class Gate:
             drop=float(np.mean(lost)),
             most_drop=float(max(lost)),
             shift=(float(shift[0]), float(shift[1]), float(shift[2])),
+            flat=self._flats.moved(candidate),
             levels=(distinct[0], distinct[1]),
             step=(steps[0], steps[1]),
             seam=(self._exact.seam, found.seam),

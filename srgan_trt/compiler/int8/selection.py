@@ -17,6 +17,7 @@ from . import calibration
 from .activations import Observed, Site, observe, sites
 from .comparison import Comparison
 from .equalisation import factors, rescale, tied_channels
+from .flats import Flats
 from .gate import MAX_DROP, MIN_FIDELITY, Gate, Verdict, witness
 from .quantisation import fit, quantised
 from .sensitivity import Sensitivity, measure
@@ -34,8 +35,11 @@ _log = logging.getLogger(__name__)
 
 _MARGIN = 0.5
 """dB by which the first choice may miss the fidelity asked for: sums of errors are a prediction, the gate measures."""
-_STEP = 1.2
-"""dB by which the errors allowed shrink at least from one try to the next."""
+_STEP = 0.4
+"""dB by which the errors allowed shrink at least from one try to the next: small, as a large layer that only just fits
+may be worth more than all that goes with it."""
+_BLIND_STEP = 1.2
+"""The same where it is something else than fidelity that fails, which the sum of errors does not tell."""
 _FILLS = 4
 """Times that layers are added to a choice that passed, or fewer of them after too many."""
 _STRENGTHS = (0.5, 1.0)
@@ -96,8 +100,9 @@ def to_int8(
     seen = _equalised(prover, found, seen)
     found = sites(prover.model)
     count = int(max(3, min(9, _TRIAL_MACS / (spec.macs * usual.shape[2] * usual.shape[3]))))
-    few = Comparison(prover.model, spec, usual[: count * 2 // 3], hard[: count // 3])
-    broad = Comparison(prover.model, spec, usual[-count * _BROADER :], hard[-count:])
+    flats = Flats(prover.model, spec, pictures.flats)
+    few = Comparison(prover.model, spec, usual[: count * 2 // 3], hard[: count // 3], flats=flats)
+    broad = Comparison(prover.model, spec, usual[-count * _BROADER :], hard[-count:], flats=flats)
     measured = measure(prover.model, found, seen, few, broad)
     gate = Gate(prover.model, spec, pictures)
     selection = select(
@@ -166,9 +171,9 @@ def select(
             if not failures:
                 found.append(tried)
                 break
-            # the dearest go, and as many more as the gate's measure says that the sum of errors was too small; where it
-            # is something else that fails, a quarter of the errors at a time
-            short = max(_STEP, min_fidelity - tried.verdict.fidelity)
+            # the dearest go, and as many more as the gate's measure says that the sum of errors was too small
+            missing = min_fidelity - tried.verdict.fidelity
+            short = max(_STEP, missing) if missing > 0 else _BLIND_STEP
             spent = sum(each.error for each in chosen)
             budget = min(spent * 10 ** (-short / 10), spent - max(chosen, key=lambda each: each.error).error * 0.1)
     if not found:

@@ -50,5 +50,12 @@ def test_least_squares_clips_an_outlier_that_would_cost_every_other_value_its_le
     assert np.square(fake(x[1:], limit) - x[1:]).mean() < np.square(fake(x[1:], 100.0) - x[1:]).mean() / 10
 
 
+def test_no_two_neighbours_are_far_apart_however_long_the_tail() -> None:
+    x = np.random.default_rng(3).standard_cauchy(200_000).astype(np.float32)
+    limits = np.array(sorted(candidates(x, float(np.abs(x).max())).values()))
+    assert limits[-1] / limits[0] > 100
+    assert (limits[1:] / limits[:-1]).max() <= 1.5 + 1e-6
+
+
 def test_a_tensor_of_zeros_has_a_range_all_the_same() -> None:
     assert candidates(np.zeros(10, np.float32), 0.0) == {"min-max": 1.0}

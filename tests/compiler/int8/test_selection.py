@@ -198,6 +198,7 @@ GOOD = Verdict(
     drop=0.01,
     most_drop=0.2,
     shift=(0.1, 0, 0),
+    flat=1.0,
     levels=(250, 249),
     step=(1, 1.5),
     seam=(0.1, 0.2),
@@ -212,6 +213,7 @@ def test_a_verdict_names_everything_that_fails() -> None:
         ({"drop": 0.11}, "truth"),
         ({"most_drop": 0.51}, "in one picture"),
         ({"shift": (0.0, -0.6, 0.0)}, "colours"),
+        ({"flat": 1.6}, "flat colour"),
         ({"levels": (250, 200)}, "bands"),
         ({"step": (1.0, 9.0)}, "bands"),
         ({"seam": (0.1, 0.9)}, "seams"),
@@ -234,6 +236,24 @@ class Judge:
         return dataclasses.replace(GOOD, fidelity=self._fidelities[count])
 
 
+def four(layers: list[tuple[float, float]]) -> tuple[ir.Model, list[Sensitivity]]:
+    """Four convolutions in a row, of which each costs such an error and wins such a time."""
+    net = Network()
+    value = "input"
+    for channels in (3, 4, 4, 4):
+        value = net.node("Relu", net.conv(value, channels, 4))
+    model = net.model(value, ("batch", 3, 9, 9))
+    seen = Observed(picture(8, 4, 3, 3), np.ones(4, np.float32))
+    first = Observed(picture(8, 3, 3, 3), np.ones(3, np.float32))
+    measured = [
+        Sensitivity(
+            site=site, conv=fit(site, seen if site.number else first), error=error, seconds=(won, won), total=10
+        )
+        for site, (error, won) in zip(sites(model), layers, strict=True)
+    ]
+    return model, measured
+
+
 @pytest.mark.parametrize(
     ("fidelities", "judged"),
     [
@@ -249,23 +269,20 @@ class Judge:
 def test_layers_go_until_the_gate_lets_the_rest_through_and_come_back_as_far_as_it_does(
     fidelities: dict[int, float], judged: list[int]
 ) -> None:
-    net = Network()
-    value = "input"
-    for channels in (3, 4, 4, 4):
-        value = net.node("Relu", net.conv(value, channels, 4))
-    model = net.model(value, ("batch", 3, 9, 9))
-    seen = Observed(picture(8, 4, 3, 3), np.ones(4, np.float32))
-    first = Observed(picture(8, 3, 3, 3), np.ones(3, np.float32))
-    measured = [
-        Sensitivity(site=site, conv=fit(site, seen if site.number else first), error=8e-6, seconds=(1.0, 1.0), total=10)
-        for site in sites(model)
-    ]
+    model, measured = four([(8e-6, 1.0)] * 4)
     judge = Judge(fidelities)
     found = select(model, measured, judge, name="four", min_fidelity=45.0)  # type: ignore[arg-type]
     assert judge.judged == judged
     best = max(count for count in judged if fidelities[count] >= 45)
     assert len(found.chosen) == best
     assert found.verdict.fidelity == fidelities[best]
+
+
+def test_a_large_layer_that_only_just_fits_stays_and_small_ones_go() -> None:
+    model, measured = four([(2.4e-5, 10.0), *[(2.5e-6, 1.0)] * 3])
+    judge = Judge({4: 44.9, 3: 45.1, 2: 45.2, 1: 45.3})
+    found = select(model, measured, judge, name="four", min_fidelity=45.0)  # type: ignore[arg-type]
+    assert [each.site.number for each in found.chosen] == [0, 1], "won 11, where the three small ones win 3"
 
 
 def test_the_cheapest_decibels_per_time_won_are_bought_first() -> None:
