@@ -156,9 +156,9 @@ def select(
     """Quantises ``model``, which is left as it is, as far as ``gate`` lets it.
 
     Tried with residual sums that stay in int8 between layers, which costs fidelity and wins a pass for each; with the
-    later half of them; and without. What wins most time is taken. Raises ModelError if no convolution can be quantised
-    within ``max_drop`` (dB of luma against the ground truth) and ``min_fidelity`` (dB against float32) on the held-out
-    pictures.
+    later half of them; and without; each filled up with what the gate lets through. What wins most time is taken.
+    Raises ModelError if no convolution can be quantised within ``max_drop`` (dB of luma against the ground truth) and
+    ``min_fidelity`` (dB against float32) on the held-out pictures.
     """
     attempt = _Attempts(model, measured, gate, max_drop, min_fidelity)
     found: list[Selection] = []
@@ -181,7 +181,12 @@ def select(
             f"{name} loses too much in int8 ({'; '.join(failures) or 'every layer alone does'}): build it with "
             "--precision fp16, or allow more with --max-drop"
         )
-    best, share = max(found, key=lambda each: each.won), 1.0
+    return max((_filled(each, measured, attempt) for each in found), key=lambda each: each.won)
+
+
+def _filled(start: Selection, measured: list[Sensitivity], attempt: _Attempts) -> Selection:
+    """``start`` and what else the gate lets through."""
+    best, share = start, 1.0
     for _ in range(_FILLS):
         more = _left_over(best, measured, share)
         if not more:
