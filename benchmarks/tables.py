@@ -22,6 +22,7 @@ _RESULTS = _ROOT / "benchmarks" / "results"
 _README = _ROOT / "README.md"
 
 PUBLISHED = (
+    ("2026-11-26-xeon-vnni.json",),
     ("2026-11-26-epyc-avx2.json", "2026-11-26-epyc-avx2-seed-480x320.json"),
     ("2026-11-22-epyc-avx512bf16.json", "2026-11-22-epyc-avx512bf16-paper-480x320.json"),
 )
@@ -97,7 +98,7 @@ def claims(found: dict[str, Any]) -> str:
     same = f"the same picture to {int(min(levels))} dB" if levels else "the identical picture"
     precisions = " and ".join(dict.fromkeys(entry["precision"] for entry in ours))
     drops = [entry["drop_db"] for entry in ours if entry.get("drop_db") is not None]
-    lost = f", {max(0.0, *drops):.2f} dB farther from the truth at most" if drops else ""
+    lost = f", {_farther(max(drops))}" if drops else ""
     return filled(
         f"On {cores(found['machine']).lower()} {matrix(found['machine'])[0]} a {width}x{height} photo becomes "
         f"{4 * width}x{4 * height} in {took[0]} (Keras `predict`: {kerases[0]}), with the generator "
@@ -105,6 +106,10 @@ def claims(found: dict[str, Any]) -> str:
         f"{factors[1]} times as fast as the fastest rival that gives the same picture ({names}), and {same}{lost}. "
         f"With `--exact` it is the original's picture to the level."
     )
+
+
+def _farther(drop: float) -> str:
+    return f"{drop:.2f} dB farther from the truth at most" if drop >= 0.005 else "no farther from the truth"
 
 
 def tables(found: dict[str, Any]) -> str:
@@ -252,8 +257,10 @@ def _notes(found: dict[str, Any], cases: list[Case]) -> str:
         f"{start['import srgan_trt']['median_ms']:.0f} ms."
     ]
     gains = [each["gain"] for network in found.get("tuned", {}).values() for each in network.values()]
-    if gains:
+    if gains and max(gains) > 1:
         notes.append(f"Ours are tuned (`srgan-trt tune`), which made them up to {max(gains):.2f} times as fast.")
+    elif gains:
+        notes.append("Ours are tuned (`srgan-trt tune`), which found nothing faster than the default.")
     if any("limits" in case for case in cases):
         when = "timed in the same rounds" if all("rates" in case for case in cases) else "measured in the same run"
         notes.append(

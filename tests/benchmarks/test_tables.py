@@ -102,6 +102,14 @@ def test_claims_name_machine_times_rival_and_loss(tables: ModuleType, found: dic
     assert "the same picture to 48 dB, 0.03 dB farther from the truth at most" in text
 
 
+def test_what_is_not_lost_or_won_is_not_told_as_nought(tables: ModuleType, found: dict[str, Any]) -> None:
+    found["results"][0]["rivals"][-1]["drop_db"] = -0.02
+    found["tuned"] = {"paper": {"srgan-trt int8": {"gain": 1.0}}}
+    assert "the same picture to 48 dB, no farther from the truth." in " ".join(tables.claims(found).split())
+    text = " ".join(tables.tables(found).split())
+    assert "tuned (`srgan-trt tune`), which found nothing faster than the default." in text
+
+
 def test_the_table_has_every_rival_the_limit_and_what_is_missing(tables: ModuleType, found: dict[str, Any]) -> None:
     text = tables.tables(found)
     assert "| ms, median | paper 480x320 | seed 480x320 |" in text
