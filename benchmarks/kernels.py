@@ -20,8 +20,10 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srgan_trt import _pixels
 
@@ -41,15 +43,21 @@ def milliseconds(work: Callable[[], object], repeat: int) -> tuple[float, float]
 
 
 def measure(
-    height: int, width: int, dtype: type, channels: int, shuffle: int, instruction_set: str, repeat: int
+    height: int,
+    width: int,
+    dtype: type[np.uint8] | type[np.uint16],
+    channels: int,
+    shuffle: int,
+    instruction_set: str,
+    repeat: int,
 ) -> dict[str, float]:
     rng = np.random.default_rng(0)
     highest = np.iinfo(dtype).max
-    image = rng.integers(0, highest, (height, width, channels), dtype, endpoint=True)
+    image: NDArray[Any] = rng.integers(0, highest, (height, width, channels), dtype, endpoint=True)
     tensor_in = np.empty((3, height, width), np.float32)
     out_height, out_width = height * SCALE, width * SCALE
     tensor_out = rng.normal(0, 0.5, (3 * shuffle**2, out_height // shuffle, out_width // shuffle)).astype(np.float32)
-    out = np.zeros((out_height, out_width, channels), dtype)
+    out: NDArray[Any] = np.zeros((out_height, out_width, channels), dtype)
     pack = milliseconds(
         lambda: _pixels.pack(image, tensor_in, y=0, x=0, scale=2 / highest, bias=-1, instruction_set=instruction_set),
         repeat,

@@ -117,14 +117,14 @@ def main() -> None:
         rate = row["macs"] / (row["ms"] / 1e3) if row["macs"] and row["ms"] else 0.0
         cells = [row["name"], row["kind"], row["kernel"], row["shape"].replace(",", " x "), shown(row["ms"])]
         cells += [f"{row['ms'] / found['total_ms']:.1%}", f"{rate / 1e9:.0f}" if rate else ""]
-        cells += [f"{rate / rates[precision_of(row)]['best']:.0%}" if rate else ""]
+        cells += [f"{rate / rates[precision_of(row)]:.0%}" if rate else ""]
         print(f"| {' | '.join(cells)} |")
     print(
         f"\n{shown(found['total_ms'])} ms, of which {shown(found['limit_ms'])} ({found['share_of_limit']:.0%}) are the "
         f"practical limit, {shown(found['lost_in_convolutions_ms'])} are lost in convolutions below the best rate, "
         f"{shown(found['lost_in_other_layers_ms'])} in other layers"
     )
-    content = {"machine": facts, "model": plan.spec.name, "precision": [plan.spec.precision, precision]}
+    content: dict[str, Any] = {"machine": facts, "model": plan.spec.name, "precision": [plan.spec.precision, precision]}
     content |= {"width": width, "height": height, "rates": rates, "layers": rows, **found}
     options.json.write_text(json.dumps(content, indent=1) + "\n")
 

@@ -56,7 +56,7 @@ class Chain:
 
 def rates(*, rounds: int = 7) -> dict[Chain, float]:
     """Multiply-accumulates a second of each chain, in every precision that this CPU computes in."""
-    found = {}
+    found: dict[Chain, float] = {}
     for precision in ("fp32", *(["bf16"] if has_bf16() else []), "int8"):
         chains = [Chain(precision, channels, side) for channels in _CHANNELS for side in _SIDES]
         jobs = [chain.open() for chain in chains]
@@ -119,8 +119,8 @@ def _network(channels: int, *, int8: bool) -> onnx.ModelProto:
     """Convolutions of 3x3 with ReLU after each; in int8, with levels between them."""
     random = np.random.default_rng(1)
     constants = [
-        numpy_helper.from_array(np.float32(0.05), "scale"),
-        numpy_helper.from_array(np.int8(0), "zero"),
+        numpy_helper.from_array(np.array(0.05, np.float32), "scale"),
+        numpy_helper.from_array(np.array(0, np.int8), "zero"),
         numpy_helper.from_array(np.full(channels, 0.01, np.float32), "scales"),
         numpy_helper.from_array(np.zeros(channels, np.int8), "zeros"),
     ]

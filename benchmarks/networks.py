@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,12 +31,12 @@ class _Graph:
     macs: float = 0.0
     resolution: int = 1
 
-    def _constant(self, array: NDArray[np.float32]) -> str:
+    def _constant(self, array: NDArray[np.float64]) -> str:
         name = f"w{len(self.weights)}"
         self.weights.append(numpy_helper.from_array(array.astype(np.float32), name))
         return name
 
-    def add(self, kind: str, inputs: list[str], **attributes: object) -> str:
+    def add(self, kind: str, inputs: list[str], **attributes: Any) -> str:
         self.last = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [self.last], **attributes))
         return self.last
@@ -64,7 +65,10 @@ class _Graph:
     def save(self, path: Path, name: str, halo: int, default_halo: int) -> Plan:
         self.add("Tanh", [self.last])
         self.nodes[-1].output[0] = "output"
-        shapes = (["batch", 3, "height", "width"], ["batch", 12, "out_height", "out_width"])
+        shapes: tuple[list[Any], list[Any]] = (
+            ["batch", 3, "height", "width"],
+            ["batch", 12, "out_height", "out_width"],
+        )
         graph = helper.make_graph(
             self.nodes,
             name,

@@ -21,7 +21,9 @@ def int8_table(machines: list[dict[str, Any]]) -> str:
         if "refused" in row:
             lines.append(f"| `{row['model']}` | none: {row['refused']} | | |{' |' * len(machines)}")
             continue
-        others = [next((each for each in found["rows"] if each["model"] == row["model"]), {}) for found in machines]
+        others: list[dict[str, Any]] = [
+            next((each for each in found["rows"] if each["model"] == row["model"]), {}) for found in machines
+        ]
         cells = [
             f"`{row['model']}`",
             "{} of {}".format(*row["convolutions"]),

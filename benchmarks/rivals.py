@@ -130,6 +130,9 @@ def _listed(generator: Generator, plans: Plans, *, height: int, width: int) -> l
     def openvino(precision: str) -> Rival:
         return exported.OpenVino(generator, export(), precision=precision)
 
+    def onnxruntime(provider: str) -> Rival:
+        return exported.OnnxRuntime(generator, export(), provider=provider)
+
     def pytorch(**options: Any) -> Rival:
         return torch.PyTorch(generator, export(), **options)
 
@@ -156,7 +159,7 @@ def _listed(generator: Generator, plans: Plans, *, height: int, width: int) -> l
             Entrant(
                 f"onnxruntime, {name} provider",
                 "fp32",
-                lambda provider=provider: exported.OnnxRuntime(generator, export(), provider=provider),
+                partial(onnxruntime, provider),
                 gpu=True,
             )
         )

@@ -156,7 +156,7 @@ def add_limits(case: dict[str, Any], plans: Plans) -> None:
 def build_plans(generator: Generator, folder: Path) -> Plans:
     """Plans in fp32 and, if the gate lets it pass, in int8; those that are in `folder` already are taken."""
     wide, narrow = folder / f"{generator.name}.plan.onnx", folder / f"{generator.name}.int8.plan.onnx"
-    settings = {"input_range": generator.input_range, "output_range": generator.output_range}
+    settings: dict[str, Any] = {"input_range": generator.input_range, "output_range": generator.output_range}
     if not wide.exists():
         build(generator.file, out=wide, **settings)
     refused = ""

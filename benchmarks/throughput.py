@@ -30,7 +30,7 @@ from words import shown
 
 from srgan_trt import Upscaler
 from srgan_trt.commands.conveyor import run_jobs
-from srgan_trt.imaging.sources import find_jobs
+from srgan_trt.imaging.sources import expand, plan_outputs
 from srgan_trt.upscaler import open_plan
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +61,8 @@ def by_command(source: Path, out: Path, model: str) -> float:
 
 def clocks(source: Path, out: Path, model: str) -> dict[str, float]:
     """Seconds of reading, network and writing, summed over the pictures, and of all of it."""
-    jobs = find_jobs([str(source)], output=str(out))
+    scale = open_plan(model).spec.scale
+    jobs = plan_outputs(expand([source]), output=f"{out}/", format=None, scale=scale)
     with Upscaler(model) as up:
         up(np.zeros((8, 8, 3), np.uint8))
         begin = time.perf_counter()
@@ -91,8 +92,12 @@ def by_keras(files: list[Path], out: Path) -> float:
             picture = np.asarray(opened.convert("RGB"))
         Image.fromarray(predict(picture)).save(out / f"{file.stem}.png")
 
+    def every() -> None:
+        for file in files:
+            one(file)
+
     one(files[0])
-    return timed(lambda: [one(file) for file in files])[0]
+    return timed(every)[0]
 
 
 def measure(model: str, folder: Path, files: list[Path], large: Path) -> dict[str, Any]:

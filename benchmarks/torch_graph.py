@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class GraphModule(nn.Module):
+class GraphModule(nn.Module):  # type: ignore[misc, unused-ignore]
     """Takes and gives what the graph's only input and output are."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
