@@ -54,8 +54,8 @@ def photos(folder: Path, count: int) -> list[Path]:
 def by_command(source: Path, out: Path, model: str) -> float:
     """Seconds of the whole process."""
     program = Path(sysconfig.get_path("scripts")) / "srgan-trt"
-    command = [str(program), "upscale", str(source), "--model", model, "-o", str(out), "--quiet"]
-    seconds, _ = timed(lambda: subprocess.run(command, check=True, capture_output=True))
+    command = [str(program), "upscale", str(source), "--model", model, "-o", f"{out}/", "--quiet"]
+    seconds, _ = timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
     return seconds
 
 
