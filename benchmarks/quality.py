@@ -61,9 +61,12 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         precision = row["name"].split()[-1]
         marker, color = {"fp32": ("o", "C0"), "bf16": ("s", "C1"), "int8": ("^", "C2")}.get(precision, ("x", "k"))
         axes.plot(row["megapixels_a_second"], row["psnr_db"], marker, color=color)
-        axes.annotate(row["name"], (row["megapixels_a_second"], row["psnr_db"]), (4, 4), fontsize=7,
+        # int8 is right beside fp32: its name goes below
+        above = (4, -11) if precision == "int8" else (4, 4)
+        axes.annotate(row["name"], (row["megapixels_a_second"], row["psnr_db"]), above, fontsize=7,
                       textcoords="offset points")  # fmt: skip
     axes.set(xscale="log", xlabel="output megapixels a second", ylabel="PSNR on Set5, dB")
+    axes.margins(x=0.15)
     axes.grid(alpha=0.3, which="both")
     figure.savefig(path, dpi=120)
 

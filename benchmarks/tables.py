@@ -32,10 +32,10 @@ later file replaces an earlier one's."""
 INT8: tuple[str, ...] = ("2026-11-26-xeon-vnni-int8.json",)
 """Files of benchmarks/results, by int8.py, one for each machine."""
 
-FILES: tuple[str, ...] = ()
+FILES: tuple[str, ...] = ("2026-11-26-xeon-vnni-throughput.json",)
 """Files of benchmarks/results, by throughput.py, one for each machine."""
 
-MEMORY = ""
+MEMORY = "2026-11-26-xeon-vnni-memory.json"
 """A file of benchmarks/results, by memory.py."""
 
 OURS = "srgan-trt"
@@ -163,10 +163,8 @@ def blocks() -> dict[str, str]:
     machines = [read(names) for names in PUBLISHED]
     found = {"claims": claims(machines[0]), "tables": "\n\n".join(map(tables, machines))}
     found["int8"] = int8_table(read_each(INT8))
-    if FILES:
-        found["files"] = "\n\n".join(map(files_table, read_each(FILES)))
-    if MEMORY:
-        found["memory"] = memory_table(*read_each((MEMORY,)))
+    found["files"] = "\n\n".join(map(files_table, read_each(FILES)))
+    found["memory"] = memory_table(*read_each((MEMORY,)))
     return found
 
 
