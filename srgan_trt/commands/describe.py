@@ -173,12 +173,13 @@ def _with_sensitivities(text: str, plan: Plan) -> str:
     found = plan.report.get("int8")
     if found is None:
         return text
-    lines = [f"{'conv':<6}{'channels, kernel':<22}{'fidelity, dB':>12}{'time won':>10}   {'range':<20}precision"]
+    wide = max(len(layer["range"]) for layer in found["layers"]) + 2
+    lines = [f"{'conv':<6}{'channels, kernel':<22}{'fidelity, dB':>12}{'time won':>10}   {'range':<{wide}}precision"]
     for layer in found["layers"]:
         chosen = "int8" if layer["int8"] else "stays high"
         lines.append(
             f"{layer['number'] + 1:<6}{layer['shape']:<22}{layer['fidelity']:>12.1f}{layer['won']:>10.1%}   "
-            f"{layer['range']:<20}{chosen}"
+            f"{layer['range']:<{wide}}{chosen}"
         )
     return f"{text}\n\n" + "\n".join([*lines, f"each in int8 alone; time {found['time']}"])
 
