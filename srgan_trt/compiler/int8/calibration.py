@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ from numpy.typing import NDArray
 
 from ...errors import PictureError
 from ..oracle import Floats
-from .flats import flats
 
 Levels = NDArray[np.uint8]
 
+COLOURS = tuple((level, level, level) for level in (0, 64, 128, 192, 255)) + tuple(product((0, 255), repeat=3))[1:-1]
+"""Greys, and the other corners of the colour cube."""
 TILES = 128
 """Tiles that are calibrated on."""
 SIDE = 48
@@ -119,6 +121,11 @@ def witnessed(*, scale: int, multiple: int = 1, shape: tuple[int, int] | None = 
     """A picture for plans to carry: uint8 (h, w, 3). Never one of the user's, which would travel along."""
     low = _shrunk(_photo("held_out"), scale)
     return _crop(np.random.default_rng(1), low, _sides(_WITNESS_SIDE, multiple, shape))
+
+
+def flats(height: int, width: int) -> Levels:
+    """uint8 (11, height, width, 3): of each of `COLOURS` a picture."""
+    return np.tile(np.array(COLOURS, np.uint8)[:, None, None], (1, height, width, 1))
 
 
 def values(tiles: Levels, input_range: tuple[float, float]) -> Floats:

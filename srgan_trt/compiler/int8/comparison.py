@@ -8,6 +8,8 @@ import numpy as np
 
 from .. import graph
 from ..oracle import Floats, Oracle
+from ..phases import shuffled
+from .calibration import Levels, values
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -69,6 +71,14 @@ class Comparison:
             for batch in self._batches
         )
         return usual, hard
+
+
+def levels_of(oracle: Oracle, spec: NetworkSpec, low: Levels) -> Floats:
+    """Levels (h, w, 3), not rounded, of the network's picture."""
+    (bottom, top), batch = spec.output_range, values(low[None], spec.input_range)
+    result = shuffled(oracle(batch), spec.shuffle)[0].transpose(1, 2, 0)
+    levels: Floats = np.clip((result - np.float32(bottom)) * np.float32(255 / (top - bottom)), 0, 255)
+    return levels
 
 
 def geometric_mean(errors: list[float]) -> float:

@@ -15,9 +15,8 @@ from ...spec import NetworkSpec
 from ...witness import Witness
 from .. import graph
 from ..oracle import Floats, Oracle
-from ..phases import shuffled
 from .calibration import Levels, Pictures, hardened, values
-from .comparison import HARD_ALLOWANCE, Comparison, decibels, geometric_mean
+from .comparison import HARD_ALLOWANCE, Comparison, decibels, geometric_mean, levels_of
 from .flats import Flats
 
 if TYPE_CHECKING:
@@ -142,9 +141,9 @@ class Gate:
 
     def _results(self, model: ir.Model) -> _Results:
         oracle = Oracle(graph.to_proto(model))
-        held = [_levels(oracle, self._spec, low) for _, low in self._pairs]
+        held = [levels_of(oracle, self._spec, low) for _, low in self._pairs]
         # the middle row, grey as the mean of the colours: a network may tint greys a little
-        ramp = _levels(oracle, self._spec, self._ramp)
+        ramp = levels_of(oracle, self._spec, self._ramp)
         return _Results(held, ramp[len(ramp) // 2].mean(axis=1), self._seam(oracle, self._pairs[0][1], held[0]))
 
     def _against_truth(self, results: _Results) -> list[float]:
@@ -164,7 +163,7 @@ class Gate:
         scale, multiple = self._spec.scale, self._spec.multiple
         keep = max(1, low.shape[1] - self._spec.default_halo) // multiple * multiple
         cut = min(low.shape[1], -(-(keep // 2 + self._spec.default_halo) // multiple) * multiple)
-        part = _levels(oracle, self._spec, np.ascontiguousarray(low[:, :cut]))
+        part = levels_of(oracle, self._spec, np.ascontiguousarray(low[:, :cut]))
         core = min(keep // 2, cut) * scale
         if not core:
             return 0.0
@@ -177,17 +176,10 @@ class Gate:
 def witness(exact: ir.Model, candidate: ir.Model, spec: NetworkSpec, picture: Levels) -> Witness:
     """What devices that run ``candidate`` are held to. picture: uint8 (h, w, 3), of a size that the network takes."""
     mine, theirs = (
-        np.round(_levels(Oracle(graph.to_proto(model)), spec, picture)).astype(np.uint8) for model in (candidate, exact)
+        np.round(levels_of(Oracle(graph.to_proto(model)), spec, picture)).astype(np.uint8)
+        for model in (candidate, exact)
     )
     return Witness.of(picture, exact=theirs, plan=mine)
-
-
-def _levels(oracle: Oracle, spec: NetworkSpec, low: Levels) -> Floats:
-    """Levels (h, w, 3), not rounded, of the network's picture."""
-    (bottom, top), batch = spec.output_range, values(low[None], spec.input_range)
-    result = shuffled(oracle(batch), spec.shuffle)[0].transpose(1, 2, 0)
-    levels: Floats = np.clip((result - np.float32(bottom)) * np.float32(255 / (top - bottom)), 0, 255)
-    return levels
 
 
 def _ramp(spec: NetworkSpec) -> Levels:

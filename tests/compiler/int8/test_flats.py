@@ -7,7 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from srgan_trt.compiler.int8.activations import observe, sites
-from srgan_trt.compiler.int8.flats import COLOURS, Flats, flats
+from srgan_trt.compiler.int8.calibration import COLOURS, flats
+from srgan_trt.compiler.int8.flats import Flats
 from srgan_trt.compiler.int8.quantisation import fit, quantised
 
 from ...handmade import small_spec
