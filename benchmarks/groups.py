@@ -54,26 +54,6 @@ def in_fresh_process(work: Callable[[], Any]) -> Any:
         return pool.submit(work).result()
 
 
-def measure_group(
-    network: str,
-    folder: Path,
-    plans: Plans,
-    image: Any,
-    names: list[str],
-    *,
-    chains: list[Chain],
-    rounds: int,
-    budget: float,
-) -> Group:
-    """Opens the rivals of these names, warms them up and times them in interleaved rounds, in a fresh process.
-
-    chains: Timed once in every round, too.
-    """
-    return in_fresh_process(  # type: ignore[no-any-return]
-        partial(_measure, network, folder, plans, image, names, chains=chains, rounds=rounds, budget=budget)
-    )
-
-
 def open_entrants(entrants: list[Entrant], failed: dict[str, str]) -> dict[str, tuple[float, Rival]]:
     """Seconds and rival by name; those that fail go to `failed` with what they said."""
     opened = {}
@@ -85,7 +65,7 @@ def open_entrants(entrants: list[Entrant], failed: dict[str, str]) -> dict[str, 
     return opened
 
 
-def _measure(
+def measure_group(
     network: str,
     folder: Path,
     plans: Plans,
@@ -96,6 +76,10 @@ def _measure(
     rounds: int,
     budget: float,
 ) -> Group:
+    """Opens the rivals of these names, warms them up and times them in interleaved rounds; it must be a fresh process.
+
+    chains: Timed once in every round, too.
+    """
     from generators import GENERATORS
     from rivals import all_entrants
 

@@ -24,6 +24,7 @@ import sys
 import tempfile
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ import numpy as np
 import start_up
 import tuned
 from generators import GENERATORS, Generator
-from groups import measure_group
+from groups import in_fresh_process, measure_group
 from limits import Chain
 from PIL import Image, ImageOps
 from rivals import KERAS, OPENVINO_BF16, Plans, absent, all_entrants, has_bf16
@@ -92,9 +93,8 @@ def measure(
         # what ours keeps compiled would make its cold start a warm one
         shutil.rmtree(cache_folder() / "openvino", ignore_errors=True)
         try:
-            group = measure_group(
-                generator.name, folder, plans, image, names, chains=chains, rounds=rounds, budget=share
-            )
+            work = partial(measure_group, generator.name, folder, plans, image, names)
+            group = in_fresh_process(partial(work, chains=chains, rounds=rounds, budget=share))
         except BrokenProcessPool:
             rivals = [name for name in names if name != ours]
             if len(rivals) > 1:
