@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from rivals import KERAS, all_entrants
 
-from srgan_trt.training.bicubic import shrink
-from srgan_trt.training.metrics import psnr
+from srgan_trt.quality.bicubic import shrink
+from srgan_trt.quality.metrics import psnr
 
 if TYPE_CHECKING:
     from rivals import Plans

@@ -35,8 +35,8 @@ from timing import interleaved, summary
 from srgan_trt import Upscaler, build, load_plan
 from srgan_trt.compiler.conversion import convert_plan
 from srgan_trt.errors import SrganTrtError
-from srgan_trt.training.bicubic import shrink
-from srgan_trt.training.metrics import psnr
+from srgan_trt.quality.bicubic import shrink
+from srgan_trt.quality.metrics import psnr
 from srgan_trt.upscaler import open_plan
 
 _ROOT = Path(__file__).resolve().parents[1]

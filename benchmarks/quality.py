@@ -26,8 +26,8 @@ from timing import interleaved, summary
 from srgan_trt import Upscaler, load_plan
 from srgan_trt.compiler.conversion import convert_plan
 from srgan_trt.errors import ModelError
-from srgan_trt.training.bicubic import enlarge, shrink
-from srgan_trt.training.metrics import psnr
+from srgan_trt.quality.bicubic import enlarge, shrink
+from srgan_trt.quality.metrics import psnr
 from srgan_trt.upscaler import open_plan
 
 _ROOT = Path(__file__).resolve().parents[1]

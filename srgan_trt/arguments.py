@@ -170,6 +170,12 @@ def _parser() -> argparse.ArgumentParser:
         help="their low-resolution pictures, of the same names (default: made by MATLAB's bicubic)",
     )
     evaluate.add_argument(
+        "--degrade",
+        metavar="web|phone|clean|FILE.json",
+        help="make them as web sites do (small, sharpened, JPEG 75), as phones and messengers do (soft, noisy, JPEG 85 "
+        "and 60), by bicubic (clean), or by the recipe in a file",
+    )
+    evaluate.add_argument(
         "--model", action="append", metavar="FILE", help="what `upscale` takes; may be given several times"
     )
     evaluate.add_argument("--report", metavar="DIR", help="where scores.json and report.html go, over earlier ones")
@@ -226,10 +232,14 @@ def _train_options(train: argparse.ArgumentParser) -> None:
 
     network = train.add_argument_group("the network")
     network.add_argument(
-        "--arch", choices=("paper", "seed"), help="the SRGAN paper's (default), or SuperResolution-GANs'"
+        "--arch",
+        choices=("paper", "seed", "compact"),
+        help="the SRGAN paper's (default), SuperResolution-GANs', or one that works in the small size to its end",
     )
-    network.add_argument("--blocks", type=_positive, metavar="N", help="residual blocks (default: 16)")
-    network.add_argument("--filters", type=_positive, metavar="N", help="channels of the trunk (default: 64)")
+    network.add_argument("--blocks", type=_positive, metavar="N", help="residual blocks (default: 16; compact 15)")
+    network.add_argument(
+        "--filters", type=_positive, metavar="N", help="channels of the trunk (default: 64; compact 48)"
+    )
     network.add_argument(
         "--upsampling-filters", type=_positive, metavar="N", help="channels after each doubling, of seed (default: 256)"
     )
@@ -248,6 +258,12 @@ def _train_options(train: argparse.ArgumentParser) -> None:
     steps.add_argument("--batch", type=_positive, metavar="N", help="crops a step (default: 16)")
     steps.add_argument("--crop", type=_positive, metavar="N", help="side of a high-resolution crop (default: 96)")
     steps.add_argument("--learning-rate", type=float, metavar="X", help="at its peak (default: by stage)")
+    steps.add_argument(
+        "--degrade",
+        choices=("none", "real"),
+        help="how small pictures are made of the large ones: by bicubic alone (default), or as cameras, editors and "
+        "web sites do, by chance: blurred, noisy, sharpened, compressed, a fifth of them clean",
+    )
     steps.add_argument("--loss", choices=("l1", "mse"), help="of pixels (default: l1)")
     steps.add_argument("--teacher", metavar="MODEL", help="learn from this model's pictures too")
     steps.add_argument("--teacher-weight", type=float, metavar="X", help="its share of the pixel loss (default: 0.5)")
@@ -303,7 +319,9 @@ def _opening(parser: argparse._ActionsContainer) -> None:
         "--custom-objects", metavar="FILE.py", help="Python file with the model's own layers; it is run"
     )
     parser.add_argument("--trust-model", action="store_true", help="run Python code that the model file carries")
-    parser.add_argument("--arch", choices=("paper", "seed"), help="architecture of a file that holds weights only")
+    parser.add_argument(
+        "--arch", choices=("paper", "seed", "compact"), help="architecture of a file that holds weights only"
+    )
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -15,10 +15,10 @@ from .commands.console import Console
 from .errors import SrganTrtError
 
 _RECIPE = (
-    "stage", "arch", "blocks", "filters", "upsampling_filters", "tail_kernel", "batch_norm", "scale", "init", "teacher",
-    "teacher_weight", "steps", "batch", "crop", "learning_rate", "loss", "content_weight", "adversarial_weight",
-    "pixel_weight", "pattern_weight", "vgg_weights", "content_layers", "discriminator", "discriminator_filters", "ema",
-    "precision", "seed",
+    "stage", "arch", "blocks", "filters", "upsampling_filters", "tail_kernel", "batch_norm", "scale", "degrade", "init",
+    "teacher", "teacher_weight", "steps", "batch", "crop", "learning_rate", "loss", "content_weight",
+    "adversarial_weight", "pixel_weight", "pattern_weight", "vgg_weights", "content_layers", "discriminator",
+    "discriminator_filters", "ema", "precision", "seed",
 )  # fmt: skip
 """Options of `train` that are fields of training/recipe.py, which holds their defaults."""
 
@@ -150,6 +150,7 @@ def _evaluate(args: argparse.Namespace, console: Console) -> int:
         Path(args.hr),
         console=console,
         low=None if args.lr is None else Path(args.lr),
+        degrade=args.degrade,
         models=args.model,
         report=None if args.report is None else Path(args.report),
         vgg_weights=args.vgg_weights,

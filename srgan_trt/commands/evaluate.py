@@ -8,11 +8,15 @@ import platform
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .._version import __version__
 from ..errors import MissingPackageError, PictureError, SrganTrtError
-from ..training.evaluation import BICUBIC, Features, find_pairs, measure, read_pair
+from ..quality.recipes import Recipe, find_recipe
+from ..training.evaluation import BICUBIC, Features, Method, degraded, find_pairs, measure, read_pair
 from ..training.pictures import find_pictures
 from ..training.report import MEASURES, PROTOCOL, text_table, write_report
 from ..upscaler import DEFAULT_MODEL, Upscaler, open_plan
@@ -29,6 +33,7 @@ def evaluate_folder(
     *,
     console: Console,
     low: Path | None = None,
+    degrade: str | None = None,
     models: Sequence[str] | None = None,
     report: Path | None = None,
     vgg_weights: str | None = None,
@@ -38,7 +43,9 @@ def evaluate_folder(
     """Measures `models` and bicubic on the pictures in `high`, prints the table, and writes the report.
 
     Args:
-        low: Folder of the low-resolution pictures; None makes them, by MATLAB's bicubic.
+        low: Folder of the low-resolution pictures; None makes them, by MATLAB's bicubic or `degrade`.
+        degrade: The name of a recipe, or a JSON file of one (quality/recipes.py): small pictures are made by it, and
+            models get their files. Noise depends on the place of a picture in the folder alone.
         models: As `open_plan` takes them, all of one scale; None is the default model.
         report: Folder for `scores.json` and `report.html`, made if need be; None writes none.
         vgg_weights: As `open_features` takes them. Without them, where the packages for its own are missing, there is
@@ -51,6 +58,9 @@ def evaluate_folder(
     find_pictures(high, "--hr")
     if low is not None:
         find_pictures(low, "--lr")
+    if degrade is not None and low is not None:
+        raise SrganTrtError("--degrade makes the small pictures, --lr names them: leave one out")
+    recipe = None if degrade is None else find_recipe(degrade)
     if report is not None:
         _make_folder(report)
     plans = _plans(models)
@@ -66,17 +76,28 @@ def evaluate_folder(
             name: stack.enter_context(Upscaler(plan, device=device, precision=precision))
             for name, plan in plans.items()
         }
+        methods = {name: _method(up) for name, up in upscalers.items()}
+        folder = Path(stack.enter_context(TemporaryDirectory()))
         for done, pair in enumerate(pairs):
             console.progress(pair.name, done, len(pairs))
-            measured.append(measure(pair, upscalers, scale=scale, features=features))
+            if recipe is not None:
+                pair = degraded(pair, recipe, folder, scale=scale, seed=done)
+            measured.append(measure(pair, methods, scale=scale, features=features))
+            if recipe is not None and pair.low is not None:
+                pair.low.unlink()
         console.end_progress()
-        facts = _facts(high, low, upscalers, features)
+        facts = _facts(high, low, recipe, upscalers, features)
     console.result(text_table(measured))
     if features is not None:
         console.result(f"distance: {features.distance_name}; lower is closer")
     if report is not None:
         for path in write_report(report, measured, facts):
             console.note(f"wrote {path}")
+
+
+def _method(up: Upscaler) -> Method:
+    """The upscaler as a function of pixels, or of a file, whose results are arrays."""
+    return lambda low: np.asarray(up(low))
 
 
 def _plans(models: Sequence[str] | None) -> dict[str, Plan]:
@@ -124,7 +145,11 @@ def _make_folder(folder: Path) -> None:
 
 
 def _facts(
-    high: Path, low: Path | None, upscalers: Mapping[str, Upscaler], features: Features | None
+    high: Path,
+    low: Path | None,
+    recipe: Recipe | None,
+    upscalers: Mapping[str, Upscaler],
+    features: Features | None,
 ) -> dict[str, Any]:
     described = {}
     for name, up in upscalers.items():
@@ -141,7 +166,8 @@ def _facts(
     packages = ["numpy", "tensorflow"] if features is not None else ["numpy"]
     return {
         "high": str(high),
-        "low": "made by bicubic" if low is None else str(low),
+        "low": str(low) if low is not None else "made by bicubic" if recipe is None else f"made by {recipe.name}",
+        **({} if recipe is None else {"recipe": {"steps": list(recipe.steps)}}),
         "models": described,
         "protocol": PROTOCOL,
         "measures": MEASURES | ({} if features is None else {"distance": f"{features.distance_name}; lower is closer"}),

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from ..errors import TrainingError
 from ..imaging.sources import Source
+from ..quality.metrics import WINDOW
 from ..runtime.devices import cpu_facts
-from ..training.metrics import WINDOW
 from ..training.pictures import PictureSet, Teacher, find_pictures, hold_out, prepare
 from ..training.recipe import Recipe
+from ..training.samples import with_margin
 from ..training.whole_file import write_whole
 from .console import PROGRAM, Console
 
@@ -80,7 +81,8 @@ def train(
                 progress=lambda done, total: console.progress(f"preparing pictures ({name})", done, total),
             )
 
-        pictures = prepared(sources, "train", recipe.crop, teacher)
+        smallest = recipe.crop if recipe.degrade == "none" else with_margin(recipe.crop, recipe.scale)
+        pictures = prepared(sources, "train", smallest, teacher)
         validation = prepared(held, "validation", WINDOW + 2 * recipe.scale, None)
     console.end_progress()
     _write_manifest(out / "manifest.json", pictures, resume)

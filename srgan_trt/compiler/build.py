@@ -68,7 +68,7 @@ def build(
             them by consistency.
         custom_objects: A Python file with the model's own layers; it is run.
         trust_model: Run code that the model file carries.
-        arch: "paper" or "seed", for a file with weights only.
+        arch: "paper", "seed" or "compact", for a file with weights only.
         calibration: A folder of pictures like those that will be enlarged, in full size, for int8; None takes a
             small set inside this package.
         max_drop: dB of luma that int8 may lose against the truth, on pictures that it was not calibrated with; None is

@@ -18,7 +18,7 @@ from ..errors import ModelError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """How close to the originals a model comes, on average over one set of pictures (see training/metrics.py)."""
+    """How close to the originals a model comes, on average over one set of pictures (see quality/metrics.py)."""
 
     psnr: float
     """dB, of the luma, with as many pixels cut off each border as the scale."""

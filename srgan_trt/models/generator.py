@@ -1,7 +1,8 @@
-"""SRGAN generators as Keras 3 models: the paper's, and the variant of the package SuperResolution-GANs."""
+"""Generators as Keras 3 models: the SRGAN paper's, that of the package SuperResolution-GANs, and our compact one."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,31 @@ def seed_generator(
     return keras.Model(picture, conv(x, 3, tail_kernel, activation="tanh", dtype="float32"), name="srgan_seed")
 
 
+def compact_generator(*, blocks: int = 15, filters: int = 48, scale: int = 4, precision: str = "fp32") -> Any:
+    """A generator that works in the size of its input to the end, untrained: the cheapest for its depth.
+
+    float32 NHWC (N, h, w, 3) in [0, 1] -> (N, h*scale, w*scale, 3), black at 0 and white at 1, beyond which it is not
+    cut off; any h and w. Residual blocks without batch norm and with ReLU, as EDSR's (Lim et al., arXiv 1707.02921,
+    figure 2c), then one 3x3 convolution and one pixel shuffle, as ESPCN's (Shi et al., arXiv 1609.05158). Nothing is
+    computed in the large picture. Arguments as for ``paper_generator``.
+
+    Raises MissingPackageError if Keras is not installed.
+    """
+    keras, depth_to_space = _keras()
+    layers = keras.layers
+    _doublings(scale)
+    policy = {"dtype": POLICIES[precision]}
+    _, conv = _parts(layers, False, POLICIES[precision])
+
+    picture = layers.Input((None, None, 3))
+    head = x = conv(picture, filters)
+    for _ in range(blocks):
+        x = layers.Add(**policy)([x, conv(conv(x, filters, activation="relu"), filters)])
+    x = layers.Add(**policy)([head, conv(x, filters)])
+    x = conv(x, 3 * scale**2, dtype="float32")
+    return keras.Model(picture, depth_to_space(block_size=scale, dtype="float32")(x), name="srgan_compact")
+
+
 def _parts(layers: Any, batch_norm: bool, policy: str) -> tuple[Any, Any]:
     """What both generators are made of: a batch norm (or nothing), and a convolution that keeps the size."""
 
@@ -131,8 +157,14 @@ class Architecture:
     input_range: tuple[float, float]
     output_range: tuple[float, float]
 
+    @property
+    def sizes(self) -> frozenset[str]:
+        """Names of the arguments of ``make`` that say how large the network is."""
+        return frozenset(inspect.signature(self.make).parameters) - {"precision"}
+
 
 ARCHITECTURES = {
     "paper": Architecture(paper_generator, (0.0, 1.0), (-1.0, 1.0)),
     "seed": Architecture(seed_generator, (-1.0, 1.0), (-1.0, 1.0)),
+    "compact": Architecture(compact_generator, (0.0, 1.0), (0.0, 1.0)),
 }

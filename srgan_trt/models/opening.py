@@ -19,7 +19,7 @@ def open_network(
         path: The file, or the folder of a SavedModel.
         custom_objects: A Python file whose top-level classes and functions the model may use; it is run.
         trust_model: Run Python bytecode and unlisted TensorFlow functions that the model file carries.
-        arch: "paper" or "seed": the architecture of a file that holds weights only.
+        arch: "paper", "seed" or "compact": the architecture of a file that holds weights only.
 
     Raises:
         ModelError: the file is no model, no super-resolver, or cannot be proven safe to open.

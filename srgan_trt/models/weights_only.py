@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from .weights_file import LayerKind, WeightLayer, read_weights
 if TYPE_CHECKING:
     import onnx
 
+_RGB = 3
 _KINDS: tuple[LayerKind, ...] = ("conv", "batch_norm", "prelu")
 
 
@@ -72,8 +74,8 @@ def open_weights(path: Path, *, arch: str | None = None) -> SourceNetwork:
         convs = sum(layer.kind == "conv" for layer in layers)
         raise ModelError(
             f"{path} holds the weights of {len(layers)} layers ({convs} convolutions) but not how they are connected, "
-            "and they are not the SRGAN paper's generator: save the whole model (model.save), or pass --arch paper or "
-            "--arch seed if it is one of these"
+            "and they are not the SRGAN paper's generator: save the whole model (model.save), or pass --arch "
+            f"{' or '.join(ARCHITECTURES)} if it is one of these"
         )
     return KerasNetwork(
         _built(arch, layers, name),
@@ -104,15 +106,22 @@ class KnownGenerator:
 
 
 def known_generator(path: Path) -> KnownGenerator:
-    """Reads a generator of either architecture, whole or weights only, to go on training with it.
+    """Reads a generator of any of our architectures, whole or weights only, to go on training with it.
 
     Raises ModelError for any other network, or a file that is no HDF5 file of Keras.
     """
     layers = read_weights(path)
     if not layers:
         raise ModelError(f"{path} is an HDF5 file of Keras without any weights in it")
-    arch = "paper" if any(layer.kind == "prelu" for layer in layers) else "seed"
+    arch = _architecture(layers)
     return KnownGenerator(arch, _sizes(arch, layers, path.name), layers, path.name)
+
+
+def _architecture(layers: Sequence[WeightLayer]) -> str:
+    if any(layer.kind == "prelu" for layer in layers):
+        return "paper"
+    last = [layer for layer in layers if layer.kind == "conv"][-1:]
+    return "compact" if last and last[0].arrays[0].shape[3] > _RGB else "seed"
 
 
 def _built(arch: str, layers: Sequence[WeightLayer], name: str) -> Any:
@@ -130,6 +139,8 @@ def _sizes(arch: str, layers: Sequence[WeightLayer], name: str) -> dict[str, Any
     if len(convs) < 4:
         raise _mismatch(name, arch, f"it has {len(convs)} convolutions")
     filters = convs[0].arrays[0].shape[3]
+    if arch == "compact":
+        return _compact_sizes(convs, filters, name)
     grown = [conv for conv in convs[1:-1] if conv.arrays[0].shape[3] != filters]
     doublings = len(grown)
     blocks, odd = divmod(len(convs) - 3 - doublings, 2)
@@ -145,6 +156,15 @@ def _sizes(arch: str, layers: Sequence[WeightLayer], name: str) -> dict[str, Any
     if arch == "seed" and grown:
         sizes["upsampling_filters"] = grown[0].arrays[0].shape[3]
     return sizes
+
+
+def _compact_sizes(convs: Sequence[WeightLayer], filters: int, name: str) -> dict[str, Any]:
+    blocks, odd = divmod(len(convs) - 3, 2)
+    phases = convs[-1].arrays[0].shape[3] / _RGB
+    scale = math.isqrt(int(phases))
+    if odd or scale**2 != phases:
+        raise _mismatch(name, "compact", f"{len(convs)} convolutions end in {int(phases * _RGB)} channels")
+    return {"blocks": blocks, "filters": filters, "scale": scale}
 
 
 def _fill(model: Any, layers: Sequence[WeightLayer], name: str, arch: str) -> None:

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from ..errors import PictureError
 from ..imaging.sources import Source
-from .bicubic import enlarge, shrink
-from .metrics import WINDOW, luma, paper_ssim, psnr, ssim
+from ..quality.bicubic import enlarge, shrink
+from ..quality.blocks import visible_blocks
+from ..quality.metrics import WINDOW, luma, paper_ssim, psnr, ssim
+from ..quality.recipes import Recipe
 from .pictures import find_pictures, read_rgb
 
 BICUBIC = "bicubic"
@@ -28,8 +30,8 @@ BICUBIC = "bicubic"
 CROP = 96
 """Side of the crops that show a picture, in its pixels."""
 
-Method = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""Low-resolution picture uint8 (h, w, 3) -> its super-resolved picture uint8 (h*scale, w*scale, 3)."""
+Method = Callable[[NDArray[np.uint8] | Path], NDArray[np.uint8]]
+"""Low-resolution picture, uint8 (h, w, 3) or a file of it -> its super-resolved picture uint8 (h*scale, w*scale, 3)."""
 
 
 class Features(Protocol):
@@ -50,6 +52,8 @@ class Pair:
     """Path below its folder, without the suffix."""
     high: Path
     low: Path | None = None
+    by_file: bool = False
+    """Whether methods get the file of ``low`` instead of its pixels: they may look at how it was compressed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,8 @@ class Scores:
     """The SRGAN paper's, of the luma, up to 1."""
     distance: float | None = None
     """In the features of a network, from 0, borders and all; None where no network was at hand."""
+    blocks: float | None = None
+    """Visible blocks beyond the original's (quality/blocks.py), from 0; None where small pictures were not degraded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,14 +154,14 @@ def measure(pair: Pair, methods: Mapping[str, Method], *, scale: int, features: 
     high, low = read_pair(pair, scale=scale)
     results = {BICUBIC: enlarge(low, scale)}
     for name, method in methods.items():
-        results[name] = method(low)
+        results[name] = method(pair.low if pair.by_file and pair.low is not None else low)
         if results[name].shape != high.shape:
             raise PictureError(f"{name} made {results[name].shape} of {pair.name}, whose original has {high.shape}")
     return Measured(
         name=pair.name,
         height=high.shape[0],
         width=high.shape[1],
-        scores={name: _scores(high, result, scale, features) for name, result in results.items()},
+        scores={name: _scores(high, result, scale, features, blocks=pair.by_file) for name, result in results.items()},
         crop=_telling_crop(high, results, border=scale),
     )
 
@@ -167,8 +173,23 @@ def mean(measured: Sequence[Measured], method: str) -> Scores:
     return Scores(**{name: fmean(row[name] for row in rows) for name in known})
 
 
-def _scores(high: NDArray[np.uint8], result: NDArray[np.uint8], border: int, features: Features | None) -> Scores:
+def degraded(pair: Pair, recipe: Recipe, folder: Path, *, scale: int, seed: int) -> Pair:
+    """The pair with a small picture that ``recipe`` makes, in a file in ``folder``.
+
+    Raises what ``read_pair`` raises for the large one, OSError where the file cannot be written.
+    """
+    high, _ = read_pair(Pair(name=pair.name, high=pair.high), scale=scale)
+    content, suffix = recipe.file(high, scale=scale, seed=seed)
+    low = folder / f"{seed}{suffix}"
+    low.write_bytes(content)
+    return dataclasses.replace(pair, low=low, by_file=True)
+
+
+def _scores(
+    high: NDArray[np.uint8], result: NDArray[np.uint8], border: int, features: Features | None, *, blocks: bool
+) -> Scores:
     return Scores(
+        blocks=visible_blocks(result, high, scale=border) if blocks else None,
         psnr=psnr(high, result, border=border),
         ssim=ssim(high, result, border=border),
         paper_ssim=paper_ssim(high, result, border=border),

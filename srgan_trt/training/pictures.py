@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import PictureError, TrainingError
 from ..imaging.decode import decode
 from ..imaging.sources import Source, expand
-from .bicubic import shrink
+from ..quality.bicubic import shrink
 from .whole_file import write_whole
 
 _log = logging.getLogger(__name__)

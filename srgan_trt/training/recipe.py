@@ -14,6 +14,8 @@ from ..models.generator import ARCHITECTURES
 from .whole_file import write_whole
 
 STAGES = ("pixel", "gan")
+DEGRADATIONS = ("none", "real")
+_SIZES = {"blocks", "filters", "upsampling_filters", "tail_kernel", "batch_norm"}
 _SCALES = (2, 4)
 _LEAST_GAN_CROP = 32
 
@@ -25,13 +27,15 @@ class Recipe:
     stage: str = "pixel"
     """"pixel": against the pictures alone. "gan": with a content loss on VGG features and a discriminator."""
     arch: str = "paper"
-    blocks: int = 16
-    filters: int = 64
-    upsampling_filters: int = 256
-    """Of the architecture "seed" only."""
-    tail_kernel: int = 9
-    batch_norm: bool = True
+    blocks: int | None = None
+    filters: int | None = None
+    upsampling_filters: int | None = None
+    tail_kernel: int | None = None
+    batch_norm: bool | None = None
+    """Sizes of the network; None is what the architecture has by itself (``models.generator``)."""
     scale: int = 4
+    degrade: str = "none"
+    """How small pictures are made: "none", by the field's bicubic; "real", as cameras and sites do (``degrade``)."""
     init: str | None = None
     """HDF5 file of the generator to begin with, of the architecture and sizes above."""
     teacher: str | None = None
@@ -70,6 +74,7 @@ class Recipe:
             ("loss", ("l1", "mse")),
             ("discriminator", ("paper", "patch")),
             ("precision", ("fp32", "bf16")),
+            ("degrade", DEGRADATIONS),
         ):
             if (value := getattr(self, name)) not in allowed:
                 raise TrainingError(f"{_flag(name)} is one of {', '.join(map(str, allowed))}, not {value}")
@@ -83,8 +88,13 @@ class Recipe:
             "batch",
             "crop",
         ):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{_flag(name)} is at least 1, not {getattr(self, name)}")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise TrainingError(f"{_flag(name)} is at least 1, not {value}")
+        for name in sorted(_SIZES - ARCHITECTURES[self.arch].sizes):
+            if getattr(self, name) is not None:
+                raise TrainingError(f"{_flag(name)} is no size of the architecture {self.arch}: leave it out")
+        if self.teacher is not None and self.degrade != "none":
+            raise TrainingError("--teacher learns from clean pictures: leave it out, or --degrade")
         if self.crop % self.scale:
             raise TrainingError(f"--crop {self.crop} is no multiple of the scale: use {self._crop_nearby()}")
         if self.stage == "gan" and self.crop < _LEAST_GAN_CROP:
@@ -103,16 +113,15 @@ class Recipe:
     @property
     def sizes(self) -> dict[str, Any]:
         """Keyword arguments of the architecture's ``make``."""
-        names = ["blocks", "filters", "tail_kernel", "batch_norm", "scale"]
-        if self.arch == "seed":
-            names.append("upsampling_filters")
-        return {name: getattr(self, name) for name in names}
+        given = {name: value for name in _SIZES if (value := getattr(self, name)) is not None}
+        return {**given, "scale": self.scale}
 
     @property
     def peak_rate(self) -> float:
         if self.learning_rate is not None:
             return self.learning_rate
-        return 1e-3 if self.stage == "pixel" and not self.batch_norm else 1e-4
+        plain = "batch_norm" not in ARCHITECTURES[self.arch].sizes or self.batch_norm is False
+        return 1e-3 if self.stage == "pixel" and plain else 1e-4
 
     def save(self, path: Path) -> None:
         """Writes it as JSON. Raises OSError."""

@@ -35,9 +35,15 @@ MEASURES = {
         "as the SRGAN paper prints it: the window of the Daala tools, which grows with the picture's height; higher is "
         "closer, and not to be compared with ssim"
     ),
+    "blocks": (
+        "steps of luma at the borders of a JPEG's blocks over steps elsewhere, less the original's; 0: nothing of them "
+        "is seen"
+    ),
 }
 
-_HEADS = ("picture", "pixels", "method", "PSNR", "SSIM", "paper's SSIM", "distance")
+_HEADS = ("picture", "pixels", "method", "PSNR", "SSIM", "paper's SSIM")
+_OPTIONAL = {"distance": "distance", "blocks": "blocks"}
+"""Fields of `Scores` that may be unknown, and their heads."""
 _LEFT = 3
 """Columns of words, before those of figures."""
 
@@ -58,8 +64,7 @@ img { width: 16rem; image-rendering: pixelated; display: block; }
 
 def text_table(measured: Sequence[Measured]) -> str:
     """The scores of each picture and their means, aligned, one line for each method."""
-    rows = [_HEADS, *(row for _, row in _rows(measured))]
-    rows = [row if _with_distance(measured) else row[:-1] for row in rows]
+    rows = [_heads(measured), *(row for _, row in _rows(measured))]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -84,26 +89,34 @@ def write_report(folder: Path, measured: Sequence[Measured], facts: Mapping[str,
     return [scores, page]
 
 
-def _with_distance(measured: Sequence[Measured]) -> bool:
-    return any(scores.distance is not None for picture in measured for scores in picture.scores.values())
+def _heads(measured: Sequence[Measured]) -> tuple[str, ...]:
+    return (*_HEADS, *(_OPTIONAL[name] for name in _known(measured)))
+
+
+def _known(measured: Sequence[Measured]) -> list[str]:
+    """The optional scores that were measured."""
+    every = [scores for picture in measured for scores in picture.scores.values()]
+    return [name for name in _OPTIONAL if any(getattr(scores, name) is not None for scores in every)]
 
 
 def _rows(measured: Sequence[Measured]) -> Iterator[tuple[bool, tuple[str, ...]]]:
     """Whether a new picture begins, and the cells of a line."""
+    known = _known(measured)
     for picture in measured:
         size = f"{picture.width} x {picture.height}"
         for method, scores in picture.scores.items():
             first = method == BICUBIC
-            yield first, (picture.name if first else "", size if first else "", method, *_figures(scores))
+            yield first, (picture.name if first else "", size if first else "", method, *_figures(scores, known))
     many = f"mean of {len(measured)}"
     for method in measured[0].scores:
         first = method == BICUBIC
-        yield first, (many if first else "", "", method, *_figures(mean(measured, method)))
+        yield first, (many if first else "", "", method, *_figures(mean(measured, method), known))
 
 
-def _figures(scores: Scores) -> tuple[str, str, str, str]:
-    distance = "" if scores.distance is None else f"{scores.distance:.4f}"
-    return f"{scores.psnr:.3f}", f"{scores.ssim:.4f}", f"{scores.paper_ssim:.4f}", distance
+def _figures(scores: Scores, known: Sequence[str]) -> tuple[str, ...]:
+    others = (getattr(scores, name) for name in known)
+    optional = ("" if value is None else f"{value:.4f}" for value in others)
+    return f"{scores.psnr:.3f}", f"{scores.ssim:.4f}", f"{scores.paper_ssim:.4f}", *optional
 
 
 def _as_json(measured: Sequence[Measured], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +169,6 @@ def _page(measured: Sequence[Measured], facts: Mapping[str, Any]) -> str:
 
 def _table(measured: Sequence[Measured], *, means: bool) -> str:
     """The lines of the means, or those of the pictures."""
-    count = len(_HEADS) if _with_distance(measured) else len(_HEADS) - 1
     rows = list(_rows(measured))
     of_means = len(measured[0].scores)
     rows = rows[-of_means:] if means else rows[:-of_means]
@@ -164,11 +176,11 @@ def _table(measured: Sequence[Measured], *, means: bool) -> str:
     def cells(row: Sequence[str], tag: str) -> str:
         return "".join(
             f"<{tag}{' class=word' if place < _LEFT else ''}>{html.escape(cell)}</{tag}>"
-            for place, cell in enumerate(row[:count])
+            for place, cell in enumerate(row)
         )
 
     body = "\n".join(f"<tr{' class=first' if first else ''}>{cells(row, 'td')}</tr>" for first, row in rows)
-    return f"<table>\n<tr>{cells(_HEADS, 'th')}</tr>\n{body}\n</table>"
+    return f"<table>\n<tr>{cells(_heads(measured), 'th')}</tr>\n{body}\n</table>"
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

@@ -101,7 +101,7 @@ class GanStage:
 
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
         def step(lr: Any, hr: Any, teacher: Any) -> Any:
-            real = trained.wanted(hr)
+            real = trained.signed(trained.wanted(hr))
             # By the step's number, so that a resumed training sees the same corners.
             corner = tf.random.stateless_uniform(
                 [2], [recipe.seed, tf.cast(optimizer.iterations, tf.int32)], 0, _VGG_GRID, tf.int32
@@ -111,10 +111,11 @@ class GanStage:
                 return tf.slice(batch, [0, corner[0], corner[1], 0], [-1, side, side, -1])
 
             with tf.GradientTape(persistent=True) as tape:
-                sr = trained.enlarge(lr)
+                given = trained.enlarge(lr)
+                sr = trained.signed(given)
                 fooled, seen = discriminator(sr, training=True), discriminator(real, training=True)
                 parts = {
-                    "pixel": trained.against_pictures(sr, hr, teacher),
+                    "pixel": trained.against_pictures(given, hr, teacher),
                     "content": content_loss(part(real), part(sr)),
                     "adversarial": generator_loss(fooled),
                     "pattern": pattern_loss(real, sr, block=recipe.scale),
@@ -190,6 +191,11 @@ class _Trained:
     def wanted(self, picture: Any) -> Any:
         """A picture in the range that the generator gives."""
         return self._mapped(picture, self._ranges.output_range)
+
+    def signed(self, picture: Any) -> Any:
+        """What the generator gives, in -1..1: what VGG and the discriminator see."""
+        low, high = self._ranges.output_range
+        return picture if (low, high) == (-1.0, 1.0) else (picture - low) * (2 / (high - low)) - 1
 
     def against_pictures(self, sr: Any, hr: Any, teacher: Any) -> Any:
         share = self._of_teacher

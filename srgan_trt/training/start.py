@@ -28,6 +28,9 @@ def begin_as_interpolation(model: Any, architecture: Architecture, scale: int) -
     interpolation in each sub-pixel convolution (by repetition in the seed's), and given out by the last one.
     """
     convs = [layer for layer in model.layers if type(layer).__name__ == "Conv2D"]
+    if convs[-1].filters != _RGB:
+        _begin_compact(convs, architecture, scale)
+        return
     norms = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
     doublings = scale.bit_length() - 1
     head, tail, ups = convs[0], convs[-1], convs[len(convs) - 1 - doublings : -1]
@@ -42,6 +45,30 @@ def begin_as_interpolation(model: Any, architecture: Architecture, scale: int) -
     for conv in ups:
         _begin_doubling(conv)
     _begin_tail(tail, architecture.output_range)
+
+
+def _begin_compact(convs: list[Any], architecture: Architecture, scale: int) -> None:
+    """The compact generator: blocks as above, and all phases of the large picture at once."""
+    head, *branches, tail = convs
+    _begin_head(head, architecture.input_range)
+    for conv in [*branches[1:-1:2], branches[-1]]:
+        kernel, bias = conv.get_weights()
+        conv.set_weights([kernel * _SMALL, bias])
+    kernel, bias = tail.get_weights()
+    kernel *= _SMALL
+    kernel[:, :, :_RGB] = 0
+    for row in range(scale):
+        for column in range(scale):
+            for colour in range(_RGB):
+                channel = (row * scale + column) * _RGB + colour
+                kernel[:, :, colour, channel] = np.outer(_near(row, scale), _near(column, scale))
+    tail.set_weights([kernel, bias])
+
+
+def _near(phase: int, scale: int) -> NDArray[np.float32]:
+    """Taps of linear interpolation on the pixel before, at and after, for one of the `scale` that a pixel becomes."""
+    place = (phase + 0.5) / scale - 0.5
+    return np.array([max(0.0, -place), 1 - abs(place), max(0.0, place)], np.float32)
 
 
 def _begin_head(conv: Any, range_: tuple[float, float]) -> None:
@@ -69,8 +96,7 @@ def _begin_doubling(conv: Any) -> None:
 
 def _linear_taps(row: int, column: int) -> NDArray[np.float32]:
     """3x3 taps of linear interpolation for the pixel at ``row``, ``column`` of the four that one becomes."""
-    near = np.array([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]], np.float32)
-    return np.outer(near[row], near[column])
+    return np.outer(_near(row, 2), _near(column, 2))
 
 
 def _repeated_taps() -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from ..errors import TrainingError
 from ..models.generator import ARCHITECTURES
 from ..models.tensorflow_export import quiet_logger
 from ..models.weights_only import known_generator
-from .bicubic import enlarge
+from ..quality.bicubic import enlarge
+from ..quality.metrics import psnr, ssim
 from .checkpoint import load_checkpoint, save_checkpoint
+from .degrade import degrade
 from .journal import Journal
-from .metrics import psnr, ssim
 from .panels import Panel, draw_panel
 from .pictures import PictureSet
 from .recipe import Recipe
-from .samples import Sampler, batches
+from .samples import batches, open_sampler
 from .schedule import learning_rate
 from .stages import open_stage
 
@@ -107,7 +108,8 @@ class Trainer:
         self._step = 0
         self._interval = _Interval()
         self._last_psnr: float | None = None
-        self._bicubic: list[tuple[float, float]] = []
+        self._bicubic: dict[str, list[tuple[float, float]]] = {}
+        self._degraded: list[NDArray[np.uint8]] | None = None
         if resume:
             self._restore()
         self._predict = _predictor(self._stage.average)
@@ -125,7 +127,9 @@ class Trainer:
         stays.
         """
         recipe = self.recipe
-        sampler = Sampler(self._pictures, batch=recipe.batch, crop=recipe.crop, seed=recipe.seed)
+        sampler = open_sampler(
+            self._pictures, batch=recipe.batch, crop=recipe.crop, seed=recipe.seed, degrade=recipe.degrade
+        )
         saved = time.monotonic()
         with Journal(self._out, resume_at=self._step if self._step else None) as journal:
             if self._step == 0:
@@ -178,37 +182,54 @@ class Trainer:
         )
 
     def _validate(self, journal: Journal) -> None:
-        """PSNR and SSIM on the validation pictures, by the field's protocol (``metrics``), and a panel of some."""
-        border = self.recipe.scale
-        panels: list[Panel] = []
-        scores = []
-        for index, (entry, small, large) in enumerate(
-            zip(self._validation.entries, self._validation.lr, self._validation.hr, strict=True)
-        ):
-            lr, hr = np.asarray(small), np.asarray(large)
-            sr = self.upscale(lr)
-            scores.append((psnr(sr, hr, border=border), ssim(sr, hr, border=border)))
-            shown = len(panels) < _PANELS
-            if shown or index == len(self._bicubic):
-                bicubic = enlarge(lr, self.recipe.scale)
-            if index == len(self._bicubic):
-                self._bicubic.append((psnr(bicubic, hr, border=border), ssim(bicubic, hr, border=border)))
-            if shown:
-                pictures = {"lr": lr, "bicubic": bicubic, "sr": sr, "hr": hr}
-                own, other = scores[index], self._bicubic[index]
-                panels.append(
-                    Panel(
-                        name=entry.name, **pictures, psnr=own[0], ssim=own[1], bicubic_psnr=other[0],
-                        bicubic_ssim=other[1],
-                    )
-                )  # fmt: skip
-        row = {}
-        for prefix, each in (("", scores), ("bicubic_", self._bicubic)):
-            for name, values in zip(("psnr", "ssim"), zip(*each, strict=True), strict=True):
-                row[prefix + name] = float(np.mean(values))
+        """PSNR and SSIM on the validation pictures, by the field's protocol (``metrics``), and a panel of some.
+
+        Where the recipe degrades, on degraded ones, and on those made small by bicubic in columns that begin with
+        "clean_".
+        """
+        row: dict[str, float] = {}
+        for prefix, lows in self._validation_sets().items():
+            own, bicubic, panels = [], [], []
+            known = self._bicubic.get(prefix, [])
+            for index, (entry, small, large) in enumerate(
+                zip(self._validation.entries, lows, self._validation.hr, strict=True)
+            ):
+                lr, hr = np.asarray(small), np.asarray(large)
+                sr = self.upscale(lr)
+                own.append(self._scores(sr, hr))
+                shown = index < _PANELS and not prefix
+                interpolated = enlarge(lr, self.recipe.scale) if shown or not known else sr
+                bicubic.append(known[index] if known else self._scores(interpolated, hr))
+                if shown:
+                    panels.append(
+                        Panel(
+                            name=entry.name, lr=lr, bicubic=interpolated, sr=sr, hr=hr, psnr=own[-1][0],
+                            ssim=own[-1][1], bicubic_psnr=bicubic[-1][0], bicubic_ssim=bicubic[-1][1],
+                        )
+                    )  # fmt: skip
+            self._bicubic[prefix] = bicubic
+            for kind, scores in (("", own), ("bicubic_", bicubic)):
+                for name, values in zip(("psnr", "ssim"), zip(*scores, strict=True), strict=True):
+                    row[prefix + kind + name] = float(np.mean(values))
+            if panels:
+                draw_panel(self._out / "panels.png", panels)
         self._last_psnr = row["psnr"]
         journal.validation(self._step, row)
-        draw_panel(self._out / "panels.png", panels)
+
+    def _validation_sets(self) -> dict[str, Sequence[NDArray[np.uint8]]]:
+        """The small validation pictures, by what their columns begin with."""
+        if self.recipe.degrade == "none":
+            return {"": self._validation.lr}
+        if self._degraded is None:
+            self._degraded = [
+                degrade(np.asarray(high), self.recipe.scale, np.random.default_rng([self.recipe.seed, index]))
+                for index, high in enumerate(self._validation.hr)
+            ]
+        return {"": self._degraded, "clean_": self._validation.lr}
+
+    def _scores(self, picture: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float, float]:
+        border = self.recipe.scale
+        return psnr(picture, truth, border=border), ssim(picture, truth, border=border)
 
     def upscale(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 RGB (h, w, 3) by the running average -> uint8 (h*scale, w*scale, 3).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from importlib.util import find_spec
@@ -16,8 +17,10 @@ from srgan_trt.commands.console import Console
 from srgan_trt.commands.evaluate import evaluate_folder
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.errors import MissingPackageError, ModelError, PictureError, SrganTrtError
-from srgan_trt.training.bicubic import enlarge, shrink
-from srgan_trt.training.metrics import psnr
+from srgan_trt.quality.bicubic import enlarge, shrink
+from srgan_trt.quality.blocks import visible_blocks
+from srgan_trt.quality.metrics import psnr
+from srgan_trt.quality.recipes import RECIPES
 
 from ..handmade import expected, nearest_model, small_plan, small_spec
 
@@ -68,6 +71,35 @@ def test_models_are_measured_beside_bicubic(
     assert lines[5][:4] == ["mean", "of", "2", "bicubic"]
     assert len(lines) == 7
     assert err.count("\n") == 1
+
+
+def test_small_pictures_may_be_degraded_and_models_get_their_files(
+    high: Path, plan: Plan, without_features: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (high / "gray.png").unlink()
+    report = tmp_path / "report"
+    evaluate(high, models=[str(plan.path)], precision="fp32", degrade="web", report=report)
+    out = capsys.readouterr().out
+    original = np.asarray(Image.open(high / "cup.png"))[:100, :120]
+    content, suffix = RECIPES["web"].file(original, scale=4, seed=0)
+    assert suffix == ".jpg"
+    low = np.asarray(Image.open(io.BytesIO(content)))
+    scores = json.loads((report / "scores.json").read_text())
+    by_method = scores["pictures"][0]["scores"]
+    assert by_method["bicubic"]["psnr"] == pytest.approx(psnr(original, enlarge(low, 4), border=4))
+    made = expected(plan, low)
+    assert by_method["small.onnx"]["psnr"] == pytest.approx(psnr(original, made, border=4), abs=0.01)
+    assert by_method["small.onnx"]["blocks"] == pytest.approx(visible_blocks(made, original, scale=4), abs=0.01)
+    assert scores["low"] == "made by web"
+    assert scores["recipe"]["steps"][-1] == {"step": "jpeg", "quality": 75}
+    assert out.splitlines()[0].split()[-1] == "blocks"
+
+
+def test_two_kinds_of_small_pictures_contradict(high: Path, plan: Plan) -> None:
+    with pytest.raises(SrganTrtError, match="leave one out"):
+        evaluate(high, models=[str(plan.path)], degrade="web", low=high)
+    with pytest.raises(SrganTrtError, match="no recipe"):
+        evaluate(high, models=[str(plan.path)], degrade="weather")
 
 
 def test_missing_features_are_said_once(

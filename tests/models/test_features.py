@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from srgan_trt.errors import MissingPackageError, ModelError
 from srgan_trt.models import features as module
 from srgan_trt.models.features import Features, open_features
-from srgan_trt.training.bicubic import enlarge, shrink
+from srgan_trt.quality.bicubic import enlarge, shrink
 
 from .conftest import noise
 

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan_trt.training.bicubic import enlarge, shrink
-from srgan_trt.training.metrics import psnr
+from srgan_trt.quality.bicubic import enlarge, shrink
+from srgan_trt.quality.metrics import psnr
 from srgan_trt.upscaler import Upscaler
 
 _PIXEL, _GAN = "srresnet-fast-x4", "srgan-fast-x4"

@@ -91,7 +91,7 @@ def test_the_seeds_generator_opens_by_its_name(keras3: Any, tmp_path: Path, batc
     model = randomise(seed_generator(blocks=2, filters=8, upsampling_filters=12, batch_norm=batch_norm))
     path = tmp_path / "seed.weights.h5"
     model.save_weights(path)
-    with pytest.raises(ModelError, match=r"not how they are connected.*--arch paper or --arch seed"):
+    with pytest.raises(ModelError, match=r"not how they are connected.*--arch paper or seed"):
         open_network(path)
     network = open_network(path, arch="seed")
     assert (network.kind, network.input_range) == ("weights, architecture seed", (-1, 1))

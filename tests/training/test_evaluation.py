@@ -15,9 +15,9 @@ from PIL import Image
 from srgan_trt import Upscaler
 from srgan_trt.errors import PictureError
 from srgan_trt.models.packaged import packaged
-from srgan_trt.training.bicubic import enlarge, shrink
+from srgan_trt.quality.bicubic import enlarge, shrink
+from srgan_trt.quality.metrics import paper_ssim, psnr, ssim
 from srgan_trt.training.evaluation import CROP, Pair, Scores, find_pairs, mean, measure, read_pair
-from srgan_trt.training.metrics import paper_ssim, psnr, ssim
 
 PHOTO = Path(__file__).parents[2] / "examples" / "coffee.jpg"
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan_trt.training.bicubic import enlarge, shrink
+from srgan_trt.quality.bicubic import enlarge, shrink
 from srgan_trt.training.panels import Panel, draw_panel
 
 PHOTO = Path(__file__).parents[2] / "examples" / "coffee.jpg"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from srgan_trt.errors import PictureError, TrainingError
 from srgan_trt.imaging.sources import Source
-from srgan_trt.training.bicubic import enlarge, shrink
+from srgan_trt.quality.bicubic import enlarge, shrink
 from srgan_trt.training.pictures import PictureSet, find_pictures, hold_out, prepare
 
 from .photos import photo_folder

@@ -13,7 +13,8 @@ from srgan_trt.training.recipe import Recipe
 
 def test_the_defaults_are_the_papers() -> None:
     recipe = Recipe()
-    assert (recipe.blocks, recipe.filters, recipe.tail_kernel, recipe.scale) == (16, 64, 9, 4)
+    assert recipe.sizes == {"scale": 4}  # the rest as the architecture has it
+    assert recipe.degrade == "none"
     assert (recipe.batch, recipe.crop) == (16, 96)
     assert (recipe.content_weight, recipe.adversarial_weight) == (1.0, 1e-3)
     assert recipe.peak_rate == 1e-4
@@ -50,6 +51,11 @@ def test_no_training_is_said(tmp_path: Path) -> None:
         ({"pixel_weight": -1.0}, "--pixel-weight is a number from 0"),
         ({"discriminator_filters": 0}, "--discriminator-filters is at least 1"),
         ({"batch": 0}, "--batch is at least 1"),
+        ({"blocks": 0}, "--blocks is at least 1, not 0"),
+        ({"degrade": "web"}, "--degrade is one of none, real, not web"),
+        ({"degrade": "real", "teacher": "srresnet-x4"}, "--teacher learns from clean pictures"),
+        ({"arch": "compact", "tail_kernel": 9}, "--tail-kernel is no size of the architecture compact"),
+        ({"arch": "paper", "upsampling_filters": 9}, "--upsampling-filters is no size of the architecture paper"),
         ({"ema": 1.0}, "--ema is in 0..1"),
         ({"teacher_weight": 1.5}, "--teacher-weight in 0..1"),
         ({"learning_rate": 0.0}, "--learning-rate is above 0"),

@@ -74,7 +74,13 @@ def test_json_holds_every_score_and_what_was_measured(tmp_path: Path) -> None:
     write_report(tmp_path, pictures, FACTS)
     found = json.loads((tmp_path / "scores.json").read_text("utf-8"))
     assert found["models"] == FACTS["models"]
-    assert found["mean"]["fast"] == {"psnr": 30.75, "ssim": 0.875, "paper_ssim": 0.9, "distance": 0.1875}
+    assert found["mean"]["fast"] == {
+        "psnr": 30.75,
+        "ssim": 0.875,
+        "paper_ssim": 0.9,
+        "distance": 0.1875,
+        "blocks": None,
+    }
     assert [picture["name"] for picture in found["pictures"]] == ["baby", "bird"]
     assert found["pictures"][1]["scores"]["fast"]["psnr"] == 30.0
     assert (found["pictures"][1]["width"], found["pictures"][1]["height"]) == (160, 120)

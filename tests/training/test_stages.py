@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srgan_trt.training.bicubic import enlarge, shrink
+from srgan_trt.quality.bicubic import enlarge, shrink
 from srgan_trt.training.recipe import Recipe
 from srgan_trt.training.stages import open_stage
 

@@ -158,7 +158,7 @@ def _photo(name: str) -> Levels:
 
 
 def _shrunk(image: Levels, scale: int) -> Levels:
-    from ...training.bicubic import shrink
+    from ...quality.bicubic import shrink
 
     height, width = (side // scale * scale for side in image.shape[:2])
     return shrink(image[:height, :width], scale)

@@ -147,7 +147,7 @@ class Gate:
         return _Results(held, ramp[len(ramp) // 2].mean(axis=1), self._seam(oracle, self._pairs[0][1], held[0]))
 
     def _against_truth(self, results: _Results) -> list[float]:
-        from ...training.metrics import psnr
+        from ...quality.metrics import psnr
 
         border = min(self._spec.scale, 8)
         rounded = [np.round(result).astype(np.uint8) for result in results.held]

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan_trt.training.bicubic import enlarge, shrink
-from srgan_trt.training.metrics import luma, paper_ssim, psnr, ssim
+from srgan_trt.quality.bicubic import enlarge, shrink
+from srgan_trt.quality.metrics import luma, paper_ssim, psnr, ssim
 
 PHOTO = Path(__file__).parents[2] / "examples" / "coffee.jpg"
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan_trt.training.bicubic import enlarge, shrink
+from srgan_trt.quality.bicubic import enlarge, shrink
 
 PHOTO = Path(__file__).parents[2] / "examples" / "coffee.jpg"
 
