@@ -54,7 +54,8 @@ def main() -> None:
     _without_optimizer(args.training / "generator.h5", model)
     if args.blend is not None:
         _blend(model, *args.blend)
-    plan = build(model, out=folder / f"{args.name}.plan.onnx")
+    restores = json.loads((folder / "recipe.json").read_text()).get("degrade") == "real"
+    plan = build(model, out=folder / f"{args.name}.plan.onnx", restores=restores)
 
     recipe = json.loads((folder / "recipe.json").read_text())
     _forget_paths(recipe, folder / "recipe.json")

@@ -71,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("--halo", type=_whole, metavar="N", help="pixels of context around a tile")
     upscale.add_argument("--exact", action="store_true", help="the whole receptive field around each tile, in fp32")
     upscale.add_argument(
+        "--denoise",
+        choices=("auto", "off", "0", "1", "2", "3"),
+        help="take noise and JPEG blocks away first, from 0 (little) to 3, for models that were trained on clean "
+        "pictures (default: auto, by how a file was compressed, where the extra [denoise] is installed)",
+    )
+    upscale.add_argument(
         "--jobs",
         type=_positive,
         metavar="N",
@@ -135,6 +141,11 @@ def _parser() -> argparse.ArgumentParser:
         type=_whole,
         metavar="N",
         help="which GPU of this machine to build for (default: 0 with tensorrt, none of them with tensorrt-rtx)",
+    )
+    build.add_argument(
+        "--restores",
+        action="store_true",
+        help="the network was trained on noisy, compressed pictures (train --degrade real): denoise nothing before it",
     )
     _opening(build)
     _quiet(build, "print no table")

@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,17 +82,27 @@ def cached_plan(path: Path, **settings: Any) -> Plan:
 
     Raises ModelError if there is no such file, and what `build` raises.
     """
+    return plan_built_once(_key(path, settings), lambda out: _build(path, out, settings), of=str(path))
+
+
+def plan_built_once(key: str, build: Callable[[Path], Plan], *, of: str) -> Plan:
+    """The plan that the cache has for `key`, else what `build` makes at the path that it is given.
+
+    of: what it is a plan of, for messages. A damaged plan is built again, which is logged.
+    """
     from .compiler.plan import load_plan
 
-    name = f"{_key(path, settings)}.onnx"
-    folder = cache_folder() / "plans"
-    if (folder / name).is_file():
+    path = cache_folder() / "plans" / f"{key}.onnx"
+    again = False
+    if path.is_file():
         try:
-            return load_plan(folder / name)
+            return load_plan(path)
         except PlanError as error:
-            _log.warning("the cached plan of %s is damaged (%s): building it again", path, error)
-            return _build_locked(path, folder / name, settings, again=True)
-    return _build_locked(path, folder / name, settings, again=False)
+            _log.warning("the cached plan of %s is damaged (%s): building it again", of, error)
+            again = True
+    with made_once(path) as place:
+        # Another process may have built it while this one waited.
+        return load_plan(place) if place.is_file() and not again else build(place)
 
 
 @contextlib.contextmanager
@@ -123,16 +133,6 @@ def made_once(path: Path) -> Iterator[Path]:
         yield path
     finally:
         lock.release()
-
-
-def _build_locked(path: Path, out: Path, settings: dict[str, Any], *, again: bool) -> Plan:
-    from .compiler.plan import load_plan
-
-    with made_once(out) as place:
-        # Another process may have built it while this one waited.
-        if place.is_file() and not again:
-            return load_plan(place)
-        return _build(path, place, settings)
 
 
 def _build(path: Path, out: Path, settings: dict[str, Any]) -> Plan:

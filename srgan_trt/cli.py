@@ -66,7 +66,7 @@ def _build(args: argparse.Namespace, console: Console) -> int:
         "out": args.output,
         "sha256": args.sha256,
         "precision": args.precision,
-        "settings": given("input_range", "output_range", "custom_objects", "trust_model", "arch"),
+        "settings": given("input_range", "output_range", "custom_objects", "trust_model", "arch", "restores"),
         "quantising": given("calibration", "max_drop"),
     }
     options = given("tile", "batch", "compute_capability", "opt_level", "workspace", "gpu_id")
@@ -105,6 +105,7 @@ def _upscale(args: argparse.Namespace, console: Console) -> int:
         exact=args.exact,
         max_pixels=args.max_pixels or MAX_PIXELS,
         max_vram=args.max_vram,
+        denoise=args.denoise,
         at_once=args.jobs,
     )
     return 0 if complete else 1

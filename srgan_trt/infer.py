@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--inputPath", required=True, metavar="INPUT", help="a picture, or its http(s) address")
     parser.add_argument("--outputPath", required=True, metavar="OUTPUT", help="a .png, .jpg, .webp or .tiff file")
     args = parser.parse_args(argv)
-    options = [f"--model={args.modelPath}", f"--output={args.outputPath}", "--overwrite"]
+    options = [f"--model={args.modelPath}", f"--output={args.outputPath}", "--overwrite", "--denoise=off"]
     return command(["upscale", *options, "--", args.inputPath])
 
 

@@ -45,6 +45,8 @@ class NetworkSpec:
     """Multiply-accumulates per input pixel, as the plan computes them."""
     source_hash: str
     """sha256 of the file the plan was built from."""
+    restores: bool = False
+    """Whether it was trained to take away noise, blur and JPEG blocks: then nothing else should do so before it."""
 
     def __post_init__(self) -> None:
         for name in ("scale", "shuffle", "multiple"):
@@ -71,7 +73,7 @@ class NetworkSpec:
         except ValueError as error:
             raise PlanError(f"the plan's spec is not JSON ({error}); build the plan again") from None
         known = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(fields, dict) or set(fields) != known:
+        if not isinstance(fields, dict) or set(fields) | {"restores"} != known:
             raise PlanError("the plan was written by another version of srgan-trt; build it again")
         for name in ("input_range", "output_range", "fixed_shape"):
             if fields[name] is not None:

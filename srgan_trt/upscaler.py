@@ -16,6 +16,7 @@ import numpy as np
 
 from .address import is_address, without_secrets
 from .compiler.plan import Plan, is_plan, load_plan
+from .denoise import OFF, checked, denoiser_plan, level_for
 from .errors import DeviceError, DeviceMemoryError, PictureError, SrganTrtError
 from .halo import chosen_halo
 from .imaging.alpha import fill_transparent, upscale_alpha
@@ -83,6 +84,7 @@ class Upscaler:
         exact: bool = False,
         max_pixels: int = MAX_PIXELS,
         max_vram: int | None = None,
+        denoise: str | int | None = None,
         build_progress: Callable[[str, float], None] | None = None,
     ) -> None:
         """
@@ -104,6 +106,9 @@ class Upscaler:
             exact: Full receptive field as halo, in fp32: tiled is then equal to whole.
             max_pixels: Pixels of a picture file that are taken.
             max_vram: Bytes of each GPU's memory that may be used; None is what is free.
+            denoise: Noise and JPEG blocks are taken away first, from 0 (little) to 3; "off": never; "auto" (None): as a
+                file was compressed, for networks that were trained on clean pictures, where the extra [denoise] is
+                installed and `exact` not asked for.
             build_progress: Called with what is being done and how much is done (0..1), from any thread, while an engine
                 is built for a GPU: once for each network and GPU, which may take minutes.
 
@@ -112,6 +117,7 @@ class Upscaler:
         """
         if exact and (halo is not None or precision not in (None, "fp32")):
             raise SrganTrtError("exact sets the halo and fp32 itself: leave halo and precision out")
+        self._denoise = checked(OFF if exact and denoise is None else denoise)
         self.plan = open_plan(model, sha256=sha256, trust_model=trust_model)
         self._tile = tile
         self._halo, notes = chosen_halo(self.spec, tile, halo, exact)
@@ -123,6 +129,11 @@ class Upscaler:
             max_vram=max_vram,
             build_progress=build_progress,
         )
+        self._device_options: dict[str, Any] = {"device": device, "precision": precision, "max_vram": max_vram}
+        self._denoisers: dict[int, Upscaler] = {}
+        self._denoiser_lock = threading.Lock()
+        if isinstance(self._denoise, int):
+            self._denoiser(self._denoise)  # what is missing for it is said now
         self._lock = threading.Lock()
         self._last: dict[str, Any] = {}
         self._notes = notes
@@ -135,11 +146,12 @@ class Upscaler:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs, and how: model, scale, device, name, engine, precision, streams, halo (None: no tiles), notes;
+        """What runs, and how: model, scale, device, name, engine, precision, streams, halo (None: no tiles), denoise,
+        notes;
         and of the last picture tile (height, width) and tiles (how many)."""
         facts = {"model": self.spec.name, "scale": self.spec.scale, **self._pipeline.info, "halo": self._halo}
         with self._lock:
-            return facts | self._last | {"notes": [*facts["notes"], *self._notes]}
+            return facts | self._last | {"denoise": self._denoise, "notes": [*facts["notes"], *self._notes]}
 
     @property
     def at_once(self) -> int:
@@ -211,6 +223,9 @@ class Upscaler:
         scale = self.spec.scale
         alpha = picture.alpha
         image = picture.pixels if alpha is None else fill_transparent(picture.pixels, alpha)
+        level = level_for(self._denoise, picture.compression, self.spec)
+        if level is not None:
+            image = self._denoiser(level).enlarge(Picture(pixels=image)).pixels
         height, width, channels = image.shape
         try:
             out: NDArray[Any] = np.empty((height * scale, width * scale, channels), image.dtype)
@@ -225,12 +240,22 @@ class Upscaler:
             picture,
             pixels=out,
             alpha=None if alpha is None else upscale_alpha(alpha, scale),
+            denoised=level,
             notes=picture.notes + notes,
         )
+
+    def _denoiser(self, level: int) -> Upscaler:
+        with self._denoiser_lock:
+            if level not in self._denoisers:
+                self._denoisers[level] = Upscaler(denoiser_plan(level), denoise=OFF, **self._device_options)
+            return self._denoisers[level]
 
     def close(self) -> None:
         """Frees the device's memory; calling it again does nothing."""
         self._pipeline.close()
+        with self._denoiser_lock:
+            for denoiser in self._denoisers.values():
+                denoiser.close()
 
     def __enter__(self) -> Upscaler:
         return self
@@ -347,6 +372,7 @@ def upscale(
     exact: bool = False,
     max_pixels: int = MAX_PIXELS,
     max_vram: int | None = None,
+    denoise: str | int | None = None,
     progress: Progress | None = None,
 ) -> Any:
     """Upscales one image or a list of images; for the arguments see `Upscaler` and `Upscaler.__call__`.
@@ -364,6 +390,7 @@ def upscale(
         exact=exact,
         max_pixels=max_pixels,
         max_vram=max_vram,
+        denoise=denoise,
     ) as up:
         return up(image, output=output, overwrite=overwrite, progress=progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ def upscale_files(
     exact: bool = False,
     max_pixels: int = MAX_PIXELS,
     max_vram: int | None = None,
+    denoise: str | None = None,
     at_once: int | None = None,
 ) -> bool:
     """Upscales every picture that `inputs` name (see imaging/sources.py) and says what came of it on `console`.
@@ -66,6 +68,7 @@ def upscale_files(
         halo=halo,
         exact=exact,
         max_vram=max_vram,
+        denoise=denoise,
         build_progress=console.build_progress,
     ) as up:
         opening = time.perf_counter() - begin
@@ -108,7 +111,17 @@ def summary(done: Sequence[Outcome], *, asked: int, seconds: float, opening: flo
     )
     parts = f"model {opening:.2f}, reading {reading:.2f}, network {network:.2f}, writing {writing:.2f}"
     precisions = " and ".join(sorted({outcome.precision for outcome in done}))
-    return f"{what} in {seconds:.2f} s ({parts}), {device}, {precisions}"
+    return f"{what} in {seconds:.2f} s ({parts}), {device}, {precisions}{_denoised(done)}"
+
+
+def _denoised(done: Sequence[Outcome]) -> str:
+    """At which levels noise was taken away, and of how many pictures where it was not all."""
+    levels = Counter(outcome.denoised for outcome in done if outcome.denoised is not None)
+    if not levels:
+        return ""
+    if levels.total() == len(done) and len(levels) == 1:
+        return f", denoised at level {next(iter(levels))}"
+    return ", denoised " + " and ".join(f"{count} at level {level}" for level, count in sorted(levels.items()))
 
 
 def _size(size: tuple[int, int]) -> str:

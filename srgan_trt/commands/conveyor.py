@@ -46,6 +46,8 @@ class Outcome:
     """(width, height) of the input."""
     enlarged: tuple[int, int] = (0, 0)
     """(width, height) of the result."""
+    denoised: int | None = None
+    """The level at which noise was taken away first."""
     precision: str = ""
     """What the network computed in."""
     reading: float = 0.0
@@ -181,6 +183,7 @@ def _enlarge(read: _Read, up: Upscaler, through: _Through) -> tuple[Picture | No
         read.outcome,
         enlarged=(large.width, large.height),
         notes=large.notes,
+        denoised=large.denoised,
         precision=str(up.info["precision"]),
         network=time.perf_counter() - begin,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..compiler.plan import is_plan, load_plan
 from ..errors import DeviceError, ModelError
+from ..models.denoisers import denoisers_installed
 from ..runtime.devices import is_engine
 from ..spec import NetworkSpec
 
@@ -105,6 +106,12 @@ def _rows(plan: Plan) -> Rows:
     else:
         yield "work", f"{_mega(spec.macs)} MMAC per input pixel"
     yield "precision", f"{spec.precision} in the plan"
+    if spec.restores:
+        yield "restores", "noise, blur and JPEG blocks, by its training: nothing is denoised before it"
+    elif denoisers_installed():
+        yield "denoise", "as a file was compressed, before this network (--denoise off: never)"
+    else:
+        yield "denoise", "never here: pip install 'srgan-trt[denoise]' takes JPEG blocks away before this network"
     if "int8" in report:
         yield from _int8_rows(report["int8"])
     yield "sees", _field(spec)

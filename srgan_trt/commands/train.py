@@ -102,7 +102,8 @@ def train(
         )
     console.end_progress()
     if complete:
-        console.result(f"{out / GENERATOR}: next '{PROGRAM} build {out / GENERATOR}'")
+        restores = " --restores" if recipe.degrade == "real" else ""
+        console.result(f"{out / GENERATOR}: next '{PROGRAM} build {out / GENERATOR}{restores}'")
     else:
         console.note(f"stopped: '{PROGRAM} train ... --resume' goes on from {out}")
     return complete

@@ -56,6 +56,7 @@ def build(
     arch: str | None = None,
     calibration: str | Path | None = None,
     max_drop: float | None = None,
+    restores: bool = False,
 ) -> Plan:
     """Builds a plan from a generator file.
 
@@ -73,6 +74,8 @@ def build(
             small set inside this package.
         max_drop: dB of luma that int8 may lose against the truth, on pictures that it was not calibrated with; None is
             0.1.
+        restores: That the network was trained on noisy, blurred and compressed pictures (`train --degrade real`,
+            Real-ESRGAN): `upscale` then denoises nothing before it.
 
     Raises:
         ModelError: the file is no super-resolver or cannot be read, its ranges are not clear, it computes
@@ -107,6 +110,7 @@ def build(
         output_range=output_range,
         calibration=None if calibration is None else Path(calibration),
         max_drop=max_drop,
+        restores=restores,
     )
 
 
@@ -119,6 +123,7 @@ def compile_network(
     output_range: Range | None = None,
     calibration: Path | None = None,
     max_drop: float | None = None,
+    restores: bool = False,
 ) -> Plan:
     """``build`` for a network that is already open."""
     model, ends, shape, notes, halves = _bare_network(source)
@@ -188,6 +193,7 @@ def compile_network(
         precision=precision,
         macs=macs_after,
         source_hash=source.source_hash,
+        restores=restores,
     )
     quantisation: dict[str, Any] = {}
     witness = None

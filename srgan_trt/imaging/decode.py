@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import PictureError
 from . import png, tiff
+from .compression import webp_compression
 from .metadata import Metadata, orientation, upright
 from .picture import Picture, Samples, from_pil, quiet_pillow
 
@@ -38,6 +39,10 @@ _SIGNATURES = (
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
 )
+
+
+_WEBP_HEAD = 1 << 20
+"""Bytes of a WebP that are looked through for its picture: a profile or a transparency may come first."""
 
 
 def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -119,6 +124,9 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
             return _upright(png.read_16_bit(stream.read()))
     elif format_ == "WEBP":
         check(*_webp_size(head))
+        compression = webp_compression(stream.read(_WEBP_HEAD))
+        stream.seek(0)
+        return dataclasses.replace(_upright(_with_pillow(stream, format_, check)), compression=compression)
     elif format_ == "TIFF":
         layout = tiff.read_layout(stream)
         check(layout.width, layout.height)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PictureError
+from .compression import Compression, jpeg_compression
 from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     format: str | None = None
     """Of the file it came from: JPEG, PNG, WEBP, TIFF, BMP or GIF; None for one from memory."""
+    compression: Compression | None = None
+    """What it lost when it was saved; None where nothing tells of a loss."""
+    denoised: int | None = None
+    """The level at which noise was taken away before it was enlarged; None for not at all."""
     notes: tuple[str, ...] = ()
     """What was changed on the way in, in words for the user: 'CMYK was converted to RGB'."""
     flat: bool = True
@@ -139,6 +144,8 @@ def from_pil(image: Image.Image) -> Picture:
         pixels=np.ascontiguousarray(pixels[:, :, :colours]),
         alpha=np.ascontiguousarray(pixels[:, :, colours]) if with_alpha else None,
         metadata=Metadata(exif=exif, icc=fitting_icc(icc, channels=colours), dpi=dpi_of(image.info, exif)),
+        # Of the file that it was read from: Pillow's copies and edits of the image have no tables any more.
+        compression=jpeg_compression(getattr(image, "quantization", None) or {}),
         notes=tuple(notes),
     )
 
@@ -152,6 +159,7 @@ def reduced(picture: Picture) -> Picture:
         alpha=None if picture.alpha is None else _reduced(picture.alpha),
         metadata=picture.metadata,
         format=picture.format,
+        compression=picture.compression,
         notes=picture.notes,
         flat=picture.flat,
     )
