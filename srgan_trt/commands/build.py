@@ -38,11 +38,13 @@ def build_plan(
     precision: also "auto", what is fastest on this machine among what loses too little, measured.
     Raises what `srgan_trt.build` raises.
     """
+    from ..compiler.plan import check_target
     from .describe import describe_build
 
     begin = time.perf_counter()
     path = find_model(model, sha256=sha256)
     target = Path(out) if out is not None else _target(model, path)
+    check_target(target, source=path)
     if precision == AUTO:
         plan = _fastest(path, target, console, settings, quantising)
     else:
@@ -70,12 +72,14 @@ def build_engine(
     it; None elsewhere is fp16, or what the plan is in.
     Raises what that and `srgan_trt.build` raise.
     """
-    from ..runtime.devices import build_engine_file, why_no_engine_is_timed
+    from ..compiler.plan import check_target
+    from ..runtime.devices import build_engine_file, is_engine, why_no_engine_is_timed
     from .describe import describe_engine_file
 
     path = find_model(model, sha256=sha256)
     beside = _target(model, path)
     engine = Path(out) if out is not None else beside.with_name(f"{beside.name.removesuffix('.plan.onnx')}.engine")
+    check_target(engine, source=path, kind="engine", is_ours=is_engine)
     named = {name: options[name] for name in ("compute_capability", "gpu_id") if name in options}
     if precision == AUTO or (precision is None and not _has_one_precision(path)):
         hindrance = why_no_engine_is_timed(target=target, **named)
@@ -128,10 +132,8 @@ def _fastest_engine(
 ) -> None:
     """Of the engines that lose too little and can be built, the one that is fastest on the GPU that is here; it alone
     is kept."""
-    from ..compiler.plan import check_target
     from ..runtime.devices import build_engine_file
 
-    check_target(out)
     with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
         plans = _candidates(path, Path(folder), console, settings, quantising)
         engines = {}

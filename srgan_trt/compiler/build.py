@@ -91,11 +91,9 @@ def build(
     if precision not in PRECISIONS:
         raise ModelError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     target = Path(out) if out is not None else source_path.with_name(f"{source_path.stem}.plan.onnx")
-    if target.exists() and source_path.exists() and target.samefile(source_path):
-        raise ModelError(f"the plan would overwrite the model {source_path}: name another file with -o")
+    check_target(target, source=source_path)
     if source_path.is_file() and is_plan(source_path):
         raise ModelError(f"{source_path} is a plan, built already: name the model file that it was built from")
-    check_target(target)
     source = open_network(
         source_path,
         custom_objects=None if custom_objects is None else Path(custom_objects),

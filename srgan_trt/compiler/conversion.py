@@ -43,9 +43,7 @@ def convert_plan(
             f"{plan.path} is a plan in {spec.precision}, built already: only one in fp32 can be converted, to fp16 or "
             "int8; name it, or the model file"
         )
-    check_target(out)
-    if out.exists() and plan.path.exists() and out.samefile(plan.path):
-        raise ModelError(f"the plan would overwrite the plan {plan.path}: name another file with -o")
+    check_target(out, source=plan.path)
     model = _network(plan)
     graph.infer_shapes(model)
     report: dict[str, Any] = dict(plan.report)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,27 +44,54 @@ class Plan:
 
 
 def is_plan(path: Path) -> bool:
-    """True if ``path`` ends as a plan does: an ONNX file that carries our metadata."""
-    if path.suffix != ".onnx":
-        return False
+    """True if the file ``path`` ends as a plan does, whatever its name: an ONNX file that carries our metadata."""
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - (1 << 20)))
         return (_PREFIX + "spec").encode() in file.read()
 
 
-def check_target(path: Path) -> None:
-    """Raises PlanError if a plan cannot be written to `path`: before the work, which may take minutes."""
+def check_target(
+    path: Path, *, source: Path | None = None, kind: str = "plan", is_ours: Callable[[Path], bool] | None = None
+) -> None:
+    """Raises PlanError if a plan, or an engine, cannot be written to `path`: before the work, which may take minutes.
+
+    A file that this package did not write is never replaced, nor is `source`, the file or folder that is built from,
+    by whatever name.
+
+    kind: What it is called in messages; `is_ours` tells such a file from others, None is `is_plan`.
+    """
     try:
+        if source is not None and _is_in(path, source):
+            where = "is the file" if source.is_file() else f"lies in the folder {source}"
+            raise PlanError(
+                f"cannot write the {kind} {path}: it {where} that it is built from; name another file with -o"
+            )
         if path.is_dir():
-            raise PlanError(f"cannot write the plan {path}: it is a folder; name a file in it")
+            raise PlanError(f"cannot write the {kind} {path}: it is a folder; name a file in it")
+        if path.is_file() and path.stat().st_size and not (is_ours or is_plan)(path):
+            raise PlanError(
+                f"cannot write the {kind} {path}: there is a file that is no {kind}, which would be lost; name another "
+                "file with -o, or remove it"
+            )
         folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
         if not folder.is_dir():
-            raise PlanError(f"cannot write the plan {path}: {folder} is no folder; name another")
+            raise PlanError(f"cannot write the {kind} {path}: {folder} is no folder; name another")
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PlanError(f"cannot write the plan {path}: no permission to write into {folder}; name another with -o")
+            raise PlanError(
+                f"cannot write the {kind} {path}: no permission to write into {folder}; name another with -o"
+            )
     except OSError as error:
-        raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
+        raise PlanError(f"cannot write the {kind} {path}: {error.strerror}") from error
+
+
+def _is_in(path: Path, source: Path) -> bool:
+    """Whether `path` is `source`, by this or another name, or a file in it."""
+    if not source.exists():
+        return False
+    if path.exists() and path.samefile(source):
+        return True
+    return source.is_dir() and path.resolve().is_relative_to(source.resolve())
 
 
 def save_plan(

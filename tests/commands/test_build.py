@@ -61,6 +61,67 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return load_plan(out)
 
 
+WAYS = {
+    "plan": [],
+    "int8": ["--precision", "int8"],
+    "auto": ["--precision", "auto"],
+    "engine": SMALL,
+    "engine, auto": [*SMALL, "--precision", "auto"],
+}
+
+
+class TestNothingOfTheUsersIsReplaced:
+    """Whatever is built, and by whatever name the file is named; and it is refused before any work."""
+
+    @pytest.fixture(autouse=True)
+    def _no_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def worked(*_: Any, **__: Any) -> None:
+            raise AssertionError("refused too late")
+
+        for name in ("_built", "_fastest", "_fastest_engine", "_plan_for"):
+            monkeypatch.setattr(commands, name, worked)
+
+    @pytest.mark.parametrize("way", WAYS)
+    @pytest.mark.parametrize("named", ["itself", "relative", "by a link", "by a hard link"])
+    def test_the_model_that_it_is_built_from(
+        self, way: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        model = tmp_path / "model.h5"
+        model.write_bytes(b"\x89HDF\r\n\x1a\n and more")
+        (tmp_path / "link.onnx").symlink_to(model)
+        os.link(model, tmp_path / "hard.onnx")
+        monkeypatch.chdir(tmp_path)
+        names = {
+            "itself": str(model), "relative": "./model.h5", "by a link": "link.onnx", "by a hard link": "hard.onnx",
+        }  # fmt: skip
+        before = model.read_bytes()
+        assert main(["build", str(model), "-o", names[named], *WAYS[way]]) == 1
+        assert "is the file that it is built from; name another file with -o" in capsys.readouterr().err
+        assert model.read_bytes() == before
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_a_file_in_the_folder_that_it_is_built_from(
+        self, way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = tmp_path / "saved"
+        folder.mkdir()
+        (folder / "saved_model.pb").write_bytes(b"model")
+        for out in (folder / "saved_model.pb", folder / "new.onnx", folder):
+            assert main(["build", str(folder), "-o", str(out), *WAYS[way]]) == 1
+            assert "name another file with -o" in capsys.readouterr().err
+        assert (folder / "saved_model.pb").read_bytes() == b"model"
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_another_file_that_is_no_plan_or_engine(
+        self, way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "model.h5").write_bytes(b"a model")
+        (tmp_path / "photo.jpg").write_bytes(b"a photo")
+        assert main(["build", str(tmp_path / "model.h5"), "-o", str(tmp_path / "photo.jpg"), *WAYS[way]]) == 1
+        assert "which would be lost" in capsys.readouterr().err
+        assert (tmp_path / "photo.jpg").read_bytes() == b"a photo"
+
+
 class TestPlans:
     def test_a_plan_becomes_one_in_fp16(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan, out = small_plan(tmp_path), tmp_path / "half.onnx"
@@ -145,6 +206,15 @@ class TestPlans:
         assert said in capsys.readouterr().err
         assert not out.exists()
 
+    def test_a_plan_is_known_by_its_content(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        plan = small_plan(tmp_path)
+        named = tmp_path / "fast.plan"
+        assert main(["build", str(plan.path), "--precision", "fp16", "-o", str(named), "-q"]) == 0
+        with Upscaler(named) as up:
+            assert up.plan.path == named
+        # And one that is there is built anew.
+        assert main(["build", str(plan.path), "--precision", "fp16", "-o", str(named), "-q"]) == 0
+
     def test_a_plan_is_converted_once(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         half = small_plan(tmp_path, precision="fp16")
         assert main(["build", str(half.path), "--precision", "int8", "-o", str(tmp_path / "new.onnx")]) == 1
@@ -154,7 +224,7 @@ class TestPlans:
         plan = small_plan(tmp_path)
         before = plan.path.read_bytes()
         assert main(["build", str(plan.path), "--precision", "fp16", "-o", str(plan.path)]) == 1
-        assert "would overwrite" in capsys.readouterr().err
+        assert "is the file that it is built from" in capsys.readouterr().err
         assert plan.path.read_bytes() == before
 
 
@@ -251,7 +321,7 @@ class TestEngines:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         out, replace = tmp_path / "fast.engine", os.replace
-        out.write_bytes(b"an older engine")
+        out.write_bytes(b"srgan-trt engine, an old one")
 
         def full(source: Any, target: Any) -> None:
             if Path(target) == out:
@@ -263,7 +333,7 @@ class TestEngines:
         monkeypatch.setattr(commands, "_times", lambda files, device: dict.fromkeys(files, (1.0, "x")))
         assert main(["build", "srresnet-fast-x4", *SMALL, "-o", str(out)]) == 1
         assert "fast.engine: No space left on device" in capsys.readouterr().err
-        assert out.read_bytes() == b"an older engine"
+        assert out.read_bytes() == b"srgan-trt engine, an old one"
         assert [path.name for path in tmp_path.iterdir()] == ["fast.engine"]
 
     def test_auto_without_the_gpu_says_what_to_do(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from srgan_trt.compiler.build import build, compile_network
 from srgan_trt.compiler.oracle import Oracle
 from srgan_trt.compiler.phases import shuffled
 from srgan_trt.compiler.plan import load_plan
-from srgan_trt.errors import ModelError
+from srgan_trt.errors import ModelError, PlanError
 
 from .graphs import Network, picture
 
@@ -105,7 +105,7 @@ def test_the_plan_never_overwrites_its_model(tmp_path: Path) -> None:
     net = enlarger()
     model = tmp_path / "model.onnx"
     onnx.save(net.proto(net.last, (1, 3, 16, 16)), model)  # type: ignore[attr-defined]
-    with pytest.raises(ModelError, match="would overwrite"):
+    with pytest.raises(PlanError, match="is the file that it is built from"):
         build(model, out=model)
 
 

@@ -14,7 +14,7 @@ from ..gpu.device import core, current, find_gpu
 from ..gpu.schedule import batch_size, tile_side
 from .build import OPT_LEVELS, Progress, build_engine, targets
 from .driver import driver_version
-from .file import EngineHeader, write_engine
+from .file import EngineHeader, is_engine, write_engine
 from .library import Library, find_library
 from .timings import keep_timings, known_timings
 
@@ -142,7 +142,7 @@ def build_engine_file(
 
     out = Path(out)
     library = find_library(target)
-    check_target(out)
+    check_target(out, source=plan.path, kind="engine", is_ours=is_engine)
     size = _tile(plan, tile)
     if batch is not None and batch < 1:
         raise DeviceError(f"a batch of {batch} is none: use --batch 1 or more")
