@@ -49,8 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument(
         "--model",
         metavar="FILE",
-        help="a plan, a Keras or ONNX file (its plan is built once and cached), the address of one (fetched once and "
-        "cached), or a name that 'srgan-trt models' lists",
+        help="a plan, a Keras, ONNX or ncnn file (its plan is built once and cached), the address of one (fetched once "
+        "and cached), or a name that 'srgan-trt models' lists",
     )
     _checksum(upscale)
     upscale.add_argument("--format", choices=FORMATS, help="of the results (default: that of OUTPUT's name, else png)")
@@ -93,8 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "model",
         metavar="MODEL",
-        help="a Keras .h5 or .keras file, a SavedModel folder, a super-resolution .onnx, the http(s) address of a "
-        "file, srgan-x4 or srresnet-x4",
+        help="a Keras .h5 or .keras file, a SavedModel folder, a super-resolution .onnx, an ncnn .param, the http(s) "
+        "address of a file, or a name that 'srgan-trt models' lists",
     )
     _checksum(build)
     build.add_argument(

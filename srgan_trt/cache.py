@@ -156,11 +156,13 @@ def _key(path: Path, settings: dict[str, Any]) -> str:
 
 
 def _content_hash(path: Path) -> str:
-    """sha256 of a file; of a folder: of its files' names and contents, in the order of the names."""
+    """sha256 of a file and those that belong to it; of a folder: of its files' names and contents, in the order of the
+    names."""
+    from .models.files import files_of, hash_files
+
     try:
         if not path.is_dir():
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return hash_files(files_of(path))
         whole = hashlib.sha256()
         for part in sorted(p for p in path.rglob("*") if p.is_file()):
             whole.update(f"{part.relative_to(path).as_posix()}\0{_content_hash(part)}\0".encode())

@@ -35,7 +35,7 @@ def with_denoisers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("quality", "level"), [(100, None), (94, None), (93, 0), (86, 0), (85, 2), (72, 2), (71, 3), (1, 3)]
+    ("quality", "level"), [(100, None), (94, None), (93, 0), (90, 0), (89, 2), (63, 2), (62, 3), (1, 3)]
 )
 def test_auto_goes_by_the_quality_of_a_jpeg(quality: int, level: int | None, with_denoisers: None) -> None:
     assert level_for("auto", Compression("JPEG", quality), CLEAN) == level

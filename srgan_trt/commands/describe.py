@@ -232,6 +232,7 @@ def _layer_table(found: Sequence[Layer]) -> str:
 
 def _foreign(path: Path) -> Rows:
     """A model file that is no plan; opened as data only, so that neither TensorFlow nor its code is needed."""
+    from ..models.files import NCNN_MAGIC
     from ..models.keras_file import read_keras_file
     from ..models.source import HDF5_SIGNATURE, ZIP_SIGNATURE
 
@@ -242,10 +243,14 @@ def _foreign(path: Path) -> Rows:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
         yield from _keras(read_keras_file(path))
+    elif head.startswith(NCNN_MAGIC) or path.suffix.lower() == ".param":
+        yield from _ncnn(path)
     elif path.suffix.lower() in _ONNX_ENDINGS:
         yield from _onnx(path)
     else:
-        raise ModelError(f"{path} is no model: give a plan, an .onnx, a Keras .h5 or .keras file, or a SavedModel")
+        raise ModelError(
+            f"{path} is no model: give a plan, an .onnx, an ncnn .param, a Keras .h5 or .keras file, or a SavedModel"
+        )
 
 
 def _keras(file: KerasFile) -> Rows:
@@ -266,6 +271,18 @@ def _layer_classes(config: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(layer, dict):
             nested = list(_layer_classes(layer))
             yield from nested or [str(layer.get("class_name"))]
+
+
+def _ncnn(path: Path) -> Rows:
+    from ..models.files import ncnn_weights
+    from ..models.ncnn_source import open_ncnn
+
+    network = open_ncnn(path)
+    yield "model", f"{path}: {network.kind}, its weights in {ncnn_weights(path).name}"
+    kinds = Counter(layer.kind for layer in network.layers)
+    yield "layers", ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    for note in network.notes:
+        yield "note", note
 
 
 def _onnx(path: Path) -> Rows:

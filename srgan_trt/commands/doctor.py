@@ -19,6 +19,7 @@ from ..errors import SrganTrtError
 _EXTRAS = {
     "keras": "to build plans of Keras files",
     "weights": "for the packaged generators srgan-x4 and srresnet-x4",
+    "real": "for the packaged generators of Real-ESRGAN",
     "plot": "to show pictures (show_image)",
     "tensorrt": "to run on an NVIDIA GPU",
     "tensorrt-rtx": "to run on a GeForce or RTX GPU, with TensorRT-RTX instead",

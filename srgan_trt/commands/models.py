@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import statistics
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..cache import cache_folder, read_sealed, write_sealed
 from ..errors import SrganTrtError
+from ..models.files import files_of, hash_files
 from ..models.packaged import DEFAULT_MODEL, PackagedModel, packaged_models
 
 if TYPE_CHECKING:
@@ -120,13 +122,11 @@ def _known_speed(path: Path) -> Speed | None:
 
 
 def _speed_file(path: Path) -> Path:
-    """Another model file, machine, engine or version of this package has another one.
+    """Other model files, another machine, engine or version of this package have another one.
 
     The model file stands for its plan: with the version it determines it, and need not be built to be listed.
     """
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    facts = [content, __version__, importlib.metadata.version("openvino"), *_machine()]
+    facts = [hash_files(files_of(path)), __version__, importlib.metadata.version("openvino"), *_machine()]
     return cache_folder() / "speeds" / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.json"
 
 
@@ -152,6 +152,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "speed": None if entry.speed is None else dataclasses.asdict(entry.speed),
         "scores": {name: dataclasses.asdict(scores) for name, scores in model.scores.items()},
         "licence": model.licence,
+        "licence_note": model.licence_note,
         "path": None if entry.path is None else str(entry.path),
         "pip": model.pip if entry.path is None else None,
     }
@@ -173,7 +174,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         f"{model.size / 1e6:.1f} MB",
         "-" if speed is None else f"{speed.milliseconds:.0f} ms, {speed.precision}, {speed.date}",
         *(f"{model.scores[name].psnr:.2f}" if name in model.scores else "-" for name in _SETS),
-        model.licence,
+        model.licence + "*" * (model.licence_note is not None),
         "yes" if entry.path is not None else f"no: {model.pip}",
     )
 
@@ -181,6 +182,9 @@ def _cells(entry: Entry) -> tuple[str, ...]:
 def _legend(found: Sequence[Entry]) -> list[str]:
     bicubic = " and ".join(f"{value:.2f}" for value in _BICUBIC.values())
     lines = [f"{', '.join(_SETS)}: PSNR in dB of the luma, x4; bicubic has {bicubic}"]
+    notes = dict.fromkeys(entry.model.licence_note for entry in found)
+    for note in notes:
+        lines += [] if note is None else textwrap.wrap(f"* {note}", 118, subsequent_indent="  ")
     speeds = [entry.speed for entry in found if entry.speed is not None]
     if speeds:
         one = speeds[0]

@@ -156,7 +156,7 @@ def compile_network(
             f"{source.name}: the converted network differs from the original by {against_source:.1e} of its range; "
             "please report this file's architecture"
         )
-    halo = _default_halo(exact, field, scale, bare_in, bare_out, shape)
+    halo = _default_halo(exact, field, scale, bare_in, bare_out, shape, macs_before)
     del exact
     prover = verify.Prover(model, input_range=bare_in, output_range=bare_out, shape=shape, multiple=field.multiple)
     prover.rewrite("batch norms into convolutions", fold_batch_norm)
@@ -296,7 +296,13 @@ def _difference_from_source(
 
 
 def _default_halo(
-    exact: Oracle, field: Field, scale: int, bare_in: Range, bare_out: Range, shape: tuple[int, int] | None
+    exact: Oracle,
+    field: Field,
+    scale: int,
+    bare_in: Range,
+    bare_out: Range,
+    shape: tuple[int, int] | None,
+    macs: float,
 ) -> int:
     if field.halo is None:
         return 16
@@ -304,5 +310,11 @@ def _default_halo(
         # a fixed window cannot be cut: a quarter of it is what still leaves a core
         return min(field.halo, min(shape) // 4)
     return measure_halo(
-        exact, full=field.halo, scale=scale, multiple=field.multiple, input_range=bare_in, output_range=bare_out
+        exact,
+        full=field.halo,
+        scale=scale,
+        multiple=field.multiple,
+        input_range=bare_in,
+        output_range=bare_out,
+        macs=macs,
     )

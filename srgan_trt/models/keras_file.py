@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ModelError
-from .source import ZIP_SIGNATURE, hash_files
+from .files import hash_files
+from .source import ZIP_SIGNATURE
 
 Config = dict[str, Any]
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from .source import check_scale, fixed_size, hash_files
+from .files import hash_files
+from .source import check_scale, fixed_size
 from .tensorflow_export import OPSET, rename_ends
 
 if TYPE_CHECKING:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ModelError
+from .files import NCNN_BINARY_MAGIC, NCNN_MAGIC
 from .source import HDF5_SIGNATURE, ZIP_SIGNATURE, SourceNetwork
 
 
 def open_network(
     path: Path, *, custom_objects: Path | None = None, trust_model: bool = False, arch: str | None = None
 ) -> SourceNetwork:
-    """Opens a generator: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, or ``.onnx``.
+    """Opens a generator: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, ``.onnx``, or ncnn's
+    ``.param`` with its ``.bin`` beside it.
 
     What the file is shows in its first bytes, not in its name.
 
@@ -55,6 +57,14 @@ def open_network(
         return open_keras(file_, custom_objects=custom_objects, trust_model=trust_model)
     if path.suffix.lower() in {".h5", ".hdf5", ".keras"}:
         raise ModelError(f"{path} is not a Keras file: it is neither HDF5 nor a .keras archive inside")
+    if head.startswith((NCNN_MAGIC, NCNN_BINARY_MAGIC)) or path.suffix.lower() == ".param":
+        if head.startswith(NCNN_BINARY_MAGIC):
+            raise ModelError(f"{path} is ncnn's binary form of a .param: name the text file")
+        from .ncnn_source import open_ncnn
+
+        return open_ncnn(path)
+    if path.suffix.lower() == ".bin" and (param := path.with_suffix(".param")).is_file():
+        raise ModelError(f"{path} holds only the weights of an ncnn network: name {param}")
     if path.name == "saved_model.pb":
         raise ModelError(f"{path} is one part of a SavedModel: name its folder, {path.parent}")
     from .onnx_source import open_onnx

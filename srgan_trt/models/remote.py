@@ -63,11 +63,17 @@ def fetch_model(url: str, *, sha256: str | None) -> Path:
 
 
 def check_sha256(path: Path, sha256: str) -> None:
-    """Raises ModelError if ``path`` is no file whose content has this checksum."""
+    """Raises ModelError if ``path`` is no file whose content has this checksum, or one of several that belong
+    together."""
+    from .files import files_of
+
     digest = _digest(sha256)
     if path.is_dir():
         raise ModelError(f"{path} is a folder, which has no checksum of its own: leave --sha256 out")
-    if (found := _hash(path)) != digest:
+    found = _hash(path)
+    if len(files_of(path)) > 1:
+        raise ModelError(f"{path} has its weights in another file, which --sha256 would not prove: leave it out")
+    if found != digest:
         raise ModelError(
             f"{path} is another file than the one asked for: its sha256 begins with {found[:_SHOWN]}, "
             f"not {digest[:_SHOWN]}"

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from .source import check_input, check_output, check_scale, fixed_size, hash_files
+from .files import hash_files
+from .source import check_input, check_output, check_scale, fixed_size
 from .tensorflow_export import export_function, import_tensorflow
 
 if TYPE_CHECKING:

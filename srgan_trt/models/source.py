@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -24,9 +22,9 @@ class SourceNetwork(Protocol):
     name: str
     """The file's name, without its folder."""
     kind: str
-    """What the file is, for people: "Keras 2 .h5", "Keras 3 .keras", "SavedModel", "ONNX", ..."""
+    """What the file is, for people: "Keras 2 .h5", "Keras 3 .keras", "SavedModel", "ONNX", "ncnn .param", ..."""
     source_hash: str
-    """sha256 of the file; of all files in order for a SavedModel."""
+    """sha256 of the file; of all files in order for a SavedModel or an ncnn ``.param``."""
     fixed_shape: tuple[int, int] | None
     """(height, width) that the file insists on, None if free."""
     notes: list[str]
@@ -50,18 +48,6 @@ class SourceNetwork(Protocol):
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """float32 NHWC in, NHWC out, computed by the framework that wrote the file; None where there is none."""
-
-
-def hash_files(paths: list[Path], root: Path | None = None) -> str:
-    """sha256 over the bytes of ``paths`` in order; with ``root``, over their names relative to it as well."""
-    digest = hashlib.sha256()
-    for path in paths:
-        if root is not None:
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def check_input(name: str, shape: tuple[int | None, ...]) -> None:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from .files import hash_files
 from .generator import ARCHITECTURES
 from .keras_source import KerasNetwork
 from .paper_onnx import PaperWeights, paper_onnx, recognise_paper
-from .source import SourceNetwork, hash_files
+from .source import SourceNetwork
 from .weights_file import LayerKind, WeightLayer, read_weights
 
 if TYPE_CHECKING:

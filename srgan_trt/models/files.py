@@ -1,0 +1,46 @@
+"""Which files a model consists of, and their hash. Imports nothing heavy: lists of models ask it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ..errors import ModelError
+
+NCNN_MAGIC = b"7767517"
+"""How ncnn's text ``.param`` begins."""
+NCNN_BINARY_MAGIC = (7767517).to_bytes(4, "little")
+"""How a ``.param.bin`` begins, its binary form."""
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that the model file ``path`` consists of, itself first: an ncnn ``.param`` has its weights beside it.
+
+    Raises OSError if it cannot be read, ModelError if one that belongs to it is not there.
+    """
+    with path.open("rb") as file:
+        head = file.read(len(NCNN_MAGIC))
+    return [path, ncnn_weights(path)] if head == NCNN_MAGIC else [path]
+
+
+def ncnn_weights(path: Path) -> Path:
+    """Where the weights of the ``.param`` ``path`` are: the same name, ``.bin`` instead of ``.param``.
+
+    Raises ModelError if there is no such file.
+    """
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise ModelError(f"{weights} is missing: {path.name} needs the file with its weights beside it")
+    return weights
+
+
+def hash_files(paths: list[Path], root: Path | None = None) -> str:
+    """sha256 over the bytes of ``paths`` in order; with ``root``, over their names relative to it as well."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if root is not None:
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
