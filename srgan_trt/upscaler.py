@@ -25,7 +25,7 @@ from .imaging.encode import check_target, encode, format_of
 from .imaging.picture import Picture, from_array, from_pil
 from .imaging.tiles import plan_tiles
 from .models.packaged import DEFAULT_MODEL as DEFAULT_MODEL
-from .models.packaged import find_model
+from .models.packaged import build_settings, find_model
 from .runtime.devices import engine_plan, is_engine, open_pipeline
 from .spec import NetworkSpec
 
@@ -61,7 +61,8 @@ def open_plan(
         return load_plan(path)
     if path.is_file() and is_engine(path):
         return engine_plan(path, trust_model=trust_model)
-    return cached_plan(path, trust_model=trust_model) if trust_model else cached_plan(path)
+    settings = build_settings(model)
+    return cached_plan(path, trust_model=trust_model, **settings) if trust_model else cached_plan(path, **settings)
 
 
 class Upscaler:

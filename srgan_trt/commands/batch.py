@@ -138,7 +138,7 @@ def _opened(model: str | None, sha256: str | None, settings: dict[str, Any]) -> 
         return open_plan(model, sha256=sha256)
     from ..cache import cached_plan
     from ..compiler.plan import is_plan
-    from ..models.packaged import find_model
+    from ..models.packaged import build_settings, find_model
     from ..runtime.devices import is_engine
 
     path = find_model(model, sha256=sha256)
@@ -148,4 +148,4 @@ def _opened(model: str | None, sha256: str | None, settings: dict[str, Any]) -> 
         return open_plan(path, trust_model=True)
     if path.is_file() and is_plan(path):
         raise ModelError(f"{path} is a plan, built already: leave {', '.join(settings)} out, or build it again")
-    return cached_plan(path, **settings)
+    return cached_plan(path, **build_settings(model), **settings)

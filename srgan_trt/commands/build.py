@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeviceError, ModelError, SrganTrtError
-from ..models.packaged import find_model, plan_target
+from ..models.packaged import build_settings, find_model, plan_target
 from ..training.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def build_plan(
 
     begin = time.perf_counter()
     path = find_model(model, sha256=sha256)
+    settings = {**build_settings(model), **settings}
     target = Path(out) if out is not None else _target(model, path)
     check_target(target, source=path)
     if precision == AUTO:
@@ -77,6 +78,7 @@ def build_engine(
     from .describe import describe_engine_file
 
     path = find_model(model, sha256=sha256)
+    settings = {**build_settings(model), **settings}
     beside = _target(model, path)
     engine = Path(out) if out is not None else beside.with_name(f"{beside.name.removesuffix('.plan.onnx')}.engine")
     check_target(engine, source=path, kind="engine", is_ours=is_engine)

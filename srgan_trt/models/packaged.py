@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..address import is_address, name_in, without_secrets
 from ..errors import ModelError, missing
@@ -57,6 +58,8 @@ class PackagedModel:
     scores: Mapping[str, Scores]
     """By set of pictures: measured by `srgan-trt evaluate`."""
     place: Shipped | Installed
+    restores: bool = False
+    """Whether it was trained on noisy, compressed pictures (see NetworkSpec); a plan says so itself."""
     licence_note: str | None = None
     """What else must be said of the licence, in one line."""
 
@@ -105,6 +108,7 @@ def _realesrgan(name: str, what: str, *, file: str, size: int, scores: Mapping[s
         name=name,
         what=what,
         licence="MIT/BSD-3",
+        restores=True,
         licence_note=_REALESRGAN_LICENCE,
         scores=scores,
         place=Installed(
@@ -210,6 +214,14 @@ def find_model(name: str | os.PathLike[str] | None, *, sha256: str | None = None
 
         check_sha256(path, sha256)
     return path
+
+
+def build_settings(name: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """What `srgan_trt.build` must be told of the model that a user named: nothing but for some packaged ones."""
+    if name is None or os.path.lexists(name):
+        return {}
+    model = packaged_models().get(os.fspath(name))
+    return {"restores": True} if model is not None and model.restores else {}
 
 
 def plan_target(name: str) -> Path | None:

@@ -14,7 +14,7 @@ from srgan_trt.compiler.plan import load_plan
 from srgan_trt.errors import MissingPackageError, ModelError
 from srgan_trt.models import packaged as registry
 from srgan_trt.models.files import files_of
-from srgan_trt.models.packaged import DEFAULT_MODEL, find_model, packaged, packaged_models
+from srgan_trt.models.packaged import DEFAULT_MODEL, build_settings, find_model, packaged, packaged_models
 from srgan_trt.upscaler import open_plan, upscale
 
 from ..handmade import noise
@@ -170,3 +170,12 @@ def test_shipped_plans_are_of_this_version() -> None:
 def test_what_is_no_model_is_said(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"there is no model .*none\.h5: name a plan, a Keras or ONNX file, or one of"):
         find_model(tmp_path / "none.h5")
+
+
+def test_which_models_need_nothing_denoised_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build_settings("realesr-animevideov3") == {"restores": True}
+    assert build_settings("srgan-x4") == {}
+    assert build_settings(None) == {}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "realesr-animevideov3").write_bytes(b"a file of that name")
+    assert build_settings("realesr-animevideov3") == {}
