@@ -11,7 +11,7 @@ BIN := .venv/bin
 help: ## This list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
-demo: ## The main job: builds a plan from a real Keras generator and upscales a photo x4
+demo: ## The main job: a photo upscaled x4, by the default and by a real Keras generator; a sheet to look at
 	@$(PYTHON) scripts/demo.py
 
 test: ## ruff, mypy --strict and all tests
