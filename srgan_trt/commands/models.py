@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..cache import cache_folder, read_sealed, write_sealed
 from ..errors import SrganTrtError
-from ..models.packaged import DEFAULT_MODEL, PackagedModel, packaged_models
+from ..models.packaged import DEFAULT_MODEL, PackagedModel, int8_beside, packaged_models
 
 if TYPE_CHECKING:
     from .console import Console
@@ -124,10 +124,19 @@ def _speed_file(path: Path) -> Path:
 
     The model file stands for its plan: with the version it determines it, and need not be built to be listed.
     """
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    facts = [content, __version__, importlib.metadata.version("openvino"), *_machine()]
+    twin = int8_beside(path)
+    facts = [
+        *map(_hash, [path] if twin is None else [path, twin]),
+        __version__,
+        importlib.metadata.version("openvino"),
+        *_machine(),
+    ]
     return cache_folder() / "speeds" / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.json"
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _machine() -> list[str | int | None]:
@@ -149,6 +158,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "what": model.what,
         "default": model.name == DEFAULT_MODEL,
         "bytes": model.size,
+        "int8_bytes": model.int8_size,
         "speed": None if entry.speed is None else dataclasses.asdict(entry.speed),
         "scores": {name: dataclasses.asdict(scores) for name, scores in model.scores.items()},
         "licence": model.licence,
@@ -170,12 +180,17 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     model, speed = entry.model, entry.speed
     return (
         model.name,
-        f"{model.size / 1e6:.1f} MB",
+        _size(model),
         "-" if speed is None else f"{speed.milliseconds:.0f} ms, {speed.precision}, {speed.date}",
         *(f"{model.scores[name].psnr:.2f}" if name in model.scores else "-" for name in _SETS),
         model.licence,
         "yes" if entry.path is not None else f"no: {model.pip}",
     )
+
+
+def _size(model: PackagedModel) -> str:
+    plan = f"{model.size / 1e6:.1f} MB"
+    return plan if model.int8_size is None else f"{plan} + {model.int8_size / 1e6:.1f}"
 
 
 def _legend(found: Sequence[Entry]) -> list[str]:
@@ -185,6 +200,8 @@ def _legend(found: Sequence[Entry]) -> list[str]:
     if speeds:
         one = speeds[0]
         lines.append(f"speed: of a picture of {one.width} x {one.height} pixels, on {one.device}")
+    if any(entry.model.int8_size is not None for entry in found):
+        lines.append("size + that of the plan in int8, which runs where that is faster")
     if any(entry.speed is None and entry.path is not None for entry in found):
         lines.append("speeds that are missing are measured by: srgan-trt models --measure")
     return lines

@@ -55,6 +55,8 @@ class CompiledPlan:
         self._requests: list[openvino.InferRequest] = []
         self._used = False
         loaded = self._load(core, settings, cached)
+        self.from_cache = loaded is not None
+        """Whether it was compiled at an earlier start."""
         self._compiled = loaded or self._compile(core, plan, settings)
         if loaded is None:
             self._check(plan)
