@@ -10,7 +10,8 @@ pictures; the JSON also has the worst picture's and that of the mean squared err
 exact network decides). The drop is luma PSNR against the truth, fp32's less int8's, the mean over the pictures. Times
 are of a 480x320 photo, whole calls in interleaved rounds, against the highest precision of 8-bit pictures here (bf16
 where the CPU has it), and fp32 beside them; --rounds 0 leaves them out, --times-only all else: what
-srgan_trt/runtime/cpu/measured.py needs of a kind of CPU.
+srgan_trt/runtime/cpu/measured.py needs of a kind of CPU. "cores_ms" is the time of all cores, which other work on the
+machine moves less.
 Exit status 1 if a plan that passed its gate loses more than 0.1 dB or keeps less than 45 dB of fidelity.
 """
 
@@ -105,10 +106,22 @@ def speed(wide: Path, narrow: Path, *, rounds: int) -> dict[str, Any]:
             ups.append(stack.enter_context(open_up(wide, precision="fp32")))
         for up in ups:
             up(photo)
-        times = interleaved([partial(up, photo) for up in ups], rounds=rounds, budget=120)
+        cores: list[list[float]] = [[] for _ in ups]
+
+        def call(up: Upscaler, spent: list[float]) -> None:
+            begin = time.process_time()
+            up(photo)
+            spent.append(time.process_time() - begin)
+
+        jobs = [partial(call, up, spent) for up, spent in zip(ups, cores, strict=True)]
+        times = interleaved(jobs, rounds=rounds, budget=120)
         ratio = float(np.median(np.array(times[0]) / np.array(times[1])))
         found = {"against": exact.info["precision"], "times": round(ratio, 3)}
-        return found | {name: summary(each) for name, each in zip(("high", "int8", "fp32"), times, strict=False)}
+        names = ("high", "int8", "fp32")[: len(ups)]
+        return found | {
+            name: {**summary(each), "cores_ms": round(float(np.median(spent)) * 1e3, 3)}
+            for name, each, spent in zip(names, times, cores, strict=True)
+        }
 
 
 def measure(model: str, folder: Path, *, sets: Sequence[str], bsd: int, rounds: int) -> dict[str, Any]:

@@ -43,6 +43,14 @@ class Measured:
 
 
 MEASURED: Mapping[str, Measured] = {
+    "AVX512-VNNI with bf16": Measured(
+        processor="AMD EPYC, 2 cores, no AMX",
+        milliseconds={
+            "srgan-fast-x4": {"fp32": 4583.7, "bf16": 1565.0, "int8": 1288.3},
+            "srresnet-fast-x4": {"fp32": 3562.3, "bf16": 1815.8, "int8": 1408.6},
+        },
+        source="benchmarks/results/2026-11-28-epyc-avx512bf16-int8-times.json",
+    ),
     "AVX512-VNNI": Measured(
         processor="Intel Xeon, 2 cores, no bf16, no AMX",
         milliseconds={

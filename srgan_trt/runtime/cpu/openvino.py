@@ -73,7 +73,7 @@ class CpuPipeline:
         self._plan = plan
         self._core = openvino.Core()
         self._lock = threading.Lock()
-        self._engines: dict[tuple[str, str, int, str | None], CompiledPlan] = {}
+        self._engines: dict[tuple[str, str, str | None, int], CompiledPlan] = {}
         self._closed = False
         self._cpu = find_cpu(self._core)
         self._cores = self._cpu.cores
@@ -307,7 +307,7 @@ class CpuPipeline:
 
     def _engine(self, way: Way, streams: int, form: str | None) -> CompiledPlan:
         plan, arithmetic = way.plan, way.arithmetic
-        key = (plan.body_hash, arithmetic, streams, form)
+        key = (plan.body_hash, arithmetic, form, streams)
         if key not in self._engines:
             settings = {
                 "NUM_STREAMS": streams,
@@ -320,7 +320,8 @@ class CpuPipeline:
             held = plan.witness is not None
             facts = json.dumps([plan.body_hash, held, self._cpu.key(), settings, form], sort_keys=True)
             cached = cache_folder() / "openvino" / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.blob"
-            self._engines[key] = CompiledPlan(self._core, plan, settings, cached, streams=streams, form=form)
+            like = next((engine for other, engine in self._engines.items() if other[:3] == key[:3]), None)
+            self._engines[key] = CompiledPlan(self._core, plan, settings, cached, streams=streams, form=form, like=like)
         return self._engines[key]
 
 
