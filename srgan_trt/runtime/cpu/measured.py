@@ -44,10 +44,10 @@ class Measured:
 
 MEASURED: Mapping[str, Measured] = {
     "AVX512-VNNI with bf16": Measured(
-        processor="AMD EPYC, 2 cores, no AMX",
+        processor="AMD EPYC, 2 cores, no AMX, shared with other work",
         milliseconds={
-            "srgan-fast-x4": {"fp32": 4583.7, "bf16": 1565.0, "int8": 1288.3},
-            "srresnet-fast-x4": {"fp32": 3562.3, "bf16": 1815.8, "int8": 1408.6},
+            "srgan-fast-x4": {"fp32": 1710.7, "bf16": 869.1, "int8": 716.9},
+            "srresnet-fast-x4": {"fp32": 2856.6, "bf16": 1282.7, "int8": 1101.4},
         },
         source="benchmarks/results/2026-11-28-epyc-avx512bf16-int8-times.json",
     ),
