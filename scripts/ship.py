@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Puts a finished training into the package, as a model with a name: its .h5, plan, recipe, manifest, scores and card.
+"""Puts a finished training into the package, as a model with a name: plans, recipe, manifest, scores and card.
 
 Usage: python scripts/ship.py TRAINING NAME --what TEXT --set Set5=DIR [--set BSD100=DIR ...]
        [--earlier TRAINING ...] [--blend MODEL.h5=SHARE]
 
 TRAINING is the --out of `srgan-trt train`; each DIR holds high-resolution pictures, which were not trained on. Run it
-with the Python of an environment that has srgan-trt[train].
+with the Python of an environment that has srgan-trt[train]. The plans are one in fp32 and one in int8, if the gate lets
+it pass (int8_plans.py); the Keras file goes to weights/, from where trainings go on: it is not installed.
 
 --blend takes SHARE of each weight from another model of the same shape and the rest from the training: between a model
 trained on pixels and the same model after its adversarial training, it trades texture against artefacts (Wang et al.,
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+from int8_plans import add_int8
 
 from srgan_trt.compiler.build import build
 from srgan_trt.models.card import ModelCard, Scores, TrainingData
@@ -38,6 +40,7 @@ _DATA_LICENCE = (
 )
 _DATA = ("BSDS500 train and test", "T91")
 _PRECISION = "fp32"
+_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 
 def main() -> None:
@@ -50,7 +53,8 @@ def main() -> None:
         target = folder / f"recipe-earlier-{count}.json"
         shutil.copyfile(training / "recipe.json", target)
         _forget_paths(json.loads(target.read_text()), target)
-    model = folder / f"{args.name}.h5"
+    _WEIGHTS.mkdir(exist_ok=True)
+    model = _WEIGHTS / f"{args.name}.h5"
     _without_optimizer(args.training / "generator.h5", model)
     if args.blend is not None:
         _blend(model, *args.blend)
@@ -90,6 +94,7 @@ def main() -> None:
     before = plan.report["macs_before"] / 1e6
     text = _readme(card, before, recipe, args.note, {name: other for name, (_, other) in scores.items()})
     (folder / "README.md").write_text(text, "utf-8")
+    add_int8(folder)  # last: it is timed by its name, which needs the card
     print(*sorted(path.name for path in folder.iterdir()), sep="\n")
 
 

@@ -64,8 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     upscale.add_argument(
         "--precision",
-        metavar="fp32|bf16|fp16",
-        help="of the network's arithmetic (default: fp16 on a GPU, bf16 on a CPU that has it; 16-bit pictures fp32)",
+        metavar="fp32|bf16|fp16|int8",
+        help="of the network's arithmetic (default: fp16 on a GPU; on a CPU int8 if the model has a faster plan in it, "
+        "else bf16 if the CPU has it; 16-bit pictures fp32)",
     )
     upscale.add_argument("--tile", type=_positive, metavar="N", help="largest side that the network sees, in pixels")
     upscale.add_argument("--halo", type=_whole, metavar="N", help="pixels of context around a tile")
@@ -161,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     _checksum(tune)
     _device(tune)
     tune.add_argument(
-        "--precision", metavar="fp32|bf16|fp16", help="of the network's arithmetic (default: as that of upscale)"
+        "--precision", metavar="fp32|bf16|fp16|int8", help="of the network's arithmetic (default: as that of upscale)"
     )
     tune.add_argument("--seconds", type=_positive, metavar="N", help="about how long it may take (default: 20)")
 
@@ -197,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _device(evaluate)
     evaluate.add_argument(
-        "--precision", metavar="fp32|bf16|fp16", help="of the network's arithmetic (default: as that of upscale)"
+        "--precision", metavar="fp32|bf16|fp16|int8", help="of the network's arithmetic (default: as that of upscale)"
     )
     _quiet(evaluate, "print no table")
 

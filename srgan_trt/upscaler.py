@@ -25,7 +25,7 @@ from .imaging.encode import check_target, encode, format_of
 from .imaging.picture import Picture, from_array, from_pil
 from .imaging.tiles import plan_tiles
 from .models.packaged import DEFAULT_MODEL as DEFAULT_MODEL
-from .models.packaged import build_settings, find_model
+from .models.packaged import build_settings, find_model, int8_beside
 from .runtime.devices import engine_plan, is_engine, open_pipeline
 from .spec import NetworkSpec
 
@@ -58,7 +58,8 @@ def open_plan(
         return model
     path = find_model(model, sha256=sha256)
     if path.is_file() and is_plan(path):
-        return load_plan(path)
+        plan, twin = load_plan(path), int8_beside(path)
+        return plan if twin is None else plan.with_int8(load_plan(twin))
     if path.is_file() and is_engine(path):
         return engine_plan(path, trust_model=trust_model)
     settings = build_settings(model)
@@ -98,8 +99,8 @@ class Upscaler:
             trust_model: Run code that the model file carries: a Lambda's, an engine's.
             device: "cpu"; "cuda" for the first NVIDIA GPU, "cuda:1" for another, "cuda:0,1" for several, which share
                 the pictures; "auto" for a GPU if one is here and works, else the CPU.
-            precision: "fp32", "bf16" (CPU), "fp16" (GPU), or None for the device's fastest that keeps the picture's
-                levels.
+            precision: "fp32", "bf16" (CPU), "fp16" (GPU), "int8" for a model that has a plan in it, or None for the
+                device's fastest that keeps the picture's levels.
             tile: Side, in input pixels, of the largest window the network sees at once, halo included; None is the
                 device's choice.
             halo: Input pixels of context around each tile; None is the plan's default, which keeps the result

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from srgan_trt.compiler.build import build
-from srgan_trt.compiler.plan import Plan
+from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.models.card import ModelCard, Scores, TrainingData
 
-from .handmade import nearest_model
+from .handmade import nearest_model, witnessed
 
 NAME = "nearest-x4"
 
@@ -50,3 +51,14 @@ def ship(folder: Path, name: str = NAME, *, with_card: bool = True) -> Plan:
     if with_card:
         (home / "card.json").write_text(card(name=name).to_json(), "utf-8")
     return plan
+
+
+def ship_int8(plan: Plan, **changes: Any) -> Plan:
+    """Makes a plan beside the one of `ship` that says it is in int8, with the picture that such plans carry.
+    changes: of its spec."""
+    path = plan.path.with_name(f"{plan.path.parent.name}.int8.plan.onnx")
+    spec = dataclasses.replace(plan.spec, precision="int8", **changes)
+    model = onnx.load(str(plan.path))
+    # another network, or what is compiled of the two could not be told apart
+    model.graph.doc_string = "in int8"
+    return witnessed(save_plan(model, spec, path), path)

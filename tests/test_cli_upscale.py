@@ -70,6 +70,20 @@ class TestPictures:
         assert done.status == 0
         np.testing.assert_array_equal(load(Path("photo_x4.png")), expected(plan, image))
 
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            (["--precision", "int8"], "cpu, int8 and "),
+            (["--precision", "fp32"], "cpu, fp32"),
+            (["--exact"], "cpu, fp32"),
+        ],
+    )
+    def test_a_model_with_two_plans_runs_in_either(self, command: Command, options: list[str], told: str) -> None:
+        save_noise(Path("photo.png"), 12, 9)
+        done = command("upscale", "photo.png", "--model", "srresnet-fast-x4", *options)
+        assert done.status == 0
+        assert told in done.out
+
     def test_16_bits_stay_and_run_in_fp32(self, command: Command, plan: Plan) -> None:
         Image.fromarray(noise(9, 8, 1, dtype=np.uint16)[:, :, 0]).save("deep.png")
         done = command("upscale", "deep.png", "--model", plan.path)
@@ -162,6 +176,7 @@ class TestModels:
             (["--device", "cuda"], "no NVIDIA driver|there is no GPU 0"),
             (["--device", "abacus"], "there is no device 'abacus'"),
             (["--precision", "int4"], "fp32 or bf16"),
+            (["--precision", "int8"], "int8 what a plan has in int8, which this one has not: build one"),
             (["--exact", "--halo", "2"], "leave halo and precision out"),
             (["--tile", "4"], "keeps nothing between two halos"),
         ],

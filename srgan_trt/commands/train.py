@@ -152,9 +152,10 @@ def _teacher(recipe: Recipe) -> Iterator[tuple[Teacher | None, str | None]]:
     if recipe.teacher is None:
         yield None, None
         return
-    from ..upscaler import Upscaler
+    from ..upscaler import Upscaler, open_plan
 
-    with Upscaler(recipe.teacher) as up:
+    # Not in int8: what is learned from stays, and int8 has levels of its own.
+    with Upscaler(dataclasses.replace(open_plan(recipe.teacher), int8=None)) as up:
         if up.spec.scale != recipe.scale:
             raise TrainingError(f"the teacher {recipe.teacher} enlarges by {up.spec.scale}, --scale is {recipe.scale}")
         yield _enlarger(up), f"{recipe.teacher} {up.spec.source_hash}"

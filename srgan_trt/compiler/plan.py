@@ -7,6 +7,7 @@ onnxruntime and trtexec open the file as it is, and the hash covers the network 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -41,6 +42,14 @@ class Plan:
     """sha256 of the network's bytes: the key for anything cached for this plan."""
     witness: Witness | None = None
     """What a device is held to that compiles the plan; None of plans whose arithmetic leaves no room."""
+    int8: Plan | None = None
+    """The same network in int8, where there is one beside this plan: devices take the one that is faster there."""
+
+    def with_int8(self, twin: Plan) -> Plan:
+        """This plan and its `twin` in int8. Raises PlanError if `twin` is of another network or precision."""
+        if twin.spec != dataclasses.replace(self.spec, precision="int8", macs=twin.spec.macs):
+            raise PlanError(f"{twin.path} is not {self.path} in int8: pip install --force-reinstall srgan-trt")
+        return dataclasses.replace(self, int8=twin)
 
 
 def is_plan(path: Path) -> bool:

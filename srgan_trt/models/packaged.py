@@ -21,8 +21,8 @@ DEFAULT_MODEL = "srgan-fast-x4"
 """The packaged generator that runs where none is named."""
 
 SHIPPED = Path(__file__).parent / "shipped"
-"""Folder of the models inside this package: NAME/NAME.plan.onnx, the NAME.h5 that it was built from, card.json, and
-README.md, the card for readers."""
+"""Folder of the models inside this package: NAME/NAME.plan.onnx, perhaps NAME.int8.plan.onnx, card.json, and README.md,
+the card for readers. The Keras files that they were built from are not installed: weights/ of the repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class Shipped:
     """A place inside this package: always installed."""
 
     plan: Path
+
+    @property
+    def int8(self) -> Path | None:
+        """The same network in int8; None where that costs the picture too much, or wins nothing."""
+        return int8_beside(self.plan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,12 @@ class PackagedModel:
     def size(self) -> int:
         """Bytes of the file, and of those that belong to it."""
         return self.place.plan.stat().st_size if isinstance(self.place, Shipped) else self.place.size
+
+    @property
+    def int8_size(self) -> int | None:
+        """Bytes of its int8 plan; None where there is none."""
+        twin = self.place.int8 if isinstance(self.place, Shipped) else None
+        return None if twin is None else twin.stat().st_size
 
     @property
     def pip(self) -> str | None:
@@ -222,6 +233,16 @@ def build_settings(name: str | os.PathLike[str] | None) -> dict[str, Any]:
         return {}
     model = packaged_models().get(os.fspath(name))
     return {"restores": True} if model is not None and model.restores else {}
+
+
+def int8_beside(path: Path) -> Path | None:
+    """The int8 plan of the model inside this package whose plan is `path`; None where there is none, and for whatever
+    else `path` is: a plan of the user's own stands for itself alone."""
+    folder = path.absolute().parent
+    if folder.parent != SHIPPED or path.name != f"{folder.name}.plan.onnx":
+        return None
+    twin = folder / f"{folder.name}.int8.plan.onnx"
+    return twin if twin.is_file() else None
 
 
 def plan_target(name: str) -> Path | None:

@@ -41,8 +41,8 @@ def open_pipeline(
     device: "cpu"; "cuda" for the first NVIDIA GPU, "cuda:1" for another, "cuda:0,1" for several; "auto" for the first
     GPU if there is one that works, else the CPU: a GPU that is there and does not work is logged. Some show only at the
     first picture, when the engine is built, that they do not.
-    precision: of the device's arithmetic: "fp32", "bf16" (CPU), "fp16" (GPU), or None for the fastest that keeps the
-    picture's levels.
+    precision: of the device's arithmetic: "fp32", "bf16" (CPU), "fp16" (GPU), "int8" for a plan that is in it or has a
+    twin that is, or None for the fastest that is proven to keep the picture's levels.
     max_vram: bytes of each GPU's memory that may be used; None for what is free.
     build_progress: called while an engine is built for a GPU, with what is being done and how much is done (0..1), from
     any thread.
@@ -129,8 +129,9 @@ def gpu_packages() -> str | None:
 
 
 def cpu_facts() -> dict[str, Any]:
-    """What runs plans on the CPU: name, cores, engine, capabilities (of the engine, in its words), and precision: what
-    8-bit pictures run in unless asked for otherwise.
+    """What runs plans on the CPU: name, cores, engine, capabilities (of the engine, in its words), precision (what
+    8-bit pictures run in unless asked for otherwise, but for what a plan has in int8), int8 (the instructions for that,
+    or None).
 
     Raises DeviceError if OpenVINO cannot be loaded or finds no CPU that it can use.
     """
@@ -143,16 +144,29 @@ def cpu_facts() -> dict[str, Any]:
         "engine": f"OpenVINO {cpu.engine.split('-')[0]}",
         "capabilities": list(cpu.capabilities),
         "precision": choose_precision(None, cpu.has_bf16)[0],
+        "int8": cpu.kind,
     }
+
+
+def cpu_choice(plan: Plan) -> tuple[str, tuple[str, ...]]:
+    """What 8-bit pictures run in with `plan` on this machine's CPU unless asked for otherwise, and what is to be said
+    about it. Raises DeviceError as `cpu_facts`."""
+    from .cpu.choice import choose
+    from .cpu.processor import find_cpu
+
+    choice = choose(None, plan, find_cpu())
+    return choice.narrow.name, choice.notes
 
 
 def cpu_tunings(plan: Plan) -> dict[str, Tuning]:
     """What `Pipeline.tune` found for `plan` on this machine's CPU, by precision. Raises DeviceError as `cpu_facts`."""
+    from .cpu.choice import Way
     from .cpu.processor import PRECISIONS, find_cpu, known_tuning
 
     cpu = find_cpu()
-    found = ((precision, known_tuning(plan, cpu, precision=precision)) for precision in PRECISIONS)
-    return {precision: tuning for precision, tuning in found if tuning is not None}
+    ways = [Way(each, precision) for each in (plan, plan.int8) if each is not None for precision in PRECISIONS]
+    found = ((way.name, known_tuning(way.plan, cpu, precision=way.arithmetic)) for way in ways)
+    return {name: tuning for name, tuning in found if tuning is not None}
 
 
 def nvidia_gpus() -> list[str] | None:
@@ -196,6 +210,8 @@ def _on_gpus(
     from .fleet import Fleet
     from .gpu.pipeline import GpuPipeline
 
+    if precision == "int8" and plan.int8 is not None:
+        plan = plan.int8
     source: EngineSource
     if is_engine(plan.path):
         # Trust was a matter of opening it.

@@ -23,6 +23,7 @@ from srgan_trt.runtime.engines import from_plan
 from srgan_trt.runtime.engines.build import PORTABLE
 from srgan_trt.runtime.engines.file import read_header
 from srgan_trt.runtime.gpu.device import Gpu
+from srgan_trt.upscaler import open_plan
 
 from ..handmade import differences, expected, small_plan, witnessed
 
@@ -188,6 +189,12 @@ class TestPlans:
         times = commands._times({"one": plan.path, "two": plan.path}, device="cpu")
         assert set(times) == {"one", "two"}
         assert all(milliseconds > 0 for milliseconds, _ in times.values())
+
+    def test_a_plan_of_the_package_is_timed_without_its_twin(self) -> None:
+        plan = open_plan("srresnet-fast-x4")
+        assert plan.int8 is not None
+        times = commands._times({"fp32": plan.path, "int8": plan.int8.path}, device="cpu")
+        assert ["int8" in runs_in for _, runs_in in times.values()] == [False, True]
 
     @pytest.mark.parametrize(
         ("options", "said"),

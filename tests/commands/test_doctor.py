@@ -11,6 +11,7 @@ from srgan_trt.cli import main
 from srgan_trt.commands import doctor
 from srgan_trt.commands.doctor import Finding, findings
 from srgan_trt.runtime import devices
+from srgan_trt.runtime.cpu.processor import find_cpu
 
 
 def found() -> dict[str, Finding]:
@@ -29,6 +30,9 @@ def test_what_runs_where_is_told() -> None:
     assert f"openvino {importlib.metadata.version('openvino')}" in told["packages"].text
     assert "runs in bf16" in told["CPU"].text or "runs in fp32 (this CPU has no bf16" in told["CPU"].text
     assert ("BF16" in told["CPU"].text) == ("runs in bf16" in told["CPU"].text)
+    kind = find_cpu().kind
+    assert ("where a model has a plan in it" in told["CPU"].text) == (kind is not None)
+    assert kind is None or f"; int8 by {kind}, " in told["CPU"].text
     assert "everything runs on the CPU" in told["GPU"].text
     assert told["GPU"].ok is None
     assert "baseline" in told["C extension"].text

@@ -15,10 +15,11 @@ import pytest
 from srgan_trt.commands import models as commands
 from srgan_trt.commands.console import Console
 from srgan_trt.commands.models import entries, list_models, measure_speed
+from srgan_trt.compiler.plan import load_plan
 from srgan_trt.models import packaged as registry
 
 from ..command_line import Command
-from ..shipped import NAME, ship
+from ..shipped import NAME, ship, ship_int8
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,7 @@ def test_as_json(command: Command, shipped: Path) -> None:
         "what": "repeats every pixel",
         "default": True,
         "bytes": shipped.stat().st_size,
+        "int8_bytes": None,
         "speed": None,
         "scores": {
             "Set5": {"psnr": 26.25, "ssim": 0.732, "perceptual": 0.5},
@@ -90,6 +92,17 @@ def test_what_is_not_clear_about_a_licence_is_told_below_the_list(command: Comma
     assert note.count("* of Real-ESRGAN") == 1
     facts = listed(command)["realesr-animevideov3"]
     assert "xinntao/Real-ESRGAN#677" in facts["licence_note"]
+
+
+def test_a_plan_in_int8_is_listed_with_its_size(command: Command, shipped: Path) -> None:
+    before = measure_speed(shipped)
+    twin = ship_int8(load_plan(shipped)).path.stat().st_size
+    lines = command("models").out.splitlines()
+    assert lines[1].split()[1:5] == [f"{shipped.stat().st_size / 1e6:.1f}", "MB", "+", f"{twin / 1e6:.1f}"]
+    assert "size + that of the plan in int8, which runs where that is faster" in lines
+    assert listed(command)[NAME]["int8_bytes"] == twin
+    assert before is not None
+    assert entries()[0].speed is None  # measured without it
 
 
 def test_speeds_are_measured_when_asked_for_and_kept(command: Command) -> None:

@@ -16,6 +16,7 @@ from srgan_trt.models.packaged import SHIPPED
 
 from ..shipped import card
 
+_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 _FOLDERS = sorted(path.parent for path in SHIPPED.glob("*/card.json"))
 
 
@@ -75,9 +76,9 @@ class TestShippedModels:
         assert told.mmac == pytest.approx(plan.spec.macs / 1e6, rel=0.01)
         assert (folder / told.data.manifest).is_file()
 
-    def test_the_plan_is_built_from_the_h5_beside_it(self, folder: Path) -> None:
+    def test_the_plan_is_built_from_its_weights(self, folder: Path) -> None:
         plan = load_plan(folder / f"{folder.name}.plan.onnx")
-        content = (folder / f"{folder.name}.h5").read_bytes()
+        content = (_WEIGHTS / f"{folder.name}.h5").read_bytes()
         assert plan.spec.source_hash == hashlib.sha256(content).hexdigest()
         assert plan.spec.name == f"{folder.name}.h5"
 
@@ -85,7 +86,7 @@ class TestShippedModels:
         import h5py
 
         arrays: list[int] = []
-        with h5py.File(folder / f"{folder.name}.h5") as file:
+        with h5py.File(_WEIGHTS / f"{folder.name}.h5") as file:
             file["model_weights"].visititems(lambda _, item: arrays.append(getattr(item, "size", 0)))
         assert sum(arrays) == read_card(folder / "card.json").parameters
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -11,14 +12,21 @@ import numpy as np
 import pytest
 
 from srgan_trt.compiler.plan import load_plan
-from srgan_trt.errors import MissingPackageError, ModelError
+from srgan_trt.errors import MissingPackageError, ModelError, PlanError
 from srgan_trt.models import packaged as registry
 from srgan_trt.models.files import files_of
-from srgan_trt.models.packaged import DEFAULT_MODEL, build_settings, find_model, packaged, packaged_models
+from srgan_trt.models.packaged import (
+    DEFAULT_MODEL,
+    build_settings,
+    find_model,
+    int8_beside,
+    packaged,
+    packaged_models,
+)
 from srgan_trt.upscaler import open_plan, upscale
 
 from ..handmade import noise
-from ..shipped import NAME, card, ship
+from ..shipped import NAME, card, ship, ship_int8
 
 _ROOT = Path(__file__).resolve().parents[2]
 _KRASSERM = ["srgan-x4", "srresnet-x4"]
@@ -43,6 +51,32 @@ class TestShipped:
         assert (model.what, model.licence, model.scores) == (card().what, card().licence, card().scores)
         assert model.find() == packaged(NAME) == find_model(NAME) == plan.path
         assert (model.size, model.pip) == (plan.path.stat().st_size, None)
+
+    def test_a_plan_in_int8_may_lie_beside(self, shipped: Path, tmp_path: Path) -> None:
+        plan = ship(shipped)
+        model = packaged_models()[NAME]
+        assert (int8_beside(plan.path), model.int8_size, open_plan(NAME).int8) == (None, None, None)
+        twin = ship_int8(plan)
+        assert model.find() == plan.path
+        assert int8_beside(plan.path) == twin.path
+        assert model.int8_size == twin.path.stat().st_size
+        family = open_plan(NAME)
+        assert family.int8 is not None
+        assert (family.path, family.int8.path, family.int8.spec.precision) == (plan.path, twin.path, "int8")
+
+    def test_only_in_the_package(self, shipped: Path, tmp_path: Path) -> None:
+        """A plan of the user's own is one plan, whatever lies beside it; and that in int8 is one, too."""
+        plan = ship(shipped)
+        twin = ship_int8(plan)
+        mine = shutil.copytree(plan.path.parent, tmp_path / NAME)
+        assert open_plan(mine / plan.path.name).int8 is None
+        assert open_plan(twin.path).int8 is None
+
+    def test_a_plan_in_int8_of_another_model_is_said(self, shipped: Path) -> None:
+        plan = ship(shipped)
+        ship_int8(plan, source_hash="1" * 64)
+        with pytest.raises(PlanError, match=f"is not .*{NAME}.plan.onnx in int8: pip install --force-reinstall"):
+            open_plan(NAME)
 
     def test_it_runs_by_its_name(self, shipped: Path) -> None:
         ship(shipped)
@@ -165,6 +199,8 @@ def test_shipped_plans_are_of_this_version() -> None:
     for model in packaged_models().values():
         if model.pip is None:
             load_plan(packaged(model.name))
+            twin = open_plan(model.name).int8
+            assert twin is None or twin.witness is not None
 
 
 def test_what_is_no_model_is_said(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from srgan_trt.errors import DeviceError
 from srgan_trt.runtime.devices import gpu_packages, nvidia_gpus, open_pipeline
 
 from ..cuda_driver import build, standin
-from ..handmade import HALO, differences, expected, noise, small_plan
+from ..handmade import HALO, differences, expected, noise, small_plan, with_int8
 
 without_driver = pytest.mark.skipif(nvidia_gpus() is not None, reason="there is an NVIDIA driver here")
 with_stand_in = pytest.mark.skipif(
@@ -49,6 +49,20 @@ def test_an_unknown_device_is_answered_with_the_known_ones(tmp_path: Path, devic
 def test_a_gpu_named_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="names a GPU twice"):
         open_pipeline(small_plan(tmp_path), device="cuda:1,1")
+
+
+@pytest.mark.parametrize(("precision", "taken"), [(None, "fp32"), ("fp16", "fp32"), ("int8", "int8")])
+def test_a_gpu_takes_the_twin_in_int8_only_if_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str | None, taken: str
+) -> None:
+    import srgan_trt.runtime.engines.cache as engine_cache
+
+    def source(plan: Any, **_: Any) -> Any:
+        raise DeviceError(f"an engine of the plan in {plan.spec.precision}")
+
+    monkeypatch.setattr(engine_cache, "EngineCache", source)
+    with pytest.raises(DeviceError, match=f"an engine of the plan in {taken}"):
+        open_pipeline(with_int8(small_plan(tmp_path), tmp_path / "int8"), device="cuda", precision=precision)
 
 
 def on_imaginary_gpus(path: Path, device: str, precision: str | None, broken: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ..handmade import small_model, small_spec
 pytest.importorskip("tensorrt_rtx", reason="the [tensorrt-rtx] extra is not installed")
 
 GPUS = {75: "Turing", 80: "Ampere, A100", 86: "Ampere, GeForce", 89: "Ada", 120: "Blackwell"}
-SHIPPED_PLANS = sorted(SHIPPED.glob("*/*.plan.onnx"))
+SHIPPED_PLANS = sorted(path for path in SHIPPED.glob("*/*.plan.onnx") if not path.name.endswith(".int8.plan.onnx"))
 NAMED: dict[str, dict[str, Any]] = {"ned_x4.keras": {"input_range": (0, 255), "output_range": (0, 255)}}
 """Ranges of a file whose pictures are too bad to tell them."""
 REAL_FILES = (

@@ -41,9 +41,11 @@ class CompiledPlan:
         *,
         streams: int,
         form: str | None = None,
+        like: CompiledPlan | None = None,
     ) -> None:
         """settings: OpenVINO's, by name. cached: where the compiled network is kept between processes.
-        form: of the sub-pixel convolutions, None as they are.
+        form: of the sub-pixel convolutions, None as they are. like: the same but for the number of streams, if there is
+        one: OpenVINO reads in what it compiled sooner than it compiles, which takes longest in int8.
 
         Raises DeviceError if OpenVINO cannot take the plan or gives another picture than it was proven to, ModelError
         if it cannot be brought into `form`.
@@ -55,7 +57,10 @@ class CompiledPlan:
         self._requests: list[openvino.InferRequest] = []
         self._used = False
         loaded = self._load(core, settings, cached)
-        self._compiled = loaded or self._compile(core, plan, settings)
+        self.from_cache = loaded is not None
+        """Whether it was compiled at an earlier start."""
+        again = self._read_in(core, settings, like) if loaded is None and like is not None else None
+        self._compiled = loaded or again or self._compile(core, plan, settings)
         if loaded is None:
             self._check(plan)
             self._keep(cached)
@@ -71,6 +76,17 @@ class CompiledPlan:
         except RuntimeError as error:
             _log.warning("OpenVINO does not take the cached %s (%s): compiling again", cached, _first_line(error))
             return None
+
+    def _read_in(
+        self, core: openvino.Core, settings: dict[str, Any], like: CompiledPlan
+    ) -> openvino.CompiledModel | None:
+        try:
+            compiled = core.import_model(like._compiled.export_model().getvalue(), "CPU", settings)
+        except RuntimeError as error:
+            _log.warning("OpenVINO does not take what it compiled (%s): compiling again", _first_line(error))
+            return None
+        self.pixel_values = like.pixel_values
+        return compiled
 
     def _compile(self, core: openvino.Core, plan: Plan, settings: dict[str, Any]) -> openvino.CompiledModel:
         network: Any = str(plan.path)

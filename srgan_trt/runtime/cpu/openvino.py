@@ -15,6 +15,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from ...errors import DeviceError, ModelError
 from ...imaging.tiles import TilePlan, plan_tiles
 from ...spec import NetworkSpec
 from ..tuning import DEFAULT, Cut, Setting, Tuning, search, write_tuning
+from .choice import TRIAL_SECONDS, Verdict, Way, choose, compared, failed, keep, race
 from .compiled import CompiledPlan
 from .memory import memory_bytes
-from .processor import choose_precision, find_cpu, kept_tuning, known_tuning
+from .processor import find_cpu, kept_tuning, known_tuning
 from .schedule import best_streams, best_tile, candidate_cuts, tile_of
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ _LEAST_PASSES = 24
 """Times that the picture is upscaled while tuning, where there is time for that."""
 _LEAST_KEPT = 96
 """Pixels beside the halos of the picture that is tuned on, at least."""
+_TRIAL_SIZE = (240, 320)
+"""(height, width) of what int8 is tried on."""
 
 
 class CpuPipeline:
@@ -57,7 +61,8 @@ class CpuPipeline:
     """
 
     def __init__(self, plan: Plan, *, precision: str | None = None) -> None:
-        """precision: of what the plan does not have in int8; "int8" for such a plan is None.
+        """precision: "fp32" or "bf16", of what the plan does not have in int8; "int8" for a plan that is in it or has a
+        twin that is; None for the fastest that is proven here (see choice.py).
 
         Raises DeviceError if `precision` is not to be had here, OpenVINO cannot take the plan, or gives another picture
         than the plan was proven to give.
@@ -68,23 +73,24 @@ class CpuPipeline:
         self._plan = plan
         self._core = openvino.Core()
         self._lock = threading.Lock()
-        self._engines: dict[tuple[str, int, str | None], CompiledPlan] = {}
+        self._engines: dict[tuple[str, str, str | None, int], CompiledPlan] = {}
         self._closed = False
         self._cpu = find_cpu(self._core)
         self._cores = self._cpu.cores
-        self._precision, self._wide_precision, notes = choose_precision(
-            None if precision == self.spec.precision == "int8" else precision, self._cpu.has_bf16
-        )
+        self._choice = choose(precision, plan, self._cpu)
         self.info: dict[str, Any] = {
             "device": "cpu",
             "name": self._cpu.name,
             "engine": f"OpenVINO {self._cpu.engine.split('-')[0]}",
-            "precision": self._shown(self._precision),
+            "precision": self._choice.narrow.name,
             "streams": self._cores,
-            "notes": notes,
+            "notes": list(self._choice.notes),
         }
-        self._tunings: dict[str, Tuning | None] = {}
-        self._pixel_values = self._engine(self._precision, 1, self._setting(self._precision).form).pixel_values
+        self._tunings: dict[tuple[str, str], Tuning | None] = {}
+        engine = self._first_engine()
+        self._pixel_values = engine.pixel_values
+        if self._choice.candidate is not None and engine.from_cache:
+            self._try(self._choice.candidate)
 
     @property
     def at_once(self) -> int:
@@ -93,20 +99,20 @@ class CpuPipeline:
 
     def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
         """See Pipeline. Raises DeviceError if the network needs a whole picture that does not fit into memory."""
-        precision = self._precision_for(np.dtype(dtype))
+        way = self._way_for(np.dtype(dtype))
         if halo is None and self.spec.fixed_shape is None:
-            needed = height * width * self._pixel_bytes(precision)
+            needed = height * width * self._pixel_bytes(way)
             if needed > _ACTIVATION_BYTES:
                 _log.warning(
                     "%s needs the whole picture at once: about %.1f GB of memory for %d x %d pixels",
                     self.spec.name, needed / 1e9, width, height,
                 )  # fmt: skip
-        cut = self._setting(precision).cut if halo == self.spec.default_halo else None
-        return self._tile(height, width, halo=halo, cut=cut, precision=precision)
+        cut = self._setting(way).cut if halo == self.spec.default_halo else None
+        return self._tile(height, width, halo=halo, cut=cut, way=way)
 
     def run(self, image: Image, out: Image, tiles: TilePlan, *, progress: Callable[[int], None] | None = None) -> int:
         """See Pipeline."""
-        return self._run(image, out, tiles, progress, self._setting(self._precision_for(image.dtype)))
+        return self._run(image, out, tiles, progress)
 
     def for_images_on(self, gpu: int) -> None:
         """See Pipeline."""
@@ -116,13 +122,14 @@ class CpuPipeline:
         """See Pipeline."""
         from ...compiler.conversion import forms_of  # here: graphs take half a second to import
 
-        forms = forms_of(self._plan)
+        way = self._choice.narrow
+        forms = forms_of(way.plan)
         one_way = self.spec.fixed_shape is not None or self.spec.halo is None
         if one_way and not forms:
             raise DeviceError(f"{self.spec.name} leaves nothing to tune: it runs in one way only")
         image = self._affordable(image, seconds)
         height, width, _ = image.shape
-        halo, multiple, limit = self.spec.default_halo, self.spec.multiple, self._limit(self._precision)
+        halo, multiple, limit = self.spec.default_halo, self.spec.multiple, self._limit(way)
         cuts = [
             cut
             for cut in candidate_cuts(halo=halo, multiple=multiple, cores=self._cores, limit=limit)
@@ -130,21 +137,22 @@ class CpuPipeline:
         ]
         tuning = search(
             cuts,
-            lambda setting: self._seconds_of(setting, image),
+            lambda setting: self._seconds_of(setting, image, way),
             size=(height, width),
             budget=seconds,
             forms=forms,
         )
-        write_tuning(kept_tuning(self._plan, self._cpu, precision=self._precision), tuning)
-        self._tunings[self._precision] = tuning
+        write_tuning(kept_tuning(way.plan, self._cpu, precision=way.arithmetic), tuning)
+        self._tunings[way.plan.body_hash, way.arithmetic] = tuning
         return tuning
 
     def _affordable(self, image: NDArray[np.uint8], seconds: float) -> NDArray[np.uint8]:
         """As much of `image` as is done in a part of the time there is for tuning, but not too little to be cut."""
         height, width, _ = image.shape
         small = image[: -(-height // 4), : -(-width // 4)]
-        self._seconds_of(DEFAULT, small)
-        whole = self._seconds_of(DEFAULT, small) * image.size / small.size
+        way = self._choice.narrow
+        self._seconds_of(DEFAULT, small, way)
+        whole = self._seconds_of(DEFAULT, small, way) * image.size / small.size
         part = seconds / _LEAST_PASSES / max(whole, 1e-9)
         side = min(1.0, part) ** 0.5
         least = (2 * self.spec.default_halo + _LEAST_KEPT, 2 * (2 * self.spec.default_halo + _LEAST_KEPT))
@@ -153,56 +161,106 @@ class CpuPipeline:
         )
         return np.ascontiguousarray(image[:rows, :columns])
 
-    def _seconds_of(self, setting: Setting, image: NDArray[np.uint8]) -> float:
+    def _seconds_of(self, setting: Setting, image: NDArray[np.uint8], way: Way) -> float:
         """That `image` takes so, compiling not counted; infinity where the plan cannot be brought into the form, or
         OpenVINO does not do with that what it should."""
         height, width, _ = image.shape
-        spec, precision = self.spec, self._precision
+        spec = self.spec
         out = np.empty((height * spec.scale, width * spec.scale, 3), np.uint8)
         halo = None if spec.halo is None else spec.default_halo
-        tile = self._tile(height, width, halo=halo, cut=setting.cut, precision=precision)
+        tile = self._tile(height, width, halo=halo, cut=setting.cut, way=way)
         fixed = spec.fixed_shape is not None
         tiles = plan_tiles(height, width, tile=tile, halo=halo or 0, fixed=fixed, multiple=spec.multiple)
         try:
-            self._engine(precision, self._streams(tiles, setting, precision), setting.form)
+            self._engine(way, self._streams(tiles, setting, way), setting.form)
         except (DeviceError, ModelError) as error:
             _log.warning("%s", error)
             return math.inf
         start = time.perf_counter()
-        self._run(np.ascontiguousarray(image), out, tiles, None, setting)
+        self._run(np.ascontiguousarray(image), out, tiles, None, (way, setting))
         return time.perf_counter() - start
 
     def tuning(self) -> Tuning | None:
         """See Pipeline."""
-        return self._tuning(self._precision)
+        return self._tuning(self._choice.narrow)
+
+    def _first_engine(self) -> CompiledPlan:
+        """Of 8-bit pictures, on all cores: what is wrong with a plan shows here."""
+        while True:
+            way = self._choice.narrow
+            try:
+                return self._engine(way, 1, self._setting(way).form)
+            except DeviceError as error:
+                self._leave_int8(way, error)
+
+    def _leave_int8(self, way: Way, error: DeviceError) -> None:
+        """Goes on without int8, from now on; raises `error` where there is nothing else, or it was asked for."""
+        choice = self._choice
+        if way is not choice.candidate and (way is not choice.narrow or choice.otherwise is None):
+            raise error
+        self._decide(failed(error), way)
+        _log.warning("%s runs in %s here, not in int8: %s", self.spec.name, self._choice.narrow.name, error)
+
+    def _decide(self, verdict: Verdict, int8: Way) -> None:
+        """Goes on as `verdict` says, now and at the next start."""
+        keep(verdict, self._plan, int8.plan, self._cpu)
+        notes = [note for note in self.info["notes"] if note not in self._choice.notes]
+        self._choice = choose(None, self._plan, self._cpu, verdict=verdict)
+        self.info |= {"precision": self._choice.narrow.name, "notes": [*notes, *self._choice.notes]}
+
+    def _try(self, candidate: Way) -> None:
+        """Finds out whether 8-bit pictures should run in `candidate`, and keeps that for the next start."""
+        until = time.perf_counter() + TRIAL_SECONDS
+        image = np.random.default_rng(0).integers(0, 256, (*_TRIAL_SIZE, 3), np.uint8)
+        try:
+            self._engine(candidate, 1, None)
+        except DeviceError as error:
+            return self._leave_int8(candidate, error)
+        ways = (self._choice.narrow, candidate)
+        seconds = race({way.name: partial(self._seconds_of, DEFAULT, image, way) for way in ways}, until=until)
+        self._decide(compared(seconds), candidate)
 
     def _run(
-        self, image: Image, out: Image, tiles: TilePlan, progress: Callable[[int], None] | None, setting: Setting
+        self,
+        image: Image,
+        out: Image,
+        tiles: TilePlan,
+        progress: Callable[[int], None] | None,
+        tried: tuple[Way, Setting] | None = None,
     ) -> int:
+        """tried: what is to be measured; None: what the picture's depth asks for."""
         _check_arrays(image, out, tiles, self.spec.scale)
-        area = tiles.tile_height * tiles.tile_width
-        precision = self._precision_for(image.dtype)
-        streams = self._streams(tiles, setting, precision)
-        batch = setting.cut.batch if setting.cut is not None and _suits(setting.cut, tiles) else 1
-        needed = batch * area * self._pixel_bytes(precision)
+        with self._lock:
+            if self._closed:
+                raise DeviceError("this pipeline was closed: open another one")
+            while True:
+                way = self._way_for(image.dtype) if tried is None else tried[0]
+                setting = self._setting(way) if tried is None else tried[1]
+                streams = self._streams(tiles, setting, way)
+                batch = setting.cut.batch if setting.cut is not None and _suits(setting.cut, tiles) else 1
+                self._check_memory(tiles, batch, way)
+                try:
+                    engine = self._engine(way, streams, setting.form)
+                    break
+                except DeviceError as error:
+                    self._leave_int8(way, error)
+            for other in self._engines.values():
+                if other is not engine:
+                    other.release()
+            self.info |= {"precision": way.name, "streams": streams, "batch": batch}
+            if setting.form is not None:
+                self.info["form"] = setting.form
+            return engine.run(image, out, tiles, self.spec, progress, batch=batch)
+
+    def _check_memory(self, tiles: TilePlan, batch: int, way: Way) -> None:
+        needed = batch * tiles.tile_height * tiles.tile_width * self._pixel_bytes(way)
         if needed > memory_bytes():
             raise DeviceError(
                 f"a tile of {tiles.tile_width} x {tiles.tile_height} pixels needs about {needed / 1e9:.0f} GB, this "
                 f"machine has {memory_bytes() / 1e9:.0f}: use a smaller tile"
             )
-        with self._lock:
-            if self._closed:
-                raise DeviceError("this pipeline was closed: open another one")
-            engine = self._engine(precision, streams, setting.form)
-            for other in self._engines.values():
-                if other is not engine:
-                    other.release()
-            self.info |= {"precision": self._shown(precision), "streams": streams, "batch": batch}
-            if setting.form is not None:
-                self.info["form"] = setting.form
-            return engine.run(image, out, tiles, self.spec, progress, batch=batch)
 
-    def _tile(self, height: int, width: int, *, halo: int | None, cut: Cut | None, precision: str) -> tuple[int, int]:
+    def _tile(self, height: int, width: int, *, halo: int | None, cut: Cut | None, way: Way) -> tuple[int, int]:
         """(height, width) of the windows of a picture of that size; cut: None counts."""
         if self.spec.fixed_shape is not None:
             return self.spec.fixed_shape
@@ -211,13 +269,13 @@ class CpuPipeline:
         multiple = self.spec.multiple
         if cut is not None and (tile := tile_of(cut, height, width, halo=halo, multiple=multiple)):
             return tile
-        return best_tile(height, width, halo=halo, multiple=multiple, cores=self._cores, limit=self._limit(precision))
+        return best_tile(height, width, halo=halo, multiple=multiple, cores=self._cores, limit=self._limit(way))
 
-    def _streams(self, tiles: TilePlan, setting: Setting, precision: str) -> int:
+    def _streams(self, tiles: TilePlan, setting: Setting, way: Way) -> int:
         if setting.cut is not None and _suits(setting.cut, tiles):
             return setting.cut.streams
         area = tiles.tile_height * tiles.tile_width
-        return best_streams(len(tiles.tiles), area, cores=self._cores, limit=self._limit(precision))
+        return best_streams(len(tiles.tiles), area, cores=self._cores, limit=self._limit(way))
 
     def close(self) -> None:
         """See Pipeline. Waits for a run of another thread."""
@@ -225,45 +283,45 @@ class CpuPipeline:
             self._closed = True
             self._engines.clear()
 
-    def _setting(self, precision: str) -> Setting:
-        tuning = self._tuning(precision)
+    def _setting(self, way: Way) -> Setting:
+        tuning = self._tuning(way)
         return DEFAULT if tuning is None else tuning.best
 
-    def _tuning(self, precision: str) -> Tuning | None:
-        if precision not in self._tunings:
-            self._tunings[precision] = known_tuning(self._plan, self._cpu, precision=precision)
-        return self._tunings[precision]
+    def _tuning(self, way: Way) -> Tuning | None:
+        key = (way.plan.body_hash, way.arithmetic)
+        if key not in self._tunings:
+            self._tunings[key] = known_tuning(way.plan, self._cpu, precision=way.arithmetic)
+        return self._tunings[key]
 
-    def _precision_for(self, dtype: np.dtype[Any]) -> str:
-        return self._wide_precision if dtype.itemsize > 1 else self._precision
+    def _way_for(self, dtype: np.dtype[Any]) -> Way:
+        return self._choice.wide if dtype.itemsize > 1 else self._choice.narrow
 
-    def _shown(self, precision: str) -> str:
-        return f"int8 and {precision}" if self.spec.precision == "int8" else precision
-
-    def _pixel_bytes(self, precision: str) -> float:
+    def _pixel_bytes(self, way: Way) -> float:
         # input and output of two workers a stream: one packs and unpacks while the other's tile is in the network
         tensors = 2 * 4 * 3 * (1 + self.spec.scale**2)
-        return self._pixel_values * _VALUE_BYTES[precision] * _WORKSPACE + tensors
+        return self._pixel_values * _VALUE_BYTES[way.arithmetic] * _WORKSPACE + tensors
 
-    def _limit(self, precision: str) -> int:
+    def _limit(self, way: Way) -> int:
         """Input pixels in flight at once."""
-        return int(min(_ACTIVATION_BYTES, memory_bytes() / 4) / self._pixel_bytes(precision))
+        return int(min(_ACTIVATION_BYTES, memory_bytes() / 4) / self._pixel_bytes(way))
 
-    def _engine(self, precision: str, streams: int, form: str | None) -> CompiledPlan:
-        key = (precision, streams, form)
+    def _engine(self, way: Way, streams: int, form: str | None) -> CompiledPlan:
+        plan, arithmetic = way.plan, way.arithmetic
+        key = (plan.body_hash, arithmetic, form, streams)
         if key not in self._engines:
             settings = {
                 "NUM_STREAMS": streams,
                 "INFERENCE_NUM_THREADS": self._cores,
-                "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                "INFERENCE_PRECISION_HINT": _HINTS[arithmetic],
                 "ENABLE_CPU_PINNING": False,
             }
-            if precision == "fp32":
+            if arithmetic == "fp32":
                 settings["EXECUTION_MODE_HINT"] = "ACCURACY"
-            held = self._plan.witness is not None
-            facts = json.dumps([self._plan.body_hash, held, self._cpu.key(), settings, form], sort_keys=True)
+            held = plan.witness is not None
+            facts = json.dumps([plan.body_hash, held, self._cpu.key(), settings, form], sort_keys=True)
             cached = cache_folder() / "openvino" / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.blob"
-            self._engines[key] = CompiledPlan(self._core, self._plan, settings, cached, streams=streams, form=form)
+            like = next((engine for other, engine in self._engines.items() if other[:3] == key[:3]), None)
+            self._engines[key] = CompiledPlan(self._core, plan, settings, cached, streams=streams, form=form, like=like)
         return self._engines[key]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import DeviceError
 from ..tuning import Tuning, read_tuning, tuning_file
+from .measured import kind_of
 
 if TYPE_CHECKING:
     import openvino
@@ -29,6 +30,8 @@ class Cpu:
     """Of the engine, in its words, sorted."""
     cores: int
     """That this process may use."""
+    kind: str | None = None
+    """Of measured.KINDS; None for none of them."""
 
     @property
     def has_bf16(self) -> bool:
@@ -51,7 +54,7 @@ def find_cpu(core: openvino.Core | None = None) -> Cpu:
         name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
     except RuntimeError as error:
         raise DeviceError(f"OpenVINO finds no CPU that it can use: {' '.join(str(error).split())[:200]}") from error
-    return Cpu(name, str(openvino.__version__), capabilities, usable_cores())
+    return Cpu(name, str(openvino.__version__), capabilities, usable_cores(), kind_of(_flags()))
 
 
 def known_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Tuning | None:
@@ -77,12 +80,23 @@ def usable_cores() -> int:
     return len(siblings)
 
 
+def _flags() -> list[str]:
+    """Of the first processor, as Linux names them; empty where the system does not tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            return next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    except OSError:
+        return []
+
+
 def choose_precision(asked: str | None, has_bf16: bool) -> tuple[str, str, list[str]]:
-    """Precision for 8-bit pictures, for 16-bit pictures, and what to say about it."""
+    """Precision of what a plan does not have in int8, for 8-bit pictures, for 16-bit ones, and what to say about it.
+
+    Raises DeviceError if what is asked for is not to be had."""
     if asked in ("int8", "fp16"):
         raise DeviceError(
-            f"the CPU computes in fp32 or bf16, and in int8 what a plan has in int8: build one (srgan-trt build MODEL "
-            f"--precision int8), or leave precision {asked} out"
+            f"the CPU computes in fp32 or bf16, and in int8 what a plan has in int8, which this one has not: build one "
+            f"(srgan-trt build MODEL --precision int8), or leave precision {asked} out"
         )
     if asked is not None and asked not in PRECISIONS:
         raise DeviceError(f"the CPU computes in fp32 or bf16, not in {asked!r}: use one of them")

@@ -236,6 +236,26 @@ def test_the_second_start_reads_what_the_first_compiled(
     assert blob.stat().st_mtime_ns == written
 
 
+def test_another_number_of_streams_is_not_compiled_again_but_held_again(
+    plan: Plan, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled, held = [], []
+    compile_plan, check = CompiledPlan._compile, CompiledPlan._check
+    monkeypatch.setattr(CompiledPlan, "_compile", lambda self, *rest: compiled.append(1) or compile_plan(self, *rest))
+    monkeypatch.setattr(CompiledPlan, "_check", lambda self, plan: held.append(1) or check(self, plan))
+    one = witnessed(plan, tmp_path / "one.onnx")
+    pipeline = CpuPipeline(one, precision="fp32")
+    image = noise(32, 48)
+    tiles = plan_tiles(32, 48, tile=(24, 24), halo=HALO)
+    engine = pipeline._engine(pipeline._choice.narrow, 2, None)
+    assert (len(compiled), len(held)) == (1, 2)
+    assert len(list(cache.glob("openvino/*.blob"))) == 2
+    out = np.empty((128, 192, 3), np.uint8)
+    engine.run(image, out, tiles, one.spec, None)
+    assert differences(out, expected(one, image)).max() <= 1
+    pipeline.close()
+
+
 def test_a_plan_is_held_to_the_picture_in_it(plan: Plan, tmp_path: Path, cache: Path) -> None:
     other = witnessed(plan, tmp_path / "other.onnx", shift=20)
     for _ in range(2):  # nothing is kept of what is wrong
