@@ -111,4 +111,5 @@ def _wide_picture(height: int, width: int) -> Floats:
 
     with files(__package__).joinpath("data/calibration.jpg").open("rb") as file:
         photos = np.asarray(Image.open(file).convert("RGB"), np.float32) / 255
-    return photos[_WIDE_TOP : _WIDE_TOP + height, :width].transpose(2, 0, 1)[None]
+    picture: Floats = photos[_WIDE_TOP : _WIDE_TOP + height, :width].transpose(2, 0, 1)[None].astype(np.float32)
+    return picture

@@ -43,7 +43,7 @@ class CompiledPlan:
         form: str | None = None,
     ) -> None:
         """settings: OpenVINO's, by name. cached: where the compiled network is kept between processes.
-        form: of the sub-pixel convolutions, None as they are.
+        form: of the convolutions, None as they are.
 
         Raises DeviceError if OpenVINO cannot take the plan or gives another picture than it was proven to, ModelError
         if it cannot be brought into `form`.
