@@ -72,6 +72,40 @@ def enlarging_model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
+def dense_model() -> onnx.ModelProto:
+    """x4: two convolutions that read all maps before them, a third to 12 channels, tanh."""
+    rng = np.random.default_rng(9)
+    weights = {
+        "w0": rng.normal(0, 0.3, (8, 3, 3, 3)),
+        "w1": rng.normal(0, 0.2, (8, 11, 3, 3)),
+        "b1": rng.normal(0, 0.1, 8),
+        "w2": rng.normal(0, 0.1, (48, 19, 3, 3)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["input", "w0"], ["t0"], pads=[1] * 4),
+        helper.make_node("Concat", ["input", "t0"], ["t1"], axis=1),
+        helper.make_node("Conv", ["t1", "w1", "b1"], ["t2"], pads=[1] * 4),
+        helper.make_node("Relu", ["t2"], ["t3"]),
+        helper.make_node("Concat", ["input", "t0", "t3"], ["t4"], axis=1),
+        helper.make_node("Conv", ["t4", "w2"], ["t5"], pads=[1] * 4),
+        helper.make_node("DepthToSpace", ["t5"], ["t6"], blocksize=2, mode="DCR"),
+        helper.make_node("Tanh", ["t6"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "dense",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 12, None, None])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def dense_plan(folder: Path) -> Plan:
+    """Of a network that may be summed; its halo is that of `small_plan` or less."""
+    return save_plan(dense_model(), small_spec(name="dense"), folder / "dense.onnx")
+
+
 def enlarging_plan(folder: Path) -> Plan:
     """Of a network whose sub-pixel convolution may have other forms; its halo is that of `small_plan` or less."""
     return save_plan(enlarging_model(), small_spec(name="enlarging"), folder / "enlarging.onnx")

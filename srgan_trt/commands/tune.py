@@ -65,5 +65,5 @@ def _told(setting: Setting) -> str:
             f"at most {cut.side}, {cut.streams} at once{f' in batches of {cut.batch}' if cut.batch > 1 else ''}"
         )
     if setting.form is not None:
-        parts.append(f"sub-pixel convolutions {setting.form}")
+        parts.append(f"convolutions {setting.form}")
     return ", ".join(parts) or "default"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
 from ..spec import NetworkSpec
 from . import graph
-from .forms import FORMS, Form, other_forms, reform
+from .forms import FORMS, other_forms, reform
 from .half import halve
 from .int8.selection import to_int8
 from .plan import Plan, check_target, save_plan
 from .precision import PRECISIONS
+from .sums import SUMMED, reads_joined, sum_joined
 from .verify import Prover
 
 if TYPE_CHECKING:
@@ -71,27 +74,39 @@ def convert_plan(
     return save_plan(proto, dataclasses.replace(spec, precision=precision), out, report=report, witness=witness)
 
 
-def forms_of(plan: Plan) -> tuple[Form, ...]:
-    """The forms that the plan's sub-pixel convolutions could have instead of theirs."""
-    return other_forms(_network(plan))
+def forms_of(plan: Plan) -> tuple[str, ...]:
+    """The forms that the plan's network could have: those that its sub-pixel convolutions have not, and "summed" if it
+    has convolutions of joined maps."""
+    model = _network(plan)
+    graph.infer_shapes(model)
+    return (*other_forms(model), *([SUMMED] if reads_joined(model) else []))
 
 
 def plan_in_form(plan: Plan, form: str) -> bytes:
-    """The plan's network with its sub-pixel convolutions in `form`, one of `forms_of`, as serialised ONNX.
+    """The plan's network in `form`, one of `forms_of`, as serialised ONNX.
 
     Proven as every rewrite is; of a network in int8 with its activations unrounded, since there a sum in another order
     may fall to the next level. Raises ModelError if `form` is not to be had.
     """
-    if form not in FORMS:
-        raise ModelError(f"{form!r} is no form of a sub-pixel convolution: {', '.join(FORMS)} are")
+    change = _change(form)
     model = _network(plan)
     prover = _prover(_unrounded(model), plan.spec)
-    prover.rewrite(f"sub-pixel convolutions {form}", lambda network: reform(network, form))
+    prover.rewrite(f"convolutions {form}", change)
     if not (prover.proofs[-1].count and prover.proofs[-1].kept):
-        raise ModelError(f"{plan.spec.name} cannot have its sub-pixel convolutions {form}")
-    reform(model, form)
+        raise ModelError(f"{plan.spec.name} cannot have its convolutions {form}")
+    change(model)
     data: bytes = graph.to_proto(model).SerializeToString()
     return data
+
+
+def _change(form: str) -> Callable[[ir.Model], int]:
+    """What brings a network into `form`, and returns how many convolutions it changed."""
+    if form == SUMMED:
+        return sum_joined
+    for known in FORMS:
+        if form == known:
+            return functools.partial(reform, form=known)
+    raise ModelError(f"{form!r} is no form of a convolution: {', '.join((*FORMS, SUMMED))} are")
 
 
 def _network(plan: Plan) -> ir.Model:

@@ -1,8 +1,8 @@
-"""How a network runs best on this machine, found by trying: windows, streams, batches, form of sub-pixel convolutions.
+"""How a network runs best on this machine, found by trying: windows, streams, batches, form of convolutions.
 
 Counting (runtime/cpu/schedule.py) knows halos, cores and memory, but not caches: where a network's activations fall out
 of them, smaller windows win although their halos cost more. Nor does anyone know beforehand which form of the same sums
-(compiler/forms.py) a processor's convolutions are best at. What was found is kept in the user's cache.
+(compiler/forms.py, sums.py) a processor's convolutions are best at. What was found is kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Setting:
     cut: Cut | None = None
     """None: by counting."""
     form: str | None = None
-    """Of the sub-pixel convolutions (compiler/forms.py); None: as the plan has them."""
+    """Of its convolutions (compiler/conversion.py); None: as the plan has them."""
 
 
 DEFAULT = Setting()

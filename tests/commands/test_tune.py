@@ -42,7 +42,7 @@ def test_the_table_is_sorted_and_says_what_follows() -> None:
     trials = (Trial(DEFAULT, 20.0, 5), Trial(best, 10.0, 5), Trial(Setting(Cut(64, 2)), 15.0, 1))
     won = Tuning(best=best, gain=2.0, size=(320, 480), trials=trials, date="2026-01-01")
     lines = describe_tuning(won, name="net", precision="bf16").splitlines()
-    told = "at most 96, 2 at once in batches of 4, sub-pixel convolutions dense"
+    told = "at most 96, 2 at once in batches of 4, convolutions dense"
     assert [line.split("  ")[0] for line in lines[2:5]] == [told, "at most 64, 2 at once", "default"]
     assert lines[-1] == f"{told}: 2.00 times as fast as the default, from now on"
     stays = Tuning(best=DEFAULT, gain=1.0, size=(320, 480), trials=trials[:1], date="2026-01-01")

@@ -6,9 +6,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from srgan_trt.compiler.sums import split_joined
+from srgan_trt.compiler.sums import reads_joined, split_joined, sum_joined
 
-from .graphs import Floats, Network, kinds, run
+from .graphs import Floats, Network, kinds, picture, run
 from .test_forms import levels, whole_numbers
 
 
@@ -61,3 +61,53 @@ def test_what_would_be_added_up_too_often_or_is_read_elsewhere_stays() -> None:
     wide = net.node("Concat", part, net.conv(part, 16, 16), axis=1)
     model = net.model(net.conv(wide, 32, 4), (1, 3, 9, 7))
     assert split_joined(model) == 0, "one of them is read by another"
+
+
+class TestDenseBlocks:
+    """The form of networks that join all maps before every convolution, as RRDB and RDN do."""
+
+    @staticmethod
+    def block(*, growth: int = 6, count: int = 3) -> ir.Model:
+        """Maps of 8 + growth * count channels; each convolution reads all maps before it, the last one, too."""
+        net = Network()
+        maps = [net.conv("input", 3, 8)]
+        for number in range(count):
+            joined = net.node("Concat", *maps, axis=1) if number else maps[0]
+            maps.append(net.node("LeakyRelu", net.conv(joined, 8 + growth * number, growth), alpha=0.5))
+        last = net.node("Concat", *maps, axis=1)
+        out = net.node("Add", net.conv(last, 8 + growth * count, 8), maps[0])
+        return net.model(net.conv(out, 8, 3), (1, 3, 9, 7))
+
+    def test_the_same_numbers_and_nothing_is_joined(self) -> None:
+        model = self.block()
+        x = picture(1, 3, 9, 7)
+        expected = run(model, x)
+        assert reads_joined(model) == 3
+        assert sum_joined(model) == 3
+        np.testing.assert_allclose(run(model, x), expected, atol=2e-6)
+        assert "Concat" not in kinds(model)
+        assert kinds(model).count("Conv") == 3 + 2 + 3 + 4
+        assert reads_joined(model) == sum_joined(model) == 0
+
+    def test_a_bias_is_added_once_and_joined_maps_of_joined_maps_are_taken_apart(self) -> None:
+        net = Network()
+        inner = net.node("Concat", "input", net.conv("input", 3, 5), axis=1)
+        outer = net.node("Concat", inner, net.conv("input", 3, 4), axis=1)
+        model = net.model(net.conv(outer, 12, 3), (1, 3, 9, 7))
+        x: Floats = levels((1, 3, 9, 7))
+        expected = run(model, x)
+        assert sum_joined(model) == 2
+        np.testing.assert_allclose(run(model, x), expected, atol=1e-4)
+        assert sum(node.op_type == "Conv" and len(node.inputs) > 2 for node in model.graph) == 3
+
+    def test_what_is_no_sum_stays(self) -> None:
+        net = Network()
+        rows = net.node("Concat", "input", "input", axis=2)
+        assert sum_joined(net.model(net.conv(rows, 3, 3), (1, 3, 9, 7))) == 0, "joined along another axis"
+        net = Network()
+        wide = net.node("Concat", "input", "input", axis=1)
+        strided = net.conv(wide, 6, 3, strides=[2, 2])
+        assert sum_joined(net.model(strided, (1, 3, 9, 7))) == 0, "a smaller map"
+        net = Network()
+        alone = net.node("Concat", "input", axis=1)
+        assert sum_joined(net.model(net.conv(alone, 3, 3), (1, 3, 9, 7))) == 0, "one map only"

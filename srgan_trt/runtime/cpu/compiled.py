@@ -44,7 +44,7 @@ class CompiledPlan:
         like: CompiledPlan | None = None,
     ) -> None:
         """settings: OpenVINO's, by name. cached: where the compiled network is kept between processes.
-        form: of the sub-pixel convolutions, None as they are. like: the same but for the number of streams, if there is
+        form: of the convolutions, None as they are. like: the same but for the number of streams, if there is
         one: OpenVINO reads in what it compiled sooner than it compiles, which takes longest in int8.
 
         Raises DeviceError if OpenVINO cannot take the plan or gives another picture than it was proven to, ModelError

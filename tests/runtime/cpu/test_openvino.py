@@ -28,6 +28,7 @@ from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning, write_tuning
 
 from ...handmade import (
     HALO,
+    dense_plan,
     differences,
     enlarging_plan,
     expected,
@@ -403,11 +404,11 @@ class TestTuning:
         np.testing.assert_array_equal(out, run(fp32, image, (32, 32)))
         pipeline.close()
 
-    @pytest.mark.parametrize("form", ["phases", "dense", "shifted"])
+    @pytest.mark.parametrize("form", ["phases", "dense", "shifted", "summed"])
     def test_a_tuned_form_gives_the_same_picture_in_this_process_and_the_next(
         self, tmp_path: Path, cache: Path, form: str
     ) -> None:
-        plan = enlarging_plan(tmp_path)
+        plan = dense_plan(tmp_path) if form == "summed" else enlarging_plan(tmp_path)
         assert form in forms_of(plan)
         image = noise(40, 50)
         use(plan, Setting(None, form))
