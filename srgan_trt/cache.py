@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .errors import ModelError, PlanError
+from .files import atomic_file
 
 if TYPE_CHECKING:
     from .compiler.plan import Plan
@@ -58,16 +59,9 @@ def read_sealed(path: Path) -> bytes | None:
 def write_sealed(path: Path, data: bytes) -> None:
     """Writes `data` and its hash, whole or not at all. A cache that cannot be written is logged, not raised."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(data).digest())
-                file.write(data)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
+        with atomic_file(path) as file:
+            file.write(hashlib.sha256(data).digest())
+            file.write(data)
     except OSError as error:
         _warn_unwritable(path.parent, error.strerror or str(error))
 
@@ -101,8 +95,10 @@ def plan_built_once(key: str, build: Callable[[Path], Plan], *, of: str) -> Plan
             _log.warning("the cached plan of %s is damaged (%s): building it again", of, error)
             again = True
     with made_once(path) as place:
+        if again:
+            place.unlink(missing_ok=True)
         # Another process may have built it while this one waited.
-        return load_plan(place) if place.is_file() and not again else build(place)
+        return load_plan(place) if place.is_file() else build(place)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeviceError, ModelError, SrganTrtError
+from ..files import atomic_write
 from ..models.packaged import build_settings, find_model, plan_target
-from ..training.whole_file import write_whole
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
@@ -154,7 +154,7 @@ def _fastest_engine(
                 console.end_progress()
         best = _told_fastest(engines, console, "engine", device=f"cuda:{options.get('gpu_id', 0)}")
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, engines[best].read_bytes())
+        atomic_write(out, engines[best].read_bytes())
 
 
 def _target(model: str, path: Path) -> Path:
@@ -195,7 +195,7 @@ def _fastest(
             del plans["int8"]
         best = _told_fastest({name: plan.path for name, plan in plans.items()}, console, "plan", device="auto")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, plans[best].path.read_bytes())
+        atomic_write(target, plans[best].path.read_bytes())
     return load_plan(target)
 
 

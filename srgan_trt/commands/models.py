@@ -136,11 +136,6 @@ def _speed_file(path: Path) -> Path:
     return cache_folder() / "speeds" / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.json"
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _machine() -> list[str | int | None]:
     """What the speed depends on, found without loading the engine."""
     name = platform.processor() or platform.machine()

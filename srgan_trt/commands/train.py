@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrainingError
+from ..files import atomic_write
 from ..imaging.sources import Source
 from ..quality.metrics import WINDOW
 from ..runtime.devices import cpu_facts
 from ..training.pictures import PictureSet, Teacher, find_pictures, hold_out, prepare
 from ..training.recipe import Recipe
 from ..training.samples import with_margin
-from ..training.whole_file import write_whole
 from .console import PROGRAM, Console
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _write_manifest(path: Path, pictures: PictureSet, resume: bool) -> None:
     text = json.dumps(pictures.manifest, indent=1) + "\n"
     if resume and path.is_file() and path.read_text() != text:
         _log.warning("the pictures are not those that the training began with: its result is not that of one go")
-    write_whole(path, text.encode())
+    atomic_write(path, text.encode())
 
 
 def _reporter(console: Console) -> Callable[[Progress], None]:

@@ -11,13 +11,13 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PlanError
+from ..files import atomic_file
 from ..spec import NetworkSpec
 from ..witness import Witness
 
@@ -132,17 +132,9 @@ def save_plan(
     for key, value in entries.items():
         seal.metadata_props.add(key=_PREFIX + key, value=value)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
-                file.write(seal.SerializeToString())
-            os.chmod(partial, 0o644)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
+        with atomic_file(path) as file:
+            file.write(body)
+            file.write(seal.SerializeToString())
     except OSError as error:
         raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
     return Plan(path, spec, report or {}, body_hash, witness)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import PictureError
+from ..files import atomic_file
 from . import lossy, png, tiff
 from .metadata import resized
 from .picture import Picture, Samples, bands, reduced
@@ -60,7 +60,7 @@ def encode(
     """
     format = format or format_of(path)
     prepared, notes = _prepared(picture, format, str(path))
-    with atomic_file(path, overwrite=overwrite) as file:
+    with picture_file(path, overwrite=overwrite) as file:
         return notes + _write(file, prepared, format, quality)
 
 
@@ -97,7 +97,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+def picture_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """A binary file that becomes ``path`` when the block ends well; else nothing of it stays.
 
     Raises PictureError as ``check_target`` does and for errors while writing. A pipe or a device is written as it is.
@@ -108,18 +108,9 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             with path.open("wb") as device:
                 yield device
             return
-        # A link stays a link: what it points to is replaced.
-        target = Path(os.path.realpath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".srgan-trt-{secrets.token_hex(6)}.part")
-        try:
-            with partial.open("xb") as file:
-                yield file
-            check_target(path, overwrite=overwrite)
-            os.replace(partial, target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with atomic_file(path) as file:
+            yield file
+            check_target(path, overwrite=overwrite)  # it may have come while the picture was computed
     except OSError as error:
         raise _cannot_write(path, error) from error
 

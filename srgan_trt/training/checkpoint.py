@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrainingError
-from .whole_file import named
+from ..files import atomic_file
 
 _FACTS = "facts"
 
@@ -30,19 +28,9 @@ def save_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Mappi
                 f"{name} is no longer finite: the last good checkpoint is kept, go on from it with a smaller "
                 "--learning-rate"
             )
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            contents: dict[str, Any] = {_FACTS: np.array(json.dumps(dict(facts))), **arrays}
-            np.savez(file, **contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException as error:
-        os.unlink(partial)
-        if isinstance(error, OSError):
-            raise named(error, path) from error
-        raise
+    contents: dict[str, Any] = {_FACTS: np.array(json.dumps(dict(facts))), **arrays}
+    with atomic_file(path, durable=True) as file:
+        np.savez(file, **contents)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrainingError
+from ..files import atomic_write, with_filename
 from .curves import curves
-from .whole_file import named, write_whole
 
 TRAINING = "training.csv"
 VALIDATION = "validation.csv"
@@ -79,7 +79,7 @@ class Journal:
         Raises OSError, and leaves the picture before; MissingPackageError without matplotlib.
         """
         path = self._folder / CURVES
-        write_whole(path, curves(self._training.columns(), self._validation.columns()))
+        atomic_write(path, curves(self._training.columns(), self._validation.columns()))
         return path
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class _Table:
         kept = [row for row in rows if int(row[0]) <= resume_at]
         text = b"".join(_line(cells) for cells in ([header, *kept] if kept else []))
         if text != self._path.read_bytes():
-            write_whole(self._path, text)
+            atomic_write(self._path, text)
         if kept:
             self._names, self._last = header[1:], int(kept[-1][0])
 
@@ -156,7 +156,7 @@ class _Table:
             # A disk that fills up takes a part of the row.
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
-            raise named(error, self._path) from error
+            raise with_filename(error, self._path) from error
 
 
 def _line(cells: list[str]) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .whole_file import write_whole
+from ..files import atomic_write
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
@@ -110,7 +110,7 @@ def draw_panel(path: Path, rows: Sequence[Panel]) -> None:
         top = below + _LINE + _GAP
     png = io.BytesIO()
     sheet.save(png, "PNG")
-    write_whole(path, png.getvalue())
+    atomic_write(path, png.getvalue())
 
 
 def _captions(panel: Panel) -> tuple[str, str, str, str]:

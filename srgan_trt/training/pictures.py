@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PictureError, TrainingError
+from ..files import atomic_write
 from ..imaging.decode import decode
 from ..imaging.sources import Source, expand
 from ..quality.bicubic import shrink
-from .whole_file import write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def prepare(
         )
     # Written last, whole: pictures without an index are prepared again.
     index = {"of": wanted, "entries": [asdict(entry) for entry in entries]}
-    write_whole(out / _INDEX, json.dumps(index, indent=1).encode())
+    atomic_write(out / _INDEX, json.dumps(index, indent=1).encode())
     return PictureSet(out, entries, scale=scale, teacher=teacher is not None)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrainingError
+from ..files import atomic_write
 from ..models.generator import ARCHITECTURES
-from .whole_file import write_whole
 
 STAGES = ("pixel", "gan")
 DEGRADATIONS = ("none", "real")
@@ -125,7 +125,7 @@ class Recipe:
 
     def save(self, path: Path) -> None:
         """Writes it as JSON. Raises OSError."""
-        write_whole(path, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
+        atomic_write(path, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> Recipe:

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import atomic_write
 from .evaluation import BICUBIC, Measured, Scores, mean
-from .whole_file import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,8 +84,8 @@ def write_report(folder: Path, measured: Sequence[Measured], facts: Mapping[str,
     """
     scores = folder / SCORES
     page = folder / PAGE
-    write_whole(scores, (json.dumps(_as_json(measured, facts), indent=1, ensure_ascii=False) + "\n").encode())
-    write_whole(page, _page(measured, facts).encode())
+    atomic_write(scores, (json.dumps(_as_json(measured, facts), indent=1, ensure_ascii=False) + "\n").encode())
+    atomic_write(page, _page(measured, facts).encode())
     return [scores, page]
 
 

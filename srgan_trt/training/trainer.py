@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrainingError
+from ..files import atomic_path
 from ..models.generator import ARCHITECTURES
 from ..models.tensorflow_export import quiet_logger
 from ..models.weights_only import known_generator
@@ -278,13 +278,8 @@ class Trainer:
 
 def save_generator(model: Any, path: Path) -> None:
     """A whole Keras model as .h5, written whole or not at all. Raises OSError."""
-    partial = path.with_name(f".{path.stem}.part.h5")
-    try:
-        with quiet_logger("absl"):  # Keras 3 calls .h5 legacy at every checkpoint
-            model.save(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(path) as partial, quiet_logger("absl"):  # Keras 3 calls .h5 legacy at every checkpoint
+        model.save(partial)
 
 
 def _timed(dataset: Any) -> Iterator[tuple[tuple[NDArray[np.uint8], ...], float]]:

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from srgan_trt.errors import PictureError
 from srgan_trt.imaging.decode import decode
-from srgan_trt.imaging.encode import FORMATS, atomic_file, check_target, encode, encode_to, format_of
+from srgan_trt.imaging.encode import FORMATS, check_target, encode, encode_to, format_of, picture_file
 from srgan_trt.imaging.metadata import Metadata
 from srgan_trt.imaging.picture import Picture, from_array
 
@@ -164,7 +164,7 @@ def test_suffixes_name_formats() -> None:
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError, RuntimeError])
 def test_an_interrupted_file_leaves_nothing(stop: type[BaseException], tmp_path: Path) -> None:
     def interrupted() -> None:
-        with atomic_file(tmp_path / "photo.png") as file:
+        with picture_file(tmp_path / "photo.png") as file:
             file.write(b"half")
             raise stop
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..._version import __version__
 from ...compiler.half import Float32Layer
 from ...errors import DeviceError, PlanError
+from ...files import atomic_file
 from ...spec import NetworkSpec
 from ...witness import Witness
 from ..engine import EngineSettings
@@ -120,17 +119,9 @@ def write_engine(path: Path, header: EngineHeader, data: bytes) -> None:
     assert (header.engine_bytes, header.engine_sha256) == (len(data), hashlib.sha256(data).hexdigest())
     text = header.to_json().encode()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(MAGIC + len(text).to_bytes(_LENGTH_BYTES, "little") + hashlib.sha256(text).digest() + text)
-                file.write(data)
-            os.chmod(partial, 0o644)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
+        with atomic_file(path) as file:
+            file.write(MAGIC + len(text).to_bytes(_LENGTH_BYTES, "little") + hashlib.sha256(text).digest() + text)
+            file.write(data)
     except OSError as error:
         raise PlanError(f"cannot write the engine {path}: {error.strerror}") from error
 
