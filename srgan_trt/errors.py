@@ -35,6 +35,10 @@ class DeviceMemoryError(DeviceError):
     """The device has too little memory for what was asked; a smaller tile may fit."""
 
 
+class OtherPictureError(DeviceError):
+    """The device gives another picture than the plan was proven to give."""
+
+
 def missing(package: str, extra: str, purpose: str) -> MissingPackageError:
     """The error for an absent optional package.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DeviceError, PlanError
+from .errors import OtherPictureError, PlanError
 
 _ENOUGH = 45.0
 """dB from the exact network that do for every device: what the gate of int8 asks for."""
@@ -42,10 +42,10 @@ class Witness:
         return cls(picture, exact, round(_decibels(plan, exact), 2))
 
     def check(self, result: Levels, *, what: str) -> None:
-        """Raises DeviceError if `result`, which `what` gave for the picture, is another picture than was promised."""
+        """Raises OtherPictureError if `result`, which `what` gave for the picture, is not the one that was promised."""
         found = _decibels(result, self.expected)
         if not found >= min(_ENOUGH, self.fidelity - _ALLOWANCE):
-            raise DeviceError(
+            raise OtherPictureError(
                 f"{what} gives another picture than it was proven to: {found:.1f} dB from the exact network's, not "
                 f"{self.fidelity:.1f}; use a plan in fp32 here"
             )

@@ -58,6 +58,19 @@ def test_colours_do_not_shift(name: str, photo: NDArray[np.uint8], results: dict
     assert np.abs(shift).max() < 1.0
 
 
+@pytest.mark.parametrize("name", [_PIXEL, _GAN])
+def test_the_plan_in_int8_gives_nearly_the_same_picture(
+    name: str, photo: NDArray[np.uint8], results: dict[str, NDArray[np.uint8]]
+) -> None:
+    """By what the gate asks for, on a photo that it did not judge by."""
+    with Upscaler(name, precision="int8") as up:
+        large = up(shrink(photo, 4))
+        assert up.info["precision"].startswith("int8 and ")
+    error = np.square(large.astype(np.float64) - results[name]).mean()
+    assert 10 * np.log10(255**2 / error) > 44.0
+    assert psnr(large, photo, border=4) > psnr(results[name], photo, border=4) - 0.1
+
+
 @pytest.mark.parametrize("level", [20, 60, 100, 140, 180, 230])
 @pytest.mark.parametrize("name", [_PIXEL, _GAN])
 def test_a_plain_area_stays_plain(name: str, level: int) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache import cache_folder
-from ...errors import DeviceError, ModelError
+from ...errors import DeviceError, ModelError, OtherPictureError
 from ...imaging.tiles import TilePlan, plan_tiles
 from ...spec import NetworkSpec
 from ..tuning import DEFAULT, Cut, Setting, Tuning, search, write_tuning
@@ -198,12 +198,14 @@ class CpuPipeline:
         choice = self._choice
         if way is not choice.candidate and (way is not choice.narrow or choice.otherwise is None):
             raise error
-        self._decide(failed(error), way)
+        # What else went wrong, memory for example, may be right the next time.
+        self._decide(failed(error), way, for_good=isinstance(error, OtherPictureError))
         _log.warning("%s runs in %s here, not in int8: %s", self.spec.name, self._choice.narrow.name, error)
 
-    def _decide(self, verdict: Verdict, int8: Way) -> None:
-        """Goes on as `verdict` says, now and at the next start."""
-        keep(verdict, self._plan, int8.plan, self._cpu)
+    def _decide(self, verdict: Verdict, int8: Way, *, for_good: bool = True) -> None:
+        """Goes on as `verdict` says, now and, for good, at the next start."""
+        if for_good:
+            keep(verdict, self._plan, int8.plan, self._cpu)
         notes = [note for note in self.info["notes"] if note not in self._choice.notes]
         self._choice = choose(None, self._plan, self._cpu, verdict=verdict)
         self.info |= {"precision": self._choice.narrow.name, "notes": [*notes, *self._choice.notes]}
