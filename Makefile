@@ -21,6 +21,7 @@ test: ## ruff, mypy --strict and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
 
 sanitize: ## The C++ kernels' tests under AddressSanitizer and UBSan

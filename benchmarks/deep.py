@@ -32,7 +32,7 @@ from srgan_trt import Upscaler
 from srgan_trt.models.files import ncnn_weights
 from srgan_trt.models.ncnn_source import open_ncnn
 from srgan_trt.models.packaged import packaged
-from srgan_trt.upscaler import open_plan
+from srgan_trt.resolve import open_plan
 
 _PHOTO = Path(__file__).resolve().parents[1] / "examples" / "coffee.jpg"
 _LEAST = {"bf16": 40.0}

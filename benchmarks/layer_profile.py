@@ -22,7 +22,7 @@ import openvino
 from rivals import has_bf16
 from words import shown
 
-from srgan_trt.upscaler import open_plan
+from srgan_trt.resolve import open_plan
 
 _ROOT = Path(__file__).resolve().parents[1]
 

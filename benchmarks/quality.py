@@ -28,7 +28,7 @@ from srgan_trt.compiler.conversion import convert_plan
 from srgan_trt.errors import ModelError
 from srgan_trt.quality.bicubic import enlarge, shrink
 from srgan_trt.quality.metrics import psnr
-from srgan_trt.upscaler import open_plan
+from srgan_trt.resolve import open_plan
 
 _ROOT = Path(__file__).resolve().parents[1]
 _MODELS = ("srgan-fast-x4", "srresnet-fast-x4", "srgan-x4", "srresnet-x4")

@@ -31,7 +31,7 @@ from words import shown
 from srgan_trt import Upscaler
 from srgan_trt.commands.conveyor import run_jobs
 from srgan_trt.imaging.sources import expand, plan_outputs
-from srgan_trt.upscaler import open_plan
+from srgan_trt.resolve import open_plan
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PHOTO = _ROOT / "examples" / "coffee.jpg"

@@ -36,8 +36,8 @@ from srgan_trt import Upscaler
 from srgan_trt.commands.photo import photo
 from srgan_trt.errors import ModelError
 from srgan_trt.models.packaged import packaged_models
+from srgan_trt.resolve import open_plan
 from srgan_trt.runtime.devices import gpu_packages, nvidia_gpus
-from srgan_trt.upscaler import open_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 _TESTS = ("tests/gpu/test_on_a_gpu.py", "tests/csrc/test_cuda_kernels.py")

@@ -1,4 +1,4 @@
-"""The user's cache folder: plans built from model files, models from the web, and whatever a runtime compiles.
+"""The user's cache folder: where it is, files with a checksum, and a lock for each file that is being made.
 
 Everything in it can be made again: it may be deleted at any time, by anyone, while the program runs.
 """
@@ -9,21 +9,18 @@ import atexit
 import contextlib
 import functools
 import hashlib
-import json
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ._version import __version__
-from .errors import ModelError, PlanError
 from .files import atomic_file
 
 if TYPE_CHECKING:
-    from .compiler.plan import Plan
+    pass
 
 _log = logging.getLogger(__name__)
 _SEAL_BYTES = hashlib.sha256().digest_size
@@ -66,41 +63,6 @@ def write_sealed(path: Path, data: bytes) -> None:
         _warn_unwritable(path.parent, error.strerror or str(error))
 
 
-def cached_plan(path: Path, **settings: Any) -> Plan:
-    """The plan of the model file (or SavedModel folder) `path`, built when it is first asked for.
-
-    settings: those of `srgan_trt.build`, but for `out`. The key is the content of the file, the settings, the
-    version of this package and that of the plan format. Processes that want the same plan at the same time
-    build it once. A damaged cached plan is built again; without a writable cache folder the plan is built for
-    this process only. Both are logged.
-
-    Raises ModelError if there is no such file, and what `build` raises.
-    """
-    return plan_built_once(_key(path, settings), lambda out: _build(path, out, settings), of=str(path))
-
-
-def plan_built_once(key: str, build: Callable[[Path], Plan], *, of: str) -> Plan:
-    """The plan that the cache has for `key`, else what `build` makes at the path that it is given.
-
-    of: what it is a plan of, for messages. A damaged plan is built again, which is logged.
-    """
-    from .compiler.plan import load_plan
-
-    path = cache_folder() / "plans" / f"{key}.onnx"
-    again = False
-    if path.is_file():
-        try:
-            return load_plan(path)
-        except PlanError as error:
-            _log.warning("the cached plan of %s is damaged (%s): building it again", of, error)
-            again = True
-    with made_once(path) as place:
-        if again:
-            place.unlink(missing_ok=True)
-        # Another process may have built it while this one waited.
-        return load_plan(place) if place.is_file() else build(place)
-
-
 @contextlib.contextmanager
 def made_once(path: Path) -> Iterator[Path]:
     """Gives the place where the cache's file `path` is to be made; no other process makes it meanwhile.
@@ -129,42 +91,6 @@ def made_once(path: Path) -> Iterator[Path]:
         yield path
     finally:
         lock.release()
-
-
-def _build(path: Path, out: Path, settings: dict[str, Any]) -> Plan:
-    from .compiler.build import build
-
-    _log.info("building a plan of %s: this takes a while", path)
-    plan = build(path, out=out, **settings)
-    for note in plan.report["notes"]:
-        _log.info("%s: %s", path.name, note)
-    return plan
-
-
-def _key(path: Path, settings: dict[str, Any]) -> str:
-    from .compiler.plan import FORMAT
-
-    facts = {name: value for name, value in settings.items() if value is not None}
-    if "custom_objects" in facts:
-        facts["custom_objects"] = _content_hash(Path(facts["custom_objects"]))
-    facts |= {"content": _content_hash(path), "version": __version__, "format": FORMAT}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _content_hash(path: Path) -> str:
-    """sha256 of a file and those that belong to it; of a folder: of its files' names and contents, in the order of the
-    names."""
-    from .models.files import files_of, hash_files
-
-    try:
-        if not path.is_dir():
-            return hash_files(files_of(path))
-        whole = hashlib.sha256()
-        for part in sorted(p for p in path.rglob("*") if p.is_file()):
-            whole.update(f"{part.relative_to(path).as_posix()}\0{_content_hash(part)}\0".encode())
-        return whole.hexdigest()
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
 
 
 @functools.cache

@@ -51,9 +51,9 @@ def denoiser_plan(level: int) -> Plan:
 
     Raises what ``open_denoiser`` and the compiler raise.
     """
-    from .cache import plan_built_once
     from .compiler.build import compile_network
     from .compiler.plan import FORMAT
+    from .plan_cache import plan_built_once
 
     source = open_denoiser(level)
     key = hashlib.sha256(f"denoiser {level} {source.source_hash} {__version__} {FORMAT}".encode()).hexdigest()[:32]

@@ -31,6 +31,10 @@ class DeviceError(SrganTrtError, RuntimeError):
     """The device asked for is not there, or failed while running."""
 
 
+class DeviceLostError(DeviceError):
+    """The device failed in a way that it does not recover from in this process; another one may go on."""
+
+
 class DeviceMemoryError(DeviceError):
     """The device has too little memory for what was asked; a smaller tile may fit."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .address import is_address, without_secrets
-from .compiler.plan import Plan, is_plan, load_plan
+from .compiler.plan import Plan
 from .denoise import OFF, checked, denoiser_plan, level_for
 from .errors import DeviceError, DeviceMemoryError, PictureError, SrganTrtError
 from .halo import chosen_halo
@@ -25,8 +25,8 @@ from .imaging.encode import check_target, encode, format_of
 from .imaging.picture import Picture, from_array, from_pil
 from .imaging.tiles import plan_tiles
 from .models.packaged import DEFAULT_MODEL as DEFAULT_MODEL
-from .models.packaged import build_settings, find_model, int8_beside
-from .runtime.devices import engine_plan, is_engine, open_pipeline
+from .resolve import open_plan
+from .runtime.devices import open_pipeline
 from .spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -36,34 +36,6 @@ _log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (tiles done, tiles in all) of the current picture, from any thread, one call at a time."""
-
-
-def open_plan(
-    model: str | os.PathLike[str] | Plan | None = None, *, sha256: str | None = None, trust_model: bool = False
-) -> Plan:
-    """The plan that `model` names: a plan, an engine file (which stands for its plan), a generator file (built once,
-    then cached), an http(s) address of one of them (fetched once, with its sha256), a packaged name, or None.
-
-    trust_model: Run code that the file carries: a Lambda's, an engine's.
-
-    Raises ModelError if there is no such file, it has another checksum or it is no generator, PlanError for a damaged
-    plan or engine, DeviceError for an engine that is not trusted, MissingPackageError if a package is needed to read
-    it, and SrganTrtError for a checksum of an open plan.
-    """
-    from .cache import cached_plan
-
-    if isinstance(model, Plan):
-        if sha256 is not None:
-            raise SrganTrtError(f"the plan {model.path} is open already: its checksum comes too late; name the file")
-        return model
-    path = find_model(model, sha256=sha256)
-    if path.is_file() and is_plan(path):
-        plan, twin = load_plan(path), int8_beside(path)
-        return plan if twin is None else plan.with_int8(load_plan(twin))
-    if path.is_file() and is_engine(path):
-        return engine_plan(path, trust_model=trust_model)
-    settings = build_settings(model)
-    return cached_plan(path, trust_model=trust_model, **settings) if trust_model else cached_plan(path, **settings)
 
 
 class Upscaler:

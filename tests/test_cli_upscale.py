@@ -167,7 +167,7 @@ class TestModels:
         save_noise(Path("photo.png"))
         done = command("upscale", "photo.png", "--model", plan.path, "--trust-model", "--arch", "paper")
         assert done.status == 1
-        assert "is a plan, built already: leave trust_model, arch out" in done.err[0]
+        assert "is a plan, built already: leave arch out" in done.err[0]
 
     @pytest.mark.parametrize(
         ("options", "message"),

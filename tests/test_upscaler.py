@@ -18,7 +18,8 @@ import srgan_trt
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, MissingPackageError, ModelError, PictureError, SrganTrtError
 from srgan_trt.models.packaged import packaged
-from srgan_trt.upscaler import Upscaler, open_plan, upscale
+from srgan_trt.resolve import open_plan
+from srgan_trt.upscaler import Upscaler, upscale
 
 from .handmade import differences, expected, nearest_model, noise, small_plan
 

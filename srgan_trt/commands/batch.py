@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError
 from ..imaging.decode import MAX_PIXELS
 from ..imaging.sources import Job, expand, plan_outputs
-from ..upscaler import Upscaler, open_plan
+from ..resolve import resolve
+from ..upscaler import Upscaler
 from .conveyor import Outcome, run_jobs
 
 if TYPE_CHECKING:
-    from ..compiler.plan import Plan
     from .console import Console
 
 
@@ -51,7 +50,7 @@ def upscale_files(
         for source in sources:
             console.error(str(source.error))
         return False
-    plan = _opened(model, sha256, build or {})
+    plan = resolve(model, sha256=sha256).plan(**(build or {}))
     jobs = plan_outputs(sources, output=output, format=format, scale=plan.spec.scale, overwrite=overwrite)
     failed = [job for job in jobs if job.error is not None]
     for job in failed:
@@ -130,22 +129,3 @@ def _size(size: tuple[int, int]) -> str:
 
 def _megapixels(sizes: Iterable[tuple[int, int]]) -> str:
     return f"{sum(width * height for width, height in sizes) / 1e6:.2f}"
-
-
-def _opened(model: str | None, sha256: str | None, settings: dict[str, Any]) -> Plan:
-    """The plan of `model`; with settings, of a generator file built by them (or found in the cache)."""
-    if not settings:
-        return open_plan(model, sha256=sha256)
-    from ..cache import cached_plan
-    from ..compiler.plan import is_plan
-    from ..models.packaged import build_settings, find_model
-    from ..runtime.devices import is_engine
-
-    path = find_model(model, sha256=sha256)
-    if path.is_file() and is_engine(path):
-        if others := [name for name in settings if name != "trust_model"]:
-            raise ModelError(f"{path} is an engine, built already: leave {', '.join(others)} out, or build it again")
-        return open_plan(path, trust_model=True)
-    if path.is_file() and is_plan(path):
-        raise ModelError(f"{path} is a plan, built already: leave {', '.join(settings)} out, or build it again")
-    return cached_plan(path, **build_settings(model), **settings)

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.plan import Plan, check_target, load_plan
 from ..errors import DeviceError, ModelError, SrganTrtError
 from ..files import atomic_write
-from ..models.packaged import build_settings, find_model, plan_target
+from ..models.packaged import plan_target
+from ..resolve import ModelFile, resolve
 
 if TYPE_CHECKING:
-    from ..compiler.plan import Plan
     from .console import Console
 
 AUTO = "auto"
@@ -39,18 +40,16 @@ def build_plan(
     precision: also "auto", what is fastest on this machine among what loses too little, measured.
     Raises what `srgan_trt.build` raises.
     """
-    from ..compiler.plan import check_target
     from .describe import describe_build
 
     begin = time.perf_counter()
-    path = find_model(model, sha256=sha256)
-    settings = {**build_settings(model), **settings}
-    target = Path(out) if out is not None else _target(model, path)
-    check_target(target, source=path)
+    source = resolve(model, sha256=sha256)
+    target = Path(out) if out is not None else _target(model, source)
+    check_target(target, source=source.path)
     if precision == AUTO:
-        plan = _fastest(path, target, console, settings, quantising)
+        plan = _fastest(source, target, console, settings, quantising)
     else:
-        plan = _built(path, target, precision, settings, quantising)
+        plan = _built(source, target, precision, settings, quantising)
         if (why := _why_not_here(plan)) is not None:
             console.note(f"not for this machine's CPU: {why}")
     console.result(describe_build(plan, seconds=time.perf_counter() - begin))
@@ -74,17 +73,15 @@ def build_engine(
     it; None elsewhere is fp16, or what the plan is in.
     Raises what that and `srgan_trt.build` raise.
     """
-    from ..compiler.plan import check_target
     from ..runtime.devices import build_engine_file, is_engine, why_no_engine_is_timed
     from .describe import describe_engine_file
 
-    path = find_model(model, sha256=sha256)
-    settings = {**build_settings(model), **settings}
-    beside = _target(model, path)
+    source = resolve(model, sha256=sha256)
+    beside = _target(model, source)
     engine = Path(out) if out is not None else beside.with_name(f"{beside.name.removesuffix('.plan.onnx')}.engine")
-    check_target(engine, source=path, kind="engine", is_ours=is_engine)
+    check_target(engine, source=source.path, kind="engine", is_ours=is_engine)
     named = {name: options[name] for name in ("compute_capability", "gpu_id") if name in options}
-    if precision == AUTO or (precision is None and not _has_one_precision(path)):
+    if precision == AUTO or (precision is None and not _has_one_precision(source)):
         hindrance = why_no_engine_is_timed(target=target, **named)
         if hindrance is None:
             precision = AUTO
@@ -94,10 +91,10 @@ def build_engine(
                 "int8"
             )
     if precision == AUTO:
-        _fastest_engine(path, engine, console, settings, quantising, target=target, **options)
+        _fastest_engine(source, engine, console, settings, quantising, target=target, **options)
     else:
         with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
-            plan = _plan_for(path, Path(folder), precision, settings, quantising)
+            plan = _plan_for(source, Path(folder), precision, settings, quantising)
             build_engine_file(
                 plan, engine, target=target, precision=precision, progress=console.build_progress, **options
             )
@@ -106,27 +103,23 @@ def build_engine(
 
 
 def _plan_for(
-    path: Path, folder: Path, precision: str | None, settings: Mapping[str, Any], quantising: Mapping[str, Any]
+    source: ModelFile, folder: Path, precision: str | None, settings: Mapping[str, Any], quantising: Mapping[str, Any]
 ) -> Plan:
     """The plan that an engine of `precision` is built of: the one that is there, or one made in `folder`."""
-    from ..compiler.plan import is_plan, load_plan
-
-    if path.is_file() and is_plan(path) and precision != "int8":
-        _refuse(path, settings)
-        return load_plan(path)
+    if source.kind == "plan" and precision != "int8":
+        _refuse(source, settings)
+        return load_plan(source.path)
     wanted = "int8" if precision == "int8" else "fp32"
-    return _built(path, folder / f"{wanted}.onnx", wanted, settings, quantising)
+    return _built(source, folder / f"{wanted}.onnx", wanted, settings, quantising)
 
 
-def _has_one_precision(path: Path) -> bool:
+def _has_one_precision(source: ModelFile) -> bool:
     """Whether this is a plan that is not in fp32, of which no other can be made."""
-    from ..compiler.plan import is_plan, load_plan
-
-    return path.is_file() and is_plan(path) and load_plan(path).spec.precision != "fp32"
+    return source.kind == "plan" and load_plan(source.path).spec.precision != "fp32"
 
 
 def _fastest_engine(
-    path: Path,
+    source: ModelFile,
     out: Path,
     console: Console,
     settings: Mapping[str, Any],
@@ -138,7 +131,7 @@ def _fastest_engine(
     from ..runtime.devices import build_engine_file
 
     with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
-        plans = _candidates(path, Path(folder), console, settings, quantising)
+        plans = _candidates(source, Path(folder), console, settings, quantising)
         engines = {}
         for name, plan in zip(("fp16", "int8"), plans.values(), strict=False):
             made = Path(folder) / f"{name}.engine"
@@ -157,39 +150,35 @@ def _fastest_engine(
         atomic_write(out, engines[best].read_bytes())
 
 
-def _target(model: str, path: Path) -> Path:
+def _target(model: str, source: ModelFile) -> Path:
     chosen = plan_target(model)
     if chosen is not None:
         return chosen
-    from ..compiler.plan import is_plan
-
-    stem = path.name.removesuffix(".plan.onnx") if path.is_file() and is_plan(path) else path.stem
+    path = source.path
+    stem = path.name.removesuffix(".plan.onnx") if source.kind == "plan" else path.stem
     return path.with_name(f"{stem}.plan.onnx")
 
 
 def _built(
-    path: Path, out: Path, precision: str | None, settings: Mapping[str, Any], quantising: Mapping[str, Any]
+    source: ModelFile, out: Path, precision: str | None, settings: Mapping[str, Any], quantising: Mapping[str, Any]
 ) -> Plan:
     from ..compiler.build import build
     from ..compiler.conversion import convert_plan
-    from ..compiler.plan import is_plan, load_plan
 
     if quantising and precision != "int8":
         raise ModelError(f"{' and '.join(quantising)}: of int8 only: add --precision int8, or leave this out")
-    if path.is_file() and is_plan(path) and precision not in (None, "fp32"):
-        _refuse(path, settings)
-        return convert_plan(load_plan(path), out, precision=precision, **quantising)
-    return build(path, out=out, precision=precision, **settings, **quantising)
+    if source.kind == "plan" and precision not in (None, "fp32"):
+        _refuse(source, settings)
+        return convert_plan(load_plan(source.path), out, precision=precision, **quantising)
+    return build(source.path, out=out, precision=precision, **{**source.settings, **settings}, **quantising)
 
 
 def _fastest(
-    path: Path, target: Path, console: Console, settings: Mapping[str, Any], quantising: Mapping[str, Any]
+    source: ModelFile, target: Path, console: Console, settings: Mapping[str, Any], quantising: Mapping[str, Any]
 ) -> Plan:
     """Of the plans that lose too little, the one that is fastest here; it alone is kept."""
-    from ..compiler.plan import load_plan
-
     with tempfile.TemporaryDirectory(prefix="srgan-trt-") as folder:
-        plans = _candidates(path, Path(folder), console, settings, quantising)
+        plans = _candidates(source, Path(folder), console, settings, quantising)
         if "int8" in plans and (why := _why_not_here(plans["int8"])) is not None:
             console.note(f"int8 is left out: {why}")
             del plans["int8"]
@@ -200,16 +189,17 @@ def _fastest(
 
 
 def _candidates(
-    path: Path, folder: Path, console: Console, settings: Mapping[str, Any], quantising: Mapping[str, Any]
+    source: ModelFile, folder: Path, console: Console, settings: Mapping[str, Any], quantising: Mapping[str, Any]
 ) -> dict[str, Plan]:
     """The plan in fp32, and that in int8 if it loses too little."""
-    if _has_one_precision(path):
+    if _has_one_precision(source):
         raise SrganTrtError(
-            f"{path} is built in one precision already: precision auto needs the model, or a plan in fp32"
+            f"{source.path} is built in one precision already: precision auto needs the model, or a plan in fp32"
         )
-    plans = {"fp32": _plan_for(path, folder, None, settings, {})}
+    plans = {"fp32": _plan_for(source, folder, None, settings, {})}
     try:
-        plans["int8"] = _built(plans["fp32"].path, folder / "int8.onnx", "int8", {}, quantising)
+        exact = ModelFile(path=plans["fp32"].path, kind="plan")
+        plans["int8"] = _built(exact, folder / "int8.onnx", "int8", {}, quantising)
     except ModelError as error:
         console.note(f"int8 is left out: {error}")
     return plans
@@ -242,7 +232,8 @@ def _times(files: Mapping[str, Path], *, device: str) -> dict[str, tuple[float, 
     """Median milliseconds of each plan or engine (of our own making), in turns, and what it was computed in."""
     from contextlib import ExitStack
 
-    from ..upscaler import Upscaler, open_plan
+    from ..resolve import open_plan
+    from ..upscaler import Upscaler
     from .photo import photo
 
     picture = photo(*_SIZE)
@@ -261,6 +252,6 @@ def _times(files: Mapping[str, Path], *, device: str) -> dict[str, tuple[float, 
         return {name: (statistics.median(times[name]) * 1e3, str(up.info["precision"])) for name, up in ups.items()}
 
 
-def _refuse(path: Path, settings: Mapping[str, Any]) -> None:
+def _refuse(source: ModelFile, settings: Mapping[str, Any]) -> None:
     if settings:
-        raise SrganTrtError(f"{path} is a plan, built already: leave {', '.join(settings)} out")
+        raise SrganTrtError(f"{source.path} is a plan, built already: leave {', '.join(settings)} out")

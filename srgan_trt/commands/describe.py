@@ -9,10 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..compiler.plan import is_plan
 from ..errors import DeviceError, ModelError
 from ..models.denoisers import denoisers_installed
-from ..runtime.devices import is_engine
+from ..resolve import ModelFile
 from ..spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -37,23 +36,22 @@ def describe_build(plan: Plan, *, seconds: float) -> str:
 
 def describe_engine_file(path: Path) -> str:
     """What an engine file says of itself, and its layers as they were really built. Raises PlanError if it is none."""
-    from ..runtime.engines.file import describe_engine, layer_table, read_header
+    from ..runtime.devices import describe_engine
 
-    header = read_header(path)
-    return f"{_table(list(describe_engine(header, path)))}\n\n{layer_table(header)}"
+    rows, layers = describe_engine(path)
+    return f"{_table(rows)}\n\n{layers}"
 
 
-def describe_file(path: Path) -> str:
-    """What `path` is: a plan or an engine with its spec, report and layers; or another model file, and how a plan is
+def describe_file(model: ModelFile) -> str:
+    """What `model` is: a plan or an engine with its spec, report and layers; or another model file, and how a plan is
     built of it.
 
     Raises ModelError for what is no model, PlanError for a damaged plan.
     """
-    if path.is_file() and is_plan(path):
-        from ..upscaler import open_plan
-
-        return _describe_plan(open_plan(path))
-    if path.is_file() and is_engine(path):
+    path = model.path
+    if model.kind == "plan":
+        return _describe_plan(model.plan())
+    if model.kind == "engine":
         return describe_engine_file(path)
     if (path / "saved_model.pb").is_file():
         rows = [("model", f"{path}: a TensorFlow SavedModel")]

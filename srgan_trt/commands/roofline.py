@@ -6,11 +6,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..compiler.plan import Plan, is_plan, load_plan
+from ..compiler.plan import Plan, load_plan
 from ..compiler.roofline import LayerCost, Peak, floor, from_rows, layer_costs, least, total, with_kernels
 from ..errors import ModelError
+from ..resolve import ModelFile
 from ..runtime.accelerators import ACCELERATORS, CHECKED, Accelerator
 
 _WIDTH = 120
@@ -32,15 +32,16 @@ _FP16_SUMS = _Rate("fp16, sums in fp32", "fp16", lambda gpu: gpu.fp16_sums_in_fp
 _INT8 = _Rate("int8", "int8", lambda gpu: gpu.int8_tops)
 
 
-def describe_roofline(path: Path, *, tile: int | None = None) -> str:
+def describe_roofline(model: ModelFile, *, tile: int | None = None) -> str:
     """Operations, bytes and time floors of a plan, per layer and in all, before and after the rewrites, as tables.
 
     tile: side of the tile in input pixels (None: 256, or the only size that the network takes), rounded up to a
     multiple that the network takes.
 
-    Raises ModelError if ``path`` is no plan or takes no such tile, PlanError if it is damaged.
+    Raises ModelError if ``model`` is no plan or takes no such tile, PlanError if it is damaged.
     """
-    if not (path.is_file() and is_plan(path)):
+    path = model.path
+    if model.kind != "plan":
         raise ModelError(f"{path} is no plan, and only a plan has a roofline: run 'srgan-trt build {path}' first")
     plan = load_plan(path)
     height, width = _tile(plan, tile)

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from ..errors import TrainingError
 from ..files import atomic_write
+from ..imaging.folder import find_pictures
 from ..imaging.sources import Source
 from ..quality.metrics import WINDOW
 from ..runtime.devices import cpu_facts
-from ..training.pictures import PictureSet, Teacher, find_pictures, hold_out, prepare
+from ..training.pictures import PictureSet, Teacher, hold_out, prepare
 from ..training.recipe import Recipe
 from ..training.samples import with_margin
 from .console import PROGRAM, Console
@@ -152,7 +153,8 @@ def _teacher(recipe: Recipe) -> Iterator[tuple[Teacher | None, str | None]]:
     if recipe.teacher is None:
         yield None, None
         return
-    from ..upscaler import Upscaler, open_plan
+    from ..resolve import open_plan
+    from ..upscaler import Upscaler
 
     # Not in int8: what is learned from stays, and int8 has levels of its own.
     with Upscaler(dataclasses.replace(open_plan(recipe.teacher), int8=None)) as up:

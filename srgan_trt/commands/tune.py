@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from ..resolve import open_plan
 from ..runtime.devices import open_pipeline
 from ..runtime.tuning import DEFAULT
-from ..upscaler import open_plan
 from .photo import photo
 
 if TYPE_CHECKING:

@@ -44,6 +44,8 @@ class Plan:
     """What a device is held to that compiles the plan; None of plans whose arithmetic leaves no room."""
     int8: Plan | None = None
     """The same network in int8, where there is one beside this plan: devices take the one that is faster there."""
+    engine: bool = False
+    """Whether ``path`` is an engine file, which holds no network that could be built of."""
 
     def with_int8(self, twin: Plan) -> Plan:
         """This plan and its `twin` in int8. Raises PlanError if `twin` is of another network or precision."""

@@ -14,7 +14,7 @@ from ..errors import DeviceError, MissingPackageError
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
-    from .engine import EngineSource
+    from .gpu.interfaces import EngineSource
     from .pipeline import Pipeline
     from .tuning import Tuning
 
@@ -57,7 +57,7 @@ def open_pipeline(
     if name not in ("auto", "cpu"):
         raise DeviceError(f"there is no device {device!r}: use one of {DEVICES}")
     notes = []
-    if is_engine(plan.path):
+    if plan.engine:
         if name == "cpu":
             raise DeviceError(
                 f"{plan.path} is an engine for NVIDIA GPUs: name the plan or model that it was built from"
@@ -110,6 +110,17 @@ def why_no_engine_is_timed(
     from .engines.from_plan import why_not_here
 
     return why_not_here(target=target, compute_capability=compute_capability, gpu_id=gpu_id)
+
+
+def describe_engine(path: Path) -> tuple[list[tuple[str, str]], str]:
+    """What an engine file says of itself, as rows of label and text, and the table of its layers as they were built.
+
+    Raises PlanError if it is not an engine, or damaged.
+    """
+    from .engines.file import describe_engine, layer_table, read_header
+
+    header = read_header(path)
+    return list(describe_engine(header, path)), layer_table(header)
 
 
 def is_engine(path: Path) -> bool:
@@ -213,7 +224,7 @@ def _on_gpus(
     if precision == "int8" and plan.int8 is not None:
         plan = plan.int8
     source: EngineSource
-    if is_engine(plan.path):
+    if plan.engine:
         # Trust was a matter of opening it.
         source = EngineOnDisk(plan.path, trust_model=True)
         precision = precision or source.header.settings.precision

@@ -9,10 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeviceError, DeviceMemoryError, SrganTrtError
+from ..errors import DeviceError, DeviceLostError, DeviceMemoryError, SrganTrtError
 from ..imaging.tiles import TilePlan
 from ..spec import NetworkSpec
-from .gpu.device import GpuFailure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +88,7 @@ class Fleet:
                 if self._closed:
                     raise
                 refused[member] = error
-                if isinstance(error, GpuFailure):
+                if isinstance(error, DeviceLostError):
                     self._leave_out(member, error)
             else:
                 # What only some refuse is their fault; what all refuse may be the picture's.
@@ -151,7 +150,7 @@ class Fleet:
     def _first_failure(self, refused: dict[_Member, DeviceError]) -> DeviceError:
         if refused:
             return next(iter(refused.values()))
-        return GpuFailure(next(member.failure for member in self._members if member.failure is not None))
+        return DeviceLostError(next(member.failure for member in self._members if member.failure is not None))
 
     def _leave_out(self, member: _Member, error: DeviceError) -> None:
         with self._lock:

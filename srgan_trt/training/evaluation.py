@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PictureError
+from ..imaging.folder import find_pictures, read_rgb
 from ..imaging.sources import Source
 from ..quality.bicubic import enlarge, shrink
 from ..quality.blocks import visible_blocks
 from ..quality.metrics import WINDOW, luma, paper_ssim, psnr, ssim
 from ..quality.recipes import Recipe
-from .pictures import find_pictures, read_rgb
 
 BICUBIC = "bicubic"
 """The method that others are measured against."""

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import PictureError, TrainingError
 from ..files import atomic_write
-from ..imaging.decode import decode
-from ..imaging.sources import Source, expand
+from ..imaging.folder import read_rgb
+from ..imaging.sources import Source
 from ..quality.bicubic import shrink
 
 _log = logging.getLogger(__name__)
@@ -59,19 +59,6 @@ class PictureSet:
     def manifest(self) -> list[dict[str, str]]:
         """Names and hashes of the pictures: what a model card says it was trained on."""
         return [{"name": entry.name, "sha256": entry.sha256} for entry in self.entries]
-
-
-def find_pictures(folder: Path, option: str) -> list[Source]:
-    """The pictures in `folder`, to the bottom, sorted; `option` is the one that named it.
-
-    Raises PictureError if it is no folder, holds no pictures, or cannot be read.
-    """
-    if not folder.is_dir():
-        raise PictureError(f"{folder} is no folder: {option} names a folder of pictures")
-    sources = expand([folder])
-    for source in sources:
-        source.read()  # raises what `expand` found wrong
-    return sources
 
 
 def prepare(
@@ -148,20 +135,6 @@ def prepare(
     index = {"of": wanted, "entries": [asdict(entry) for entry in entries]}
     atomic_write(out / _INDEX, json.dumps(index, indent=1).encode())
     return PictureSet(out, entries, scale=scale, teacher=teacher is not None)
-
-
-def read_rgb(file: Path, *, multiple: int = 1) -> NDArray[np.uint8]:
-    """A picture file as uint8 (H, W, 3), cropped at the lower right to a `multiple`. Raises PictureError."""
-    picture = decode(file)
-    pixels = picture.pixels
-    if pixels.dtype != np.uint8:
-        pixels = np.round(pixels / 257.0).astype(np.uint8)
-    if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
-    height, width = (side // multiple * multiple for side in pixels.shape[:2])
-    if height == 0 or width == 0:
-        raise PictureError(f"{file} is smaller than {multiple} pixels: use larger pictures")
-    return np.ascontiguousarray(pixels[:height, :width])
 
 
 def hold_out(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:

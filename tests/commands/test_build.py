@@ -18,12 +18,12 @@ from srgan_trt.commands.photo import photo
 from srgan_trt.compiler.conversion import convert_plan
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError
+from srgan_trt.resolve import open_plan
 from srgan_trt.runtime import devices
 from srgan_trt.runtime.engines import from_plan
 from srgan_trt.runtime.engines.build import PORTABLE
 from srgan_trt.runtime.engines.file import read_header
 from srgan_trt.runtime.gpu.device import Gpu
-from srgan_trt.upscaler import open_plan
 
 from ..handmade import differences, expected, small_plan, witnessed
 

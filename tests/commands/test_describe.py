@@ -9,6 +9,7 @@ import pytest
 
 from srgan_trt.commands.describe import _with_sensitivities, describe_file
 from srgan_trt.models import packaged as registry
+from srgan_trt.resolve import resolve
 from srgan_trt.runtime.cpu import processor
 from srgan_trt.runtime.cpu.processor import Cpu
 
@@ -44,7 +45,7 @@ def test_what_a_model_with_two_plans_runs_in_is_told_and_why(
     monkeypatch.setattr(processor, "find_cpu", lambda: cpu)
     plan = ship(tmp_path)
     twin = ship_int8(plan)
-    told = " ".join(describe_file(plan.path).split())
+    told = " ".join(describe_file(resolve(plan.path)).split())
     assert f"runs in {precision} on this CPU (a CPU), by OpenVINO 2026.4.1" in told
     assert f"int8 plan {twin.path} (" in told
     assert why in told

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from srgan_trt.cache import cached_plan
 from srgan_trt.errors import ModelError
 from srgan_trt.models.files import files_of
 from srgan_trt.models.ncnn_file import MAX_PARAM_BYTES, Stored, read_param, read_weights
 from srgan_trt.models.ncnn_source import open_ncnn
 from srgan_trt.models.opening import open_network
 from srgan_trt.models.packaged import find_model
+from srgan_trt.plan_cache import cached_plan
 
 from .ncnn_nets import FP16, stored, write_net
 from .ncnn_nets import random as values

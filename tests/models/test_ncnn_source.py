@@ -19,6 +19,7 @@ from srgan_trt.models.files import hash_files
 from srgan_trt.models.ncnn_source import NcnnNetwork, open_ncnn
 from srgan_trt.models.opening import open_network
 from srgan_trt.models.packaged import packaged_models
+from srgan_trt.resolve import resolve
 
 from .ncnn_nets import FP16, Floats, conv, deconv, random, resized, shuffled, stored, write_net
 
@@ -310,7 +311,7 @@ def test_a_plan_is_built_and_told(tmp_path: Path) -> None:
         open_ncnn(path).source_hash,
     )
     assert plan.report["difference"] == 0
-    text = describe_file(path)
+    text = describe_file(resolve(path))
     assert "ncnn .param, its weights in net.bin" in text
     assert "1 Input, 1 Convolution, 1 PixelShuffle" in text
 

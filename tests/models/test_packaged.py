@@ -23,7 +23,8 @@ from srgan_trt.models.packaged import (
     packaged,
     packaged_models,
 )
-from srgan_trt.upscaler import open_plan, upscale
+from srgan_trt.resolve import open_plan
+from srgan_trt.upscaler import upscale
 
 from ..handmade import noise
 from ..shipped import NAME, card, ship, ship_int8

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 from srgan_trt.compiler.plan import Plan
-from srgan_trt.errors import DeviceError, DeviceMemoryError, PlanError
+from srgan_trt.errors import DeviceError, DeviceLostError, DeviceMemoryError, PlanError
 from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
 from srgan_trt.runtime.fleet import Fleet
-from srgan_trt.runtime.gpu.device import GpuFailure
 
 from ..handmade import differences, expected, noise, small_plan
 
@@ -101,7 +100,7 @@ def test_a_failed_run_is_off_the_books(devices: list[Watched]) -> None:
 
 
 class TestFailures:
-    @pytest.mark.parametrize("failure", [GpuFailure("LAUNCH_FAILED"), DeviceError("TensorRT does not like it")])
+    @pytest.mark.parametrize("failure", [DeviceLostError("LAUNCH_FAILED"), DeviceError("TensorRT does not like it")])
     def test_a_device_that_failed_gets_no_more_pictures(
         self, plan: Plan, devices: list[Watched], failure: DeviceError, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -122,9 +121,9 @@ class TestFailures:
     def test_when_none_is_left_the_failure_comes_out(self, devices: list[Watched]) -> None:
         fleet = Fleet(devices)
         for device in devices:
-            device.failures = [GpuFailure("LAUNCH_FAILED")]
+            device.failures = [DeviceLostError("LAUNCH_FAILED")]
         for _ in range(2):
-            with pytest.raises(GpuFailure, match="LAUNCH_FAILED"):
+            with pytest.raises(DeviceLostError, match="LAUNCH_FAILED"):
                 run(fleet, 9)
         assert [len(device.runs) for device in devices] == [1, 1]
         assert fleet.info["name"]
@@ -154,7 +153,7 @@ class TestFailures:
     ) -> None:
         fleet = Fleet(devices)
         first, second = devices
-        first.failures = [GpuFailure("LAUNCH_FAILED")]
+        first.failures = [DeviceLostError("LAUNCH_FAILED")]
         second.gate.clear()
         with ThreadPoolExecutor(4) as pool:
             work = [pool.submit(run, fleet, height) for height in (9, 10, 11, 12)]

@@ -16,11 +16,11 @@ from onnx import numpy_helper
 from srgan_trt.compiler.half import HalfNetwork, half_network
 from srgan_trt.compiler.plan import Plan, load_plan, save_plan
 from srgan_trt.models.packaged import SHIPPED
-from srgan_trt.runtime.engine import EngineSettings
+from srgan_trt.resolve import open_plan
 from srgan_trt.runtime.engines.build import build_engine
 from srgan_trt.runtime.engines.from_plan import network_of
 from srgan_trt.runtime.engines.layers import convolutions
-from srgan_trt.upscaler import open_plan
+from srgan_trt.runtime.gpu.interfaces import EngineSettings
 
 from ..handmade import small_model, small_spec
 

@@ -10,7 +10,7 @@ import pytest
 
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError
-from srgan_trt.runtime.engine import EngineSettings
+from srgan_trt.runtime.gpu.interfaces import EngineSettings
 from tests import handmade
 from tests.cuda_driver import build, standin
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from srgan_trt.errors import PictureError, TrainingError
+from srgan_trt.imaging.folder import find_pictures
 from srgan_trt.imaging.sources import Source
 from srgan_trt.quality.bicubic import enlarge, shrink
-from srgan_trt.training.pictures import PictureSet, find_pictures, hold_out, prepare
+from srgan_trt.training.pictures import PictureSet, hold_out, prepare
 
 from .photos import photo_folder
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srgan_trt.imaging.folder import find_pictures
 from srgan_trt.quality.bicubic import enlarge, shrink
-from srgan_trt.training.pictures import PictureSet, find_pictures, prepare
+from srgan_trt.training.pictures import PictureSet, prepare
 from srgan_trt.training.samples import CleanSampler, RealSampler, batches, with_margin
 
 from .photos import photo_folder

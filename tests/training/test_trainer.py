@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 from srgan_trt.errors import ModelError, TrainingError
+from srgan_trt.imaging.folder import find_pictures
 from srgan_trt.models.weights_only import known_generator
 from srgan_trt.quality.bicubic import enlarge
 from srgan_trt.quality.metrics import psnr, ssim
 from srgan_trt.training.checkpoint import load_checkpoint
-from srgan_trt.training.pictures import PictureSet, find_pictures, prepare
+from srgan_trt.training.pictures import PictureSet, prepare
 from srgan_trt.training.recipe import Recipe
 from srgan_trt.training.trainer import CHECKPOINT, GENERATOR, Progress, Trainer
 

@@ -91,7 +91,7 @@ def from_folder(folder: Path, *, scale: int, multiple: int = 1, shape: tuple[int
 
     Raises PictureError if ``folder`` is none, has fewer than two pictures, or one cannot be read.
     """
-    from ...training.pictures import find_pictures, read_rgb
+    from ...imaging.folder import find_pictures, read_rgb
 
     sources = find_pictures(folder, "--calibration")
     if len(sources) < 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from ...spec import NetworkSpec
-    from .flats import Flats
 
 PERFECT = 120.0
 """dB that stand for no difference at all."""
 HARD_ALLOWANCE = 12.0
 """dB by which hard pictures (black, drawn, noise) may be farther from the exact network than photographs. Generators
 give them values a hundred times the usual, and often artefacts of their own, which need not be met."""
+
+
+class FlatColours(Protocol):
+    """What tells how far flat colours moved (flats.py)."""
+
+    def moved(self, candidate: ir.Model) -> float: ...
 
 
 class Comparison:
@@ -34,7 +39,7 @@ class Comparison:
         usual: Floats,
         hard: Floats | None = None,
         *,
-        flats: Flats | None = None,
+        flats: FlatColours | None = None,
     ) -> None:
         self._batches = (usual, usual[:0] if hard is None else hard)
         self._spec, self._flats = spec, flats

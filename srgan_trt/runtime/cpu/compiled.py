@@ -56,14 +56,15 @@ class CompiledPlan:
         self._form = form
         self._requests: list[openvino.InferRequest] = []
         self._used = False
+        self._cached = cached
         loaded = self._load(core, settings, cached)
         self.from_cache = loaded is not None
         """Whether it was compiled at an earlier start."""
-        again = self._read_in(core, settings, like) if loaded is None and like is not None else None
+        again = self._load(core, settings, like._cached) if loaded is None and like is not None else None
         self._compiled = loaded or again or self._compile(core, plan, settings)
         if loaded is None:
             self._check(plan)
-            self._keep(cached)
+            self._keep(cached, None if again is None else like)
 
     def _load(self, core: openvino.Core, settings: dict[str, Any], cached: Path) -> openvino.CompiledModel | None:
         # OpenVINO's own CACHE_DIR maps the weights into memory unchecked: a damaged file gives damaged pictures.
@@ -76,17 +77,6 @@ class CompiledPlan:
         except RuntimeError as error:
             _log.warning("OpenVINO does not take the cached %s (%s): compiling again", cached, _first_line(error))
             return None
-
-    def _read_in(
-        self, core: openvino.Core, settings: dict[str, Any], like: CompiledPlan
-    ) -> openvino.CompiledModel | None:
-        try:
-            compiled = core.import_model(like._compiled.export_model().getvalue(), "CPU", settings)
-        except RuntimeError as error:
-            _log.warning("OpenVINO does not take what it compiled (%s): compiling again", _first_line(error))
-            return None
-        self.pixel_values = like.pixel_values
-        return compiled
 
     def _compile(self, core: openvino.Core, plan: Plan, settings: dict[str, Any]) -> openvino.CompiledModel:
         network: Any = str(plan.path)
@@ -113,9 +103,13 @@ class CompiledPlan:
 
         hold(plan.witness, plan.spec, run, what=f"the plan {plan.path}, run by OpenVINO on this CPU,")
 
-    def _keep(self, cached: Path) -> None:
-        exported = self._compiled.export_model()
-        write_sealed(cached, np.float64(self.pixel_values).tobytes() + exported.getvalue())
+    def _keep(self, cached: Path, like: CompiledPlan | None) -> None:
+        """Writes the compiled network, or what it was read from: OpenVINO 2026.4 does not import what it exported of a
+        network that it imported."""
+        if like is None:
+            write_sealed(cached, np.float64(self.pixel_values).tobytes() + self._compiled.export_model().getvalue())
+        elif (sealed := read_sealed(like._cached)) is not None:
+            write_sealed(cached, sealed)
 
     def release(self) -> None:
         """Gives back the memory of activations; the next run takes it again."""

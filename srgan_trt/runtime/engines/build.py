@@ -21,7 +21,7 @@ from .layers import BuiltLayer, check_layers, from_inspector, from_log, untold
 from .library import Library, Messages, find_library, need_gpu
 
 if TYPE_CHECKING:
-    from ..engine import EngineSettings
+    from ..gpu.interfaces import EngineSettings
 
 _log = logging.getLogger(__name__)
 

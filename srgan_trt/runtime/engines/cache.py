@@ -30,8 +30,8 @@ from .timings import machine_key
 
 if TYPE_CHECKING:
     from ...compiler.half import Float32Layer
-    from ..engine import EngineSettings
     from ..gpu.device import Gpu
+    from ..gpu.interfaces import EngineSettings
     from .build import Progress
 
 _log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class EngineOnDisk:
     @property
     def plan(self) -> Plan:
         """What a pipeline needs of a plan; its network is not there."""
-        return Plan(self.path, self.header.spec, {"notes": []}, self.header.plan_hash, self.header.witness)
+        return Plan(self.path, self.header.spec, {"notes": []}, self.header.plan_hash, self.header.witness, engine=True)
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ from ...errors import DeviceError, PlanError
 from ...files import atomic_file
 from ...spec import NetworkSpec
 from ...witness import Witness
-from ..engine import EngineSettings
+from ..gpu.interfaces import EngineSettings
 from .layers import BuiltLayer
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import DeviceError, ModelError, PlanError
-from ..engine import EngineSettings
 from ..gpu.device import core, current, find_gpu
+from ..gpu.interfaces import EngineSettings
 from ..gpu.schedule import batch_size, tile_side
 from .build import OPT_LEVELS, Progress, build_engine, targets
 from .driver import driver_version

@@ -13,7 +13,7 @@ from ...cache import read_sealed, write_sealed
 from .library import Library, Messages
 
 if TYPE_CHECKING:
-    from ..engine import EngineSettings
+    from ..gpu.interfaces import EngineSettings
     from .file import EngineHeader
 
 _log = logging.getLogger(__name__)

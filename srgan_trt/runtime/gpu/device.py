@@ -12,15 +12,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from ...errors import DeviceError, DeviceMemoryError, missing
+from ...errors import DeviceError, DeviceLostError, DeviceMemoryError, missing
 
 _CODE = re.compile(r"CUDA_ERROR_[A-Z0-9_]+")
 _OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
 _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
-
-
-class GpuFailure(DeviceError):
-    """A call of CUDA failed for another reason than memory: whatever comes after it may fail too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +92,7 @@ def checked(answer: tuple[Any, ...]) -> Any:
 
 @contextmanager
 def cuda_errors() -> Iterator[None]:
-    """Inside, errors of cuda.core become DeviceMemoryError (out of memory) or GpuFailure."""
+    """Inside, errors of cuda.core become DeviceMemoryError (out of memory) or DeviceLostError."""
     try:
         yield
     except DeviceError:
@@ -115,7 +111,7 @@ def translated(code: str) -> DeviceError:
     """The error to raise for CUDA's `code`, "CUDA_ERROR_LAUNCH_FAILED"."""
     if code == _OUT_OF_MEMORY:
         return DeviceMemoryError("the GPU has no memory left: use a smaller tile or batch, or free memory on it")
-    return GpuFailure(
+    return DeviceLostError(
         f"the GPU failed ({code}): open another Upscaler, in a new process if it fails there too, or use --device cpu"
     )
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ...errors import DeviceError
-from ..engine import Engine, EngineSettings, EngineSource
+from .interfaces import Engine, EngineSettings, EngineSource
 
 if TYPE_CHECKING:
     from .device import Gpu

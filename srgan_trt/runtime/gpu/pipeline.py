@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import DeviceError, DeviceMemoryError, ModelError, SrganTrtError
+from ...errors import DeviceError, DeviceLostError, DeviceMemoryError, ModelError, SrganTrtError
 from ...imaging.tiles import TilePlan
 from ...spec import NetworkSpec
-from ..engine import EngineSource
 from ..holding import hold
-from .device import GpuFailure, core, current, find_gpu
+from .device import core, current, find_gpu
 from .ends import Source, Target, after_caller
 from .engines import Engines, SharedEngine
+from .interfaces import EngineSource
 from .kernels import PixelKernels
 from .lane import SLOTS, Lane
 from .lanes import MOST_LANES, Lanes, closed
@@ -175,7 +175,7 @@ class GpuPipeline:
                         lane.settle()
                         lane.release()
                         shortage = str(error)  # the error itself would keep alive what its traceback names
-                    except GpuFailure as error:
+                    except DeviceLostError as error:
                         with self._lock:
                             self._failure = str(error)
                         lane.settle()
@@ -240,7 +240,7 @@ class GpuPipeline:
                 return None
             try:
                 better = self._prepared(lane, self._wide, tiles)
-            except (DeviceMemoryError, GpuFailure):
+            except (DeviceMemoryError, DeviceLostError):
                 raise
             except SrganTrtError as error:
                 self._note(f"values are not finite in {precision}, and there is no engine in {self._wide}: {error}")
@@ -318,7 +318,7 @@ class GpuPipeline:
             if self._closed:
                 raise closed()
             if self._failure is not None:
-                raise GpuFailure(self._failure)
+                raise DeviceLostError(self._failure)
 
     def _give_way(self, shortage: str, tiles: TilePlan) -> None:
         """Takes less memory from now on. Raises DeviceMemoryError if only smaller windows can."""

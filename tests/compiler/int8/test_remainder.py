@@ -56,9 +56,9 @@ def test_the_pictures_are_the_plan_s(plan: Plan) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install "srgan-trt[tensorrt-rtx]"')
 @pytest.mark.parametrize("capability", [(8, 0), (8, 9), (12, 0)])
 def test_tensorrt_builds_int8_and_fp16(plan: Plan, capability: tuple[int, int]) -> None:
-    from srgan_trt.runtime.engine import EngineSettings
     from srgan_trt.runtime.engines.build import build_engine
     from srgan_trt.runtime.engines.from_plan import network_of
+    from srgan_trt.runtime.gpu.interfaces import EngineSettings
 
     network, float32 = network_of(plan, "int8")
     settings = EngineSettings(precision="int8", tile=(64, 64), batch=1, compute_capability=capability)

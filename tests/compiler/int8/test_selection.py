@@ -24,7 +24,7 @@ from srgan_trt.compiler.int8.selection import affordable, select
 from srgan_trt.compiler.int8.sensitivity import Sensitivity
 from srgan_trt.compiler.plan import Plan, load_plan
 from srgan_trt.errors import ModelError, PictureError
-from srgan_trt.runtime.engine import EngineSettings
+from srgan_trt.runtime.gpu.interfaces import EngineSettings
 from srgan_trt.upscaler import Upscaler
 
 from ...handmade import differences, noise, small_model, small_spec

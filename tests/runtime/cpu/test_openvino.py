@@ -257,6 +257,21 @@ def test_another_number_of_streams_is_not_compiled_again_but_held_again(
     pipeline.close()
 
 
+def test_what_was_read_in_for_more_streams_is_there_at_the_next_start(
+    plan: Plan, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = noise(32, 48)
+    for start in range(3):
+        pipeline = CpuPipeline(plan)
+        for streams in (1, 2):
+            engine = pipeline._engine(pipeline._choice.narrow, streams, None)
+            assert engine.from_cache == (start > 0)
+            out = np.empty((128, 192, 3), np.uint8)
+            engine.run(image, out, plan_tiles(32, 48, tile=(24, 24), halo=HALO), plan.spec, None)
+        pipeline.close()
+    assert not caplog.records
+
+
 def test_a_plan_is_held_to_the_picture_in_it(plan: Plan, tmp_path: Path, cache: Path) -> None:
     other = witnessed(plan, tmp_path / "other.onnx", shift=20)
     for _ in range(2):  # nothing is kept of what is wrong

@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 from srgan_trt.compiler.half import half_network
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, DeviceMemoryError
-from srgan_trt.runtime.engine import EngineSettings
 from srgan_trt.runtime.engines.build import PORTABLE, BuildProgress, build_engine
 from srgan_trt.runtime.engines.library import Library, find_library
 from srgan_trt.runtime.gpu.device import gpus
+from srgan_trt.runtime.gpu.interfaces import EngineSettings
 
 from ...handmade import small_model, small_plan
 

@@ -17,13 +17,13 @@ import pytest
 from srgan_trt import cache
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, DeviceMemoryError, PlanError
-from srgan_trt.runtime.engine import EngineSettings
 from srgan_trt.runtime.engines import cache as engine_cache
 from srgan_trt.runtime.engines.cache import EngineCache, EngineOnDisk
 from srgan_trt.runtime.engines.file import EngineHeader, read_engine, read_header, write_engine
 from srgan_trt.runtime.engines.from_plan import build_engine_file
 from srgan_trt.runtime.engines.library import Library, find_library
 from srgan_trt.runtime.gpu.device import Gpu, gpus
+from srgan_trt.runtime.gpu.interfaces import EngineSettings
 
 from ...handmade import small_plan
 

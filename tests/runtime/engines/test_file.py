@@ -13,7 +13,6 @@ import pytest
 from srgan_trt.compiler.half import Float32Layer
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, PlanError
-from srgan_trt.runtime.engine import EngineSettings
 from srgan_trt.runtime.engines.file import (
     MAGIC,
     EngineHeader,
@@ -29,6 +28,7 @@ from srgan_trt.runtime.engines.file import (
 from srgan_trt.runtime.engines.layers import BuiltLayer
 from srgan_trt.runtime.engines.library import Library
 from srgan_trt.runtime.gpu.device import Gpu
+from srgan_trt.runtime.gpu.interfaces import EngineSettings
 from srgan_trt.witness import Witness
 
 from ...handmade import noise, small_plan, small_spec

@@ -13,11 +13,11 @@ import pytest
 
 from srgan_trt.cache import read_sealed, write_sealed
 from srgan_trt.errors import DeviceError, DeviceMemoryError
-from srgan_trt.runtime.engine import EngineSettings
 from srgan_trt.runtime.engines import library
 from srgan_trt.runtime.engines.file import EngineHeader
 from srgan_trt.runtime.engines.library import Library
 from srgan_trt.runtime.engines.loaded import LoadedEngine
+from srgan_trt.runtime.gpu.interfaces import EngineSettings
 
 from ...handmade import small_spec
 

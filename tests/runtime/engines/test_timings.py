@@ -13,7 +13,6 @@ import pytest
 
 from srgan_trt import cache
 from srgan_trt.compiler.plan import Plan
-from srgan_trt.runtime.engine import EngineSettings
 from srgan_trt.runtime.engines import build, from_plan, timings
 from srgan_trt.runtime.engines import cache as engine_cache
 from srgan_trt.runtime.engines.build import BuiltEngine
@@ -21,6 +20,7 @@ from srgan_trt.runtime.engines.cache import EngineCache
 from srgan_trt.runtime.engines.from_plan import build_engine_file
 from srgan_trt.runtime.engines.library import Library
 from srgan_trt.runtime.gpu.device import Gpu
+from srgan_trt.runtime.gpu.interfaces import EngineSettings
 
 from ...handmade import small_plan
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from srgan_trt.errors import DeviceError, DeviceMemoryError, MissingPackageError
+from srgan_trt.errors import DeviceError, DeviceLostError, DeviceMemoryError, MissingPackageError
 from srgan_trt.runtime.gpu import device as module
-from srgan_trt.runtime.gpu.device import Gpu, GpuFailure, cuda_errors, find_gpu, gpus
+from srgan_trt.runtime.gpu.device import Gpu, cuda_errors, find_gpu, gpus
 from tests.cuda_driver import build, standin
 
 pytest.importorskip("cuda.bindings", reason="GPUs are found through cuda-bindings")
@@ -74,7 +74,7 @@ def test_no_gpu_and_no_such_gpu() -> None:
 
 @needs_standin
 def test_driver_that_fails() -> None:
-    assert standin.run(failing, "cuInit:1:999").value.startswith("GpuFailure: the GPU failed (CUDA_ERROR_UNKNOWN)")
+    assert standin.run(failing, "cuInit:1:999").value.startswith("DeviceLostError: the GPU failed (CUDA_ERROR_UNKNOWN)")
     assert standin.run(failing, "cuInit:1:2").value.startswith("DeviceMemoryError")
 
 
@@ -98,8 +98,12 @@ def test_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     ("raised", "kind", "words"),
     [
         (Exception("CUDA_ERROR_OUT_OF_MEMORY: no"), DeviceMemoryError, "smaller tile"),
-        (Exception("CUDA_ERROR_LAUNCH_FAILED: An exception"), GpuFailure, r"failed \(CUDA_ERROR_LAUNCH_FAILED\): open"),
-        (RuntimeError("Failed to create CUDA event"), GpuFailure, r"failed \(Failed to create CUDA event\)"),
+        (
+            Exception("CUDA_ERROR_LAUNCH_FAILED: An exception"),
+            DeviceLostError,
+            r"failed \(CUDA_ERROR_LAUNCH_FAILED\): open",
+        ),
+        (RuntimeError("Failed to create CUDA event"), DeviceLostError, r"failed \(Failed to create CUDA event\)"),
         (DeviceError("ours"), DeviceError, "^ours$"),
         (ValueError("a mistake of ours"), ValueError, "mistake"),
     ],

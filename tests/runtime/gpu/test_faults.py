@@ -38,7 +38,7 @@ pytest.importorskip("cuda.bindings.nvrtc", reason="the GPU pipeline needs cuda-b
 OUT_OF_MEMORY, DEVICE_UNAVAILABLE, NO_DEVICE, LAUNCH_FAILED, UNKNOWN = 2, 46, 100, 719, 999
 SECONDS = 20
 """After which a process counts as hanging."""
-ALLOWED = {"right", "DeviceError", "DeviceMemoryError", "GpuFailure"}
+ALLOWED = {"right", "DeviceError", "DeviceMemoryError", "DeviceLostError"}
 KINDS = ("streams", "events", "graphs", "graph_execs", "modules", "pools")
 IMAGES = [handmade.noise(24, 50), handmade.noise(30, 20, dtype=np.uint16)]
 

@@ -18,8 +18,8 @@ from srgan_trt._pixels import pack, unpack
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, ModelError
 from srgan_trt.imaging.tiles import TilePlan, plan_tiles
+from srgan_trt.resolve import open_plan
 from srgan_trt.runtime.devices import open_pipeline
-from srgan_trt.upscaler import open_plan
 from tests import handmade
 from tests.cuda_driver import build, standin
 from tests.cuda_host import build as host_build

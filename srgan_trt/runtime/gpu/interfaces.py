@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from .gpu.device import Gpu
+    from .device import Gpu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
