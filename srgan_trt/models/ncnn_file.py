@@ -68,7 +68,8 @@ class Stored:
 def read_param(path: Path) -> list[NcnnLayer]:
     """The layers of a ``.param`` in order.
 
-    Raises ModelError if it cannot be read, is no such file, or a layer reads what none before it has made.
+    Raises ModelError if it cannot be read, is no such file, or a layer reads what none before it has made or another
+    reads, too.
     """
     lines = [(number, line.split()) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
     for number, words in lines:
@@ -81,10 +82,14 @@ def read_param(path: Path) -> list[NcnnLayer]:
     if len(layers) != layer_count:
         raise ModelError(f"{path} is a truncated or damaged ncnn .param: {len(layers)} layers, not {layer_count}")
     made: set[str] = set()
+    readers: dict[str, NcnnLayer] = {}
     for layer in layers:
         for blob in layer.inputs:
             if blob not in made:
                 raise ModelError(f"{path}: {layer.shown} reads {blob}, which no layer before it makes")
+            if (other := readers.setdefault(blob, layer)) is not layer:
+                # ncnn lets layers write over what they read, and computes something else or crashes
+                raise ModelError(f"{path}: {layer.shown} reads {blob}, as {other.shown} does, without a Split")
         for blob in layer.outputs:
             if blob in made:
                 raise ModelError(f"{path}: {layer.shown} makes {blob}, which another layer made")

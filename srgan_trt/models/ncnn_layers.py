@@ -327,7 +327,7 @@ def _pixel_shuffle(layer: _Layer, writer: NodeWriter, blobs: list[Blob]) -> Blob
 def _padding(layer: _Layer, writer: NodeWriter, blobs: list[Blob]) -> Blob:
     for key in (6, 7, 8):  # a value for each channel, more channels
         layer.must_be(key, 0)
-    mode = ("constant", "edge", "reflect")[layer.whole(4, 0, most=2)]
+    mode = ("constant", "edge")[layer.whole(4, 0, most=1)]  # reflected ones end where pictures are smaller
     top, bottom, left, right = (layer.whole(key, 0, most=_MOST_TAPS) for key in range(4))
     value = writer.constant(np.array(layer.number(5, 0.0), np.float32)) if mode == "constant" else ""
     return padded(writer, blobs[0], (top, left, bottom, right), mode=mode, value=value)

