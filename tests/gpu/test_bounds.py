@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from srgan_trt.commands.roofline import describe_roofline
-from srgan_trt.resolve import resolve
+from srgan_trt.resolve import open_plan, resolve
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
 MEGAPIXELS = 480 * 320 / 1e6
@@ -24,7 +24,7 @@ def in_the_readme(column: int) -> list[tuple[str, str]]:
 
 def printed(name: str, precision: str) -> list[tuple[float, float]]:
     """Milliseconds for the photo's part of a megapixel, all and least, for each GPU."""
-    totals = describe_roofline(resolve(name)).split("in all, in milliseconds")[1].split("\n\n")[0]
+    totals = describe_roofline(resolve(open_plan(name).path)).split("in all, in milliseconds")[1].split("\n\n")[0]
     _, *after = totals.split("after the rewrites")
     (rate,) = [part for part in after if re.match(rf" +{precision}  ", part)]
     rows = re.findall(r"a megapixel +(.*)", rate)
