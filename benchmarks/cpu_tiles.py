@@ -24,8 +24,8 @@ import openvino
 
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.imaging.tiles import plan_tiles
+from srgan_trt.machine import usable_cores
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
-from srgan_trt.runtime.cpu.processor import usable_cores
 
 SHAPES = ((64, 64), (96, 96), (128, 128), (192, 192), (320, 260), (320, 480))
 PICTURES = ((64, 64), (320, 480), (720, 960))

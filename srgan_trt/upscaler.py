@@ -93,6 +93,10 @@ class Upscaler:
             raise SrganTrtError("exact sets the halo and fp32 itself: leave halo and precision out")
         self._denoise = checked(OFF if exact and denoise is None else denoise)
         self.plan = open_plan(model, sha256=sha256, trust_model=trust_model)
+        if exact and self.spec.precision != "fp32":
+            raise SrganTrtError(
+                f"{self.plan.path} is in {self.spec.precision}, which is not exact: name the model, or a plan in fp32"
+            )
         self._tile = tile
         self._halo, notes = chosen_halo(self.spec, tile, halo, exact)
         self._max_pixels = max_pixels

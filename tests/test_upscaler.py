@@ -334,3 +334,10 @@ def test_a_real_network_on_a_real_photo_hides_its_seams(shared_images: Path) -> 
     with Upscaler(plan) as up:
         error = differences(up(photo), whole)
     assert 10 * np.log10(255**2 / max(float(np.mean(error**2.0)), 1e-9)) > 50
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_exact_is_refused_of_a_plan_that_is_not(tmp_path: Path, precision: str) -> None:
+    plan = small_plan(tmp_path, precision=precision)
+    with pytest.raises(SrganTrtError, match=f"is in {precision}, which is not exact"):
+        Upscaler(plan, exact=True)

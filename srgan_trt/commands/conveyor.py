@@ -7,7 +7,6 @@ pictures at once gets as many.
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from ..imaging.decode import MAX_PIXELS, decode
 from ..imaging.encode import encode, encode_to
 from ..imaging.picture import Picture
 from ..imaging.sources import Job
+from ..machine import memory_bytes
 
 if TYPE_CHECKING:
     from ..upscaler import Upscaler
@@ -238,7 +238,4 @@ def _bytes(picture: Picture) -> int:
 
 
 def _memory_budget() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    except (AttributeError, ValueError, OSError):
-        return 4 << 30
+    return memory_bytes() // 4

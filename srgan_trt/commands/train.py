@@ -72,6 +72,7 @@ def train(
     with _teacher(recipe) as (teacher, teacher_name):
 
         def prepared(sources: list[Source], name: str, smallest: int, teacher: Teacher | None) -> PictureSet:
+            console.end_progress()  # another set of pictures, another total
             return prepare(
                 sources,
                 out / "pictures" / name,

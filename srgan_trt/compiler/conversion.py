@@ -112,7 +112,7 @@ def _change(form: str) -> Callable[[ir.Model], int]:
 def _network(plan: Plan) -> ir.Model:
     import onnx
 
-    stored = onnx.load(str(plan.path))
+    stored = onnx.load_from_string(plan.network())
     del stored.metadata_props[:]
     return graph.from_proto(stored)
 

@@ -103,8 +103,7 @@ def half_network(plan: Plan) -> HalfNetwork:
 
     if plan.spec.precision not in ("fp32", "fp16"):
         raise PlanError(f"{plan.path} is a plan in {plan.spec.precision}: name one in fp32 or fp16")
-    proto = onnx.load(str(plan.path))
-    del proto.metadata_props[:]
+    proto = onnx.load_from_string(plan.network())
     model = graph.from_proto(proto)
     if plan.spec.precision == "fp16":
         to_fp32(model)

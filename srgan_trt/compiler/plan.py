@@ -47,6 +47,21 @@ class Plan:
     engine: bool = False
     """Whether ``path`` is an engine file, which holds no network that could be built of."""
 
+    def network(self) -> bytes:
+        """The ONNX network, without what this package keeps beside it.
+
+        Raises PlanError if the file is not the one any more that was read: whatever is made of it, and kept under its
+        hash, would be another network's.
+        """
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise PlanError(f"cannot read the plan {self.path}: {error.strerror}") from error
+        body = data[: _body_size(data)]
+        if hashlib.sha256(body).hexdigest() != self.body_hash:
+            raise PlanError(f"{self.path} was replaced since it was opened: open it again")
+        return body
+
     def with_int8(self, twin: Plan) -> Plan:
         """This plan and its `twin` in int8. Raises PlanError if `twin` is of another network or precision."""
         if twin.spec != dataclasses.replace(self.spec, precision="int8", macs=twin.spec.macs):
@@ -173,6 +188,19 @@ def load_plan(path: str | Path) -> Plan:
         raise PlanError(f"{path} was changed or damaged after it was built: build it again")
     _check_shapes(model, spec, path)
     return Plan(path, spec, report, expected, witness)
+
+
+def _body_size(data: bytes) -> int:
+    """Bytes of the network at the begin of a plan's: all where they do not tell."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        properties = onnx.ModelProto.FromString(data).metadata_props
+    except DecodeError:
+        return len(data)
+    sizes = [entry.value for entry in properties if entry.key == f"{_PREFIX}body_bytes" and entry.value.isdecimal()]
+    return int(sizes[0]) if sizes else len(data)
 
 
 def _check_shapes(model: onnx.ModelProto, spec: NetworkSpec, path: Path) -> None:

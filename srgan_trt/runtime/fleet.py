@@ -101,7 +101,7 @@ class Fleet:
 
     def for_images_on(self, gpu: int) -> DevicePipeline | None:
         """See Pipeline."""
-        found = (member.pipeline.for_images_on(gpu) for member in self._members)
+        found = (pipeline.for_images_on(gpu) for pipeline in self._working())
         return next((pipeline for pipeline in found if pipeline is not None), None)
 
     def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:

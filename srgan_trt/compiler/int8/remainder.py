@@ -41,8 +41,7 @@ def half_remainder(plan: Plan) -> bytes:
     spec = plan.spec
     if spec.precision != "int8":
         raise PlanError(f"{plan.path} is a plan in {spec.precision}: name one in int8")
-    stored = onnx.load(str(plan.path))
-    del stored.metadata_props[:]
+    stored = onnx.load_from_string(plan.network())
     model = graph.from_proto(stored)
     graph.infer_shapes(model)
     to_fp16(model, ends=ir.DataType.FLOAT16)

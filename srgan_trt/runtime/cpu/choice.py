@@ -84,6 +84,8 @@ def choose(asked: str | None, plan: Plan, cpu: Cpu, *, verdict: Verdict | None =
     if twin is None or asked not in (None, "int8"):
         same = asked == plan.spec.precision == "int8"
         narrow, wide, notes = choose_precision(None if same else asked, cpu.has_bf16)
+        if plan.spec.precision == "int8" and asked in ("fp32", "bf16"):
+            notes = [*notes, f"the plan's convolutions in int8 stay so: {asked} is what the others run in"]
         return Choice(narrow=Way(plan, narrow), wide=Way(plan, wide), notes=tuple(notes))
     high, wide, notes = choose_precision(None, cpu.has_bf16)
     exact, usual, fast = Way(plan, wide), Way(plan, high), Way(twin, high)

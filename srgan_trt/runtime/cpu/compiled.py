@@ -79,7 +79,7 @@ class CompiledPlan:
             return None
 
     def _compile(self, core: openvino.Core, plan: Plan, settings: dict[str, Any]) -> openvino.CompiledModel:
-        network: Any = str(plan.path)
+        network: Any = plan.network()
         if self._form is not None:
             from ...compiler.conversion import plan_in_form  # here: graphs take half a second to import
 

@@ -1,9 +1,8 @@
-"""Memory that a network needs on the CPU, and that there is."""
+"""Memory that a network needs on the CPU."""
 
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING
 
 from ...spec import NetworkSpec
@@ -55,11 +54,3 @@ def _by_depth(operations: list[openvino.Node]) -> list[openvino.Node]:
         before = max((depth.get(value.get_node().get_friendly_name(), 0) for value in op.input_values()), default=0)
         depth[op.get_friendly_name()] = before + (op.get_type_name() not in _IN_PLACE)
     return sorted(operations, key=lambda op: depth[op.get_friendly_name()])
-
-
-def memory_bytes() -> float:
-    """Physical memory of this machine; 16 GB where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return 16e9

@@ -23,11 +23,11 @@ import numpy as np
 from ...cache import cache_folder
 from ...errors import DeviceError, ModelError, OtherPictureError
 from ...imaging.tiles import TilePlan, plan_tiles
+from ...machine import memory_bytes
 from ...spec import NetworkSpec
 from ..tuning import DEFAULT, Cut, Setting, Tuning, search, write_tuning
 from .choice import TRIAL_SECONDS, Verdict, Way, choose, compared, failed, keep, race
 from .compiled import CompiledPlan
-from .memory import memory_bytes
 from .processor import find_cpu, kept_tuning, known_tuning
 from .schedule import best_streams, best_tile, candidate_cuts, tile_of
 
@@ -49,6 +49,7 @@ _LEAST_PASSES = 24
 """Times that the picture is upscaled while tuning, where there is time for that."""
 _LEAST_KEPT = 96
 """Pixels beside the halos of the picture that is tuned on, at least."""
+_FP32 = "name a plan in fp32, or the model, to keep them all"
 _TRIAL_SIZE = (240, 320)
 """(height, width) of what int8 is tried on."""
 
@@ -75,6 +76,7 @@ class CpuPipeline:
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str, str | None, int], CompiledPlan] = {}
         self._closed = False
+        self._warned_of_int8 = False
         self._cpu = find_cpu(self._core)
         self._cores = self._cpu.cores
         self._choice = choose(precision, plan, self._cpu)
@@ -172,7 +174,9 @@ class CpuPipeline:
         fixed = spec.fixed_shape is not None
         tiles = plan_tiles(height, width, tile=tile, halo=halo or 0, fixed=fixed, multiple=spec.multiple)
         try:
-            self._engine(way, self._streams(tiles, setting, way), setting.form)
+            with self._lock:
+                self._check_open()
+                self._engine(way, self._streams(tiles, setting, way), setting.form)
         except (DeviceError, ModelError) as error:
             _log.warning("%s", error)
             return math.inf
@@ -233,10 +237,10 @@ class CpuPipeline:
         """tried: what is to be measured; None: what the picture's depth asks for."""
         _check_arrays(image, out, tiles, self.spec.scale)
         with self._lock:
-            if self._closed:
-                raise DeviceError("this pipeline was closed: open another one")
+            self._check_open()
             while True:
                 way = self._way_for(image.dtype) if tried is None else tried[0]
+                self._warn_of_int8(way, image.dtype)
                 setting = self._setting(way) if tried is None else tried[1]
                 streams = self._streams(tiles, setting, way)
                 batch = setting.cut.batch if setting.cut is not None and _suits(setting.cut, tiles) else 1
@@ -250,9 +254,20 @@ class CpuPipeline:
                 if other is not engine:
                     other.release()
             self.info |= {"precision": way.name, "streams": streams, "batch": batch}
+            self.info.pop("form", None)
             if setting.form is not None:
                 self.info["form"] = setting.form
             return engine.run(image, out, tiles, self.spec, progress, batch=batch)
+
+    def _warn_of_int8(self, way: Way, dtype: np.dtype[Any]) -> None:
+        """Said once: a plan of int8 alone has nothing else for 16-bit pictures, nor for those that want fp32."""
+        if way.plan.spec.precision == "int8" and dtype.itemsize > 1 and not self._warned_of_int8:
+            self._warned_of_int8 = True
+            _log.warning("%s is in int8: 16-bit pictures go through it with 8 of their bits; %s", self.spec.name, _FP32)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DeviceError("this pipeline was closed: open another one")
 
     def _check_memory(self, tiles: TilePlan, batch: int, way: Way) -> None:
         needed = batch * tiles.tile_height * tiles.tile_width * self._pixel_bytes(way)

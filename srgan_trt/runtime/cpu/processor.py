@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DeviceError
+from ...machine import usable_cores
 from ..tuning import Tuning, read_tuning, tuning_file
 from .measured import kind_of
 
@@ -65,19 +65,6 @@ def known_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Tuning | None:
 def kept_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Path:
     """Where that is kept."""
     return tuning_file([plan.body_hash, cpu.key(), precision, plan.spec.default_halo])
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, counting those with several hardware threads once."""
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    siblings = set()
-    for cpu in os.sched_getaffinity(0):
-        try:
-            siblings.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
-        except OSError:
-            siblings.add(str(cpu))
-    return len(siblings)
 
 
 def _flags() -> list[str]:

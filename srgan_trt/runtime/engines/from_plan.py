@@ -220,8 +220,7 @@ def _stored_network(plan: Plan) -> bytes:
     from ...compiler import graph
     from ...compiler.precision import to_fp32
 
-    model = onnx.load(str(plan.path))
-    del model.metadata_props[:]
+    model = onnx.load_from_string(plan.network())
     if plan.spec.precision == "fp16":
         single = graph.from_proto(model)
         to_fp32(single)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from onnx import helper, numpy_helper
 from srgan_trt.cache import write_sealed
 from srgan_trt.compiler.conversion import forms_of
 from srgan_trt.compiler.plan import Plan, save_plan
-from srgan_trt.errors import DeviceError
+from srgan_trt.errors import DeviceError, PlanError
 from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.cpu.compiled import CompiledPlan
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
@@ -32,6 +33,7 @@ from ...handmade import (
     differences,
     enlarging_plan,
     expected,
+    nearest_model,
     noise,
     small_model,
     small_plan,
@@ -270,6 +272,34 @@ def test_what_was_read_in_for_more_streams_is_there_at_the_next_start(
             engine.run(image, out, plan_tiles(32, 48, tile=(24, 24), halo=HALO), plan.spec, None)
         pipeline.close()
     assert not caplog.records
+
+
+def test_a_plan_that_was_replaced_since_is_not_compiled_under_its_hash(tmp_path: Path, cache: Path) -> None:
+    plan = small_plan(tmp_path)
+    with closing(CpuPipeline(plan, precision="fp32")) as pipeline:
+        save_plan(nearest_model(scale=4), plan.spec, plan.path)
+        before = set(cache.glob("openvino/*.blob"))
+        with pytest.raises(PlanError, match="was replaced since it was opened"):
+            pipeline._engine(pipeline._choice.narrow, 1, "dense")
+        assert set(cache.glob("openvino/*.blob")) == before
+
+
+def test_what_was_read_for_another_form_is_not_told_any_more(plan: Plan) -> None:
+    image, out = noise(32, 48), np.empty((128, 192, 3), np.uint8)
+    with closing(CpuPipeline(plan)) as pipeline:
+        pipeline.info["form"] = "an earlier one"
+        pipeline.run(image, out, plan_tiles(32, 48, tile=(32, 48), halo=HALO))
+        assert "form" not in pipeline.info
+
+
+def test_16_bits_through_int8_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plan = small_plan(tmp_path, precision="int8")
+    image, out = noise(32, 48).astype(np.uint16) * 257, np.empty((128, 192, 3), np.uint16)
+    with closing(CpuPipeline(plan)) as pipeline:
+        for _ in range(2):
+            pipeline.run(image, out, plan_tiles(32, 48, tile=(32, 48), halo=HALO))
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "is in int8: 16-bit pictures go through it" in said
 
 
 def test_a_plan_is_held_to_the_picture_in_it(plan: Plan, tmp_path: Path, cache: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from srgan_trt.errors import DeviceError
-from srgan_trt.runtime.cpu.processor import choose_precision, find_cpu, usable_cores
+from srgan_trt.machine import usable_cores
+from srgan_trt.runtime.cpu.processor import choose_precision, find_cpu
 
 
 def test_bf16_is_chosen_where_the_cpu_has_it_and_only_there() -> None:
