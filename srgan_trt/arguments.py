@@ -63,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
         help="of each GPU's memory that may be used (default: what is free)",
     )
     upscale.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="threads that compute on the CPU (default: the cores that this process or its container may use)",
+    )
+    upscale.add_argument(
         "--precision",
         metavar="fp32|bf16|fp16|int8",
         help="of the network's arithmetic (default: fp16 on a GPU; on a CPU int8 if the model has a faster plan in it, "

@@ -105,6 +105,7 @@ def _upscale(args: argparse.Namespace, console: Console) -> int:
         exact=args.exact,
         max_pixels=args.max_pixels or MAX_PIXELS,
         max_vram=args.max_vram,
+        threads=args.threads,
         denoise=args.denoise,
         at_once=args.jobs,
     )

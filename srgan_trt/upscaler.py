@@ -58,6 +58,7 @@ class Upscaler:
         exact: bool = False,
         max_pixels: int = MAX_PIXELS,
         max_vram: int | None = None,
+        threads: int | None = None,
         denoise: str | int | None = None,
         build_progress: Callable[[str, float], None] | None = None,
     ) -> None:
@@ -80,6 +81,8 @@ class Upscaler:
             exact: Full receptive field as halo, in fp32: tiled is then equal to whole.
             max_pixels: Pixels of a picture file that are taken.
             max_vram: Bytes of each GPU's memory that may be used; None is what is free.
+            threads: The most threads that compute on the CPU; None is all cores that this process, or its container,
+                may use, and what the environment variable SRGAN_TRT_THREADS says.
             denoise: Noise and JPEG blocks are taken away first, from 0 (little) to 3; "off": never; "auto" (None): as a
                 file was compressed, for networks that were trained on clean pictures, where the extra [denoise] is
                 installed and `exact` not asked for.
@@ -105,9 +108,15 @@ class Upscaler:
             device=device,
             precision="fp32" if exact else precision,
             max_vram=max_vram,
+            threads=threads,
             build_progress=build_progress,
         )
-        self._device_options: dict[str, Any] = {"device": device, "precision": precision, "max_vram": max_vram}
+        self._device_options: dict[str, Any] = {
+            "device": device,
+            "precision": precision,
+            "max_vram": max_vram,
+            "threads": threads,
+        }
         self._denoisers: dict[int, Upscaler] = {}
         self._denoiser_lock = threading.Lock()
         if isinstance(self._denoise, int):
@@ -350,6 +359,7 @@ def upscale(
     exact: bool = False,
     max_pixels: int = MAX_PIXELS,
     max_vram: int | None = None,
+    threads: int | None = None,
     denoise: str | int | None = None,
     progress: Progress | None = None,
 ) -> Any:
@@ -368,6 +378,7 @@ def upscale(
         exact=exact,
         max_pixels=max_pixels,
         max_vram=max_vram,
+        threads=threads,
         denoise=denoise,
     ) as up:
         return up(image, output=output, overwrite=overwrite, progress=progress)

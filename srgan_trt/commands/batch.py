@@ -34,6 +34,7 @@ def upscale_files(
     exact: bool = False,
     max_pixels: int = MAX_PIXELS,
     max_vram: int | None = None,
+    threads: int | None = None,
     denoise: str | None = None,
     at_once: int | None = None,
 ) -> bool:
@@ -67,6 +68,7 @@ def upscale_files(
         halo=halo,
         exact=exact,
         max_vram=max_vram,
+        threads=threads,
         denoise=denoise,
         build_progress=console.build_progress,
     ) as up:

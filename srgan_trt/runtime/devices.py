@@ -34,6 +34,7 @@ def open_pipeline(
     device: str = "auto",
     precision: str | None = None,
     max_vram: int | None = None,
+    threads: int | None = None,
     build_progress: Callable[[str, float], None] | None = None,
 ) -> Pipeline:
     """A pipeline that runs `plan`; close it, or use it in a `with` of `contextlib.closing`.
@@ -44,6 +45,7 @@ def open_pipeline(
     precision: of the device's arithmetic: "fp32", "bf16" (CPU), "fp16" (GPU), "int8" for a plan that is in it or has a
     twin that is, or None for the fastest that is proven to keep the picture's levels.
     max_vram: bytes of each GPU's memory that may be used; None for what is free.
+    threads: the most of the CPU's that compute; None for all that this process may use (see machine.py).
     build_progress: called while an engine is built for a GPU, with what is being done and how much is done (0..1), from
     any thread.
 
@@ -70,11 +72,11 @@ def open_pipeline(
         try:
             _check_packages()
             first = _on_gpus(plan, [0], precision, max_vram, build_progress)
-            return Fleet([first], otherwise=lambda: _on_the_cpu(plan, precision))
+            return Fleet([first], otherwise=lambda: _on_the_cpu(plan, precision, threads))
         except (DeviceError, MissingPackageError) as error:
             notes.append(f"the CPU runs this, not the {names[0]}: {error}")
             _log.warning("%s", notes[0])
-    pipeline = _on_the_cpu(plan, precision)
+    pipeline = _on_the_cpu(plan, precision, threads)
     pipeline.info["notes"] = [*notes, *pipeline.info["notes"]]
     return pipeline
 
@@ -202,10 +204,10 @@ def nvidia_gpus() -> list[str] | None:
     return names
 
 
-def _on_the_cpu(plan: Plan, precision: str | None) -> Pipeline:
+def _on_the_cpu(plan: Plan, precision: str | None, threads: int | None) -> Pipeline:
     from .cpu.openvino import CpuPipeline
 
-    return CpuPipeline(plan, precision=precision)
+    return CpuPipeline(plan, precision=precision, threads=threads)
 
 
 def _on_gpus(

@@ -8,6 +8,7 @@ the speed beside another process.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -61,9 +62,10 @@ class CpuPipeline:
     is gained by sharing cores between pictures.
     """
 
-    def __init__(self, plan: Plan, *, precision: str | None = None) -> None:
+    def __init__(self, plan: Plan, *, precision: str | None = None, threads: int | None = None) -> None:
         """precision: "fp32" or "bf16", of what the plan does not have in int8; "int8" for a plan that is in it or has a
-        twin that is; None for the fastest that is proven here (see choice.py).
+        twin that is; None for the fastest that is proven here (see choice.py). threads: the most that compute; None for
+        all cores that this process may use.
 
         Raises DeviceError if `precision` is not to be had here, OpenVINO cannot take the plan, or gives another picture
         than the plan was proven to give.
@@ -78,6 +80,10 @@ class CpuPipeline:
         self._closed = False
         self._warned_of_int8 = False
         self._cpu = find_cpu(self._core)
+        if threads is not None:
+            if threads < 1:
+                raise DeviceError(f"threads is at least 1, not {threads}")
+            self._cpu = dataclasses.replace(self._cpu, cores=min(threads, self._cpu.cores))
         self._cores = self._cpu.cores
         self._choice = choose(precision, plan, self._cpu)
         self.info: dict[str, Any] = {

@@ -292,6 +292,15 @@ def test_what_was_read_for_another_form_is_not_told_any_more(plan: Plan) -> None
         assert "form" not in pipeline.info
 
 
+def test_no_more_threads_than_asked_for(plan: Plan) -> None:
+    with closing(CpuPipeline(plan, threads=1)) as pipeline:
+        engine = pipeline._engine(pipeline._choice.narrow, 1, None)
+        assert engine._compiled.get_property("INFERENCE_NUM_THREADS") == 1
+        assert pipeline.info["streams"] == 1
+    with pytest.raises(DeviceError, match="threads is at least 1, not 0"):
+        CpuPipeline(plan, threads=0)
+
+
 def test_16_bits_through_int8_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     plan = small_plan(tmp_path, precision="int8")
     image, out = noise(32, 48).astype(np.uint16) * 257, np.empty((128, 192, 3), np.uint16)
