@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Sequence
 
 from ._version import __version__
@@ -16,17 +17,29 @@ _RANGES = ("--input-range", "--output-range")
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of a command: `command` is its name. Exits with status 2 where they are wrong."""
-    args = _parser().parse_args(_joined(argv))
+    parser = _parser()
+    if argv and _is_picture(argv[0], parser):
+        argv = ["upscale", *argv]
+    args = parser.parse_args(_joined(argv))
     if "device" in args and args.device is None:
         args.device = "auto"  # not argparse's default: it would take an auto that was asked for, for one that was not
     return args
+
+
+def _is_picture(word: str, parser: argparse.ArgumentParser) -> bool:
+    """Whether the first word is an input of `upscale` rather than a command: `srgan-trt photo.jpg`."""
+    (commands,) = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    if word in commands or word.startswith("-"):
+        return False
+    return os.path.lexists(word) or any(sign in word for sign in "./\\*")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Keras SRGAN generators as fast, seamless upscalers.",
-        epilog=f"'{PROGRAM} COMMAND --help' tells the options of a command.",
+        epilog=f"'{PROGRAM} COMMAND --help' tells the options of a command; '{PROGRAM} photo.jpg' is short for "
+        f"'{PROGRAM} upscale photo.jpg'.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -217,6 +230,7 @@ def _command(
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
     parser.set_defaults(command=name, quiet=False, picture_on_stdout=lambda args: False)
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is done, and where errors came from")
     return parser
 
 

@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # So that a killed program, too, takes its unfinished files away.
         signal.signal(signal.SIGTERM, _terminated)
     args = parse(sys.argv[1:] if argv is None else argv)
-    with Console(quiet=args.quiet, results_to=sys.stderr if args.picture_on_stdout(args) else None) as console:
+    results_to = sys.stderr if args.picture_on_stdout(args) else None
+    with Console(quiet=args.quiet, verbose=args.verbose, results_to=results_to) as console:
         try:
             return _COMMANDS[args.command](args, console)
         except BrokenPipeError:
@@ -40,12 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except SrganTrtError as error:
+            console.traceback()
             console.error(str(error))
         except MemoryError:
+            console.traceback()
             console.error("not enough memory: try --jobs 1 and a smaller --tile, or smaller pictures")
         except OSError as error:
+            console.traceback()
             console.error(f"{error.filename or 'the system'}: {error.strerror or error}")
         except ImportError as error:
+            console.traceback()
             console.error(f"{error}: 'srgan-trt doctor' tells what is missing")
         except KeyboardInterrupt:
             console.error("interrupted")

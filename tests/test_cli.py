@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from PIL import Image
 
 from srgan_trt import __version__
 from srgan_trt.arguments import FORMATS
@@ -66,6 +67,31 @@ class TestUsage:
         done = command("upscale", "a.png", f"--max-vram={size}")
         assert done.status == 2
         assert "is no number of gigabytes" in done.err[-1]
+
+    def test_a_picture_alone_is_upscaled(self, command: Command, tmp_path: Path) -> None:
+        plan = small_plan(tmp_path)
+        for name in ("photo.png", "photo"):
+            Image.new("RGB", (8, 6)).save(name, "PNG")
+        for name in ("photo.png", "./ph*.png", "photo"):
+            done = command(name, "--model", str(plan.path), "-o", "big.png", "--overwrite")
+            assert done.status == 0
+            with Image.open("big.png") as big:
+                assert big.size == (32, 24)
+        # What cannot be one is a command that there is not.
+        assert "invalid choice: 'upscal'" in command("upscal", "photo.png").err[-1]
+
+    def test_verbose_tells_where_an_error_came_from(self, model: str) -> None:
+        Path("model.h5").write_bytes(b"no model")
+        program = [sys.executable, "-m", "srgan_trt", "build", "model.h5"]
+        quiet, verbose = (
+            subprocess.run([*program, *options], capture_output=True, text=True, check=False)
+            for options in ([], ["-v"])
+        )
+        assert quiet.returncode == verbose.returncode == 1
+        assert quiet.stderr.count("\n") == 1
+        lines = verbose.stderr.splitlines()
+        assert "Traceback (most recent call last):" in lines
+        assert lines[-1] == quiet.stderr.strip()
 
     def test_the_version(self, command: Command) -> None:
         assert command("--version").out == f"srgan-trt {__version__}\n"

@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 import time
+import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -26,9 +27,11 @@ class Console:
     Inside its `with`, what the package logs is said too.
     """
 
-    def __init__(self, *, quiet: bool = False, results_to: TextIO | None = None) -> None:
-        """quiet: only errors and warnings are said. results_to: None for standard output."""
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, results_to: TextIO | None = None) -> None:
+        """quiet: only errors and warnings are said. verbose: debug messages and tracebacks of errors, too. results_to:
+        None for standard output."""
         self._quiet = quiet
+        self._verbose = verbose
         self._results_to = results_to
         self._lock = threading.RLock()
         self._bar: tqdm[None] | None = None
@@ -41,12 +44,13 @@ class Console:
 
     def __enter__(self) -> Console:
         self._level = self._logger.level
-        self._logger.setLevel(logging.INFO)
+        self._logger.setLevel(logging.DEBUG if self._verbose else logging.INFO)
+        self._handler.setLevel(self._logger.level)
         self._logger.addHandler(self._handler)
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._logger.removeHandler(self._handler)
         self._logger.setLevel(self._level)
@@ -67,6 +71,11 @@ class Console:
 
     def error(self, text: str) -> None:
         self._print(_one_line(f"{PROGRAM}: {text}"), sys.stderr)
+
+    def traceback(self) -> None:
+        """Where the error that is being handled came from, if `verbose`."""
+        if self._verbose:
+            self._print(traceback.format_exc().rstrip(), sys.stderr)
 
     @property
     def shows_progress(self) -> bool:
