@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Puts a finished training into the package, as a model with a name: plans, recipe, manifest, scores and card.
 
-Usage: python scripts/ship.py TRAINING NAME --what TEXT --set Set5=DIR [--set BSD100=DIR ...]
-       [--earlier TRAINING ...] [--blend MODEL.h5=SHARE]
+Usage: python scripts/ship.py TRAINING NAME --what TEXT --limits TEXT --data TEXT [--data TEXT ...]
+       --data-licence TEXT --set Set5=DIR [--set "BSD100 web=DIR" ...] [--earlier TRAINING ...] [--blend MODEL.h5=SHARE]
 
-TRAINING is the --out of `srgan-trt train`; each DIR holds high-resolution pictures, which were not trained on. Run it
-with the Python of an environment that has srgan-trt[train]. The plans are one in fp32 and one in int8, if the gate lets
-it pass (int8_plans.py); the Keras file goes to weights/, from where trainings go on: it is not installed.
+TRAINING is the --out of `srgan-trt train`; each DIR holds high-resolution pictures, which were not trained on, made
+small by bicubic, or by the recipe of `evaluate --degrade` that ends the name of the set. --data says what was trained
+on. Run it with the Python of an environment that has srgan-trt[train]. The plans are one in fp32 and one in int8, if the
+gate lets it pass (int8_plans.py); the Keras file goes to weights/, from where trainings go on: it is not installed.
 
 --blend takes SHARE of each weight from another model of the same shape and the rest from the training: between a model
 trained on pixels and the same model after its adversarial training, it trades texture against artefacts (Wang et al.,
@@ -32,13 +33,10 @@ from int8_plans import add_int8
 from srgan_trt.compiler.build import build
 from srgan_trt.models.card import ModelCard, Scores, TrainingData
 from srgan_trt.models.packaged import SHIPPED
+from srgan_trt.models.weights_only import known_generator
+from srgan_trt.quality.recipes import RECIPES
 
 _LICENCE = "MIT"
-_DATA_LICENCE = (
-    "BSDS500 and T91 are pictures for research, which this package does not hold. Whether their terms reach weights "
-    "that were trained on them is not settled: look into it before you sell them."
-)
-_DATA = ("BSDS500 train and test", "T91")
 _PRECISION = "fp32"
 _WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
@@ -63,30 +61,26 @@ def main() -> None:
 
     recipe = json.loads((folder / "recipe.json").read_text())
     _forget_paths(recipe, folder / "recipe.json")
-    scores = {name: _scores(model, directory) for name, directory in args.set}
+    scores = {name: _scores(plan.path, name, directory) for name, directory in args.set}
     rows = list(csv.DictReader((args.training / "training.csv").open(newline="")))
     card = ModelCard(
         name=args.name,
         what=args.what,
-        architecture={
-            "arch": recipe["arch"],
-            "blocks": recipe["blocks"],
-            "filters": recipe["filters"],
-            "kernel": recipe["tail_kernel"],
-            "batch_norm": recipe["batch_norm"],
-        },
+        architecture=_architecture(model),
         parameters=_parameters(model),
         mmac=round(plan.spec.macs / 1e6, 4),
         scale=plan.spec.scale,
         data=TrainingData(
-            sets=_DATA, pictures=len(json.loads((folder / "manifest.json").read_text())), manifest="manifest.json"
+            sets=tuple(args.data),
+            pictures=len(json.loads((folder / "manifest.json").read_text())),
+            manifest="manifest.json",
         ),
         steps=recipe["steps"],
         hours=round(_seconds(rows) / 3600, 2),
         teacher=recipe["teacher"],
         scores={name: Scores(**own) for name, (own, _) in scores.items()},
         licence=_LICENCE,
-        data_licence=_DATA_LICENCE,
+        data_licence=args.data_licence,
         limits=args.limits,
         date=datetime.date.today().isoformat(),
     )
@@ -104,6 +98,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("name")
     parser.add_argument("--what", required=True)
     parser.add_argument("--limits", required=True)
+    parser.add_argument("--data", action="append", required=True, metavar="TEXT")
+    parser.add_argument("--data-licence", required=True, metavar="TEXT")
     parser.add_argument("--note", help="what else is worth knowing about this training")
     parser.add_argument("--earlier", type=Path, action="append", default=[], help="a training before it: its recipe")
     parser.add_argument("--blend", type=_model_and_share, metavar="MODEL.h5=SHARE")
@@ -140,19 +136,28 @@ def _forget_paths(recipe: dict[str, Any], path: Path) -> None:
         path.write_text(json.dumps(recipe, indent=1) + "\n")
 
 
-def _scores(model: Path, folder: str) -> tuple[dict[str, float], dict[str, float]]:
-    """(of the model, of bicubic) by `srgan-trt evaluate`."""
+def _scores(model: Path, name: str, folder: str) -> tuple[dict[str, float], dict[str, float]]:
+    """(of the model, of bicubic) by `srgan-trt evaluate`, on a set whose name may end in a recipe's."""
+    recipe = name.split()[-1]
+    options = ["--degrade", recipe] if recipe in RECIPES else []
     with tempfile.TemporaryDirectory() as report:
-        command = [sys.executable, "-m", "srgan_trt", "evaluate", "--hr", folder, "--model", str(model)]
+        command = [sys.executable, "-m", "srgan_trt", "evaluate", "--hr", folder, "--model", str(model), *options]
         subprocess.run([*command, "--report", report, "--precision", _PRECISION], check=True)
         means = json.loads((Path(report) / "scores.json").read_text())["mean"]
-    own, bicubic = ({**means[name]} for name in (next(key for key in means if key != "bicubic"), "bicubic"))
+    own, bicubic = ({**means[method]} for method in (next(key for key in means if key != "bicubic"), "bicubic"))
     for each in (own, bicubic):
         each.pop("paper_ssim")
+        each.pop("blocks")
         each["perceptual"] = each.pop("distance")
-        for name, digits in (("psnr", 3), ("ssim", 4), ("perceptual", 4)):
-            each[name] = round(each[name], digits)
+        for score, digits in (("psnr", 3), ("ssim", 4), ("perceptual", 4)):
+            each[score] = round(each[score], digits)
     return own, bicubic
+
+
+def _architecture(model: Path) -> dict[str, Any]:
+    known = known_generator(model)
+    sizes = {name: value for name, value in known.sizes.items() if name != "scale"}
+    return {"arch": known.arch, "kernel": sizes.pop("tail_kernel", 3), **sizes}
 
 
 def _parameters(model: Path) -> int:
@@ -176,8 +181,9 @@ def _readme(
     lines = [
         f"# {card.name}", "", card.what, "",
         "| | |", "|---|---|",
-        f"| network | the SRGAN paper's generator: {recipe['blocks']} blocks of {recipe['filters']} filters, last "
-        f"kernel {recipe['tail_kernel']}x{recipe['tail_kernel']}, no batch norm |",
+        f"| network | {card.architecture['arch']}: {card.architecture['blocks']} blocks of "
+        f"{card.architecture['filters']} filters, last kernel {card.architecture['kernel']}x"
+        f"{card.architecture['kernel']} |",
         f"| size | {card.parameters:,} parameters, {before:.2f} million multiply-adds per low-resolution pixel, "
         f"{card.mmac:.2f} as the plan has them |",
         f"| trained on | {card.data.pictures} pictures ({', '.join(card.data.sets)}; names and hashes in "
