@@ -128,8 +128,10 @@ def summary(found: dict[str, Any]) -> str:
     rows.append((f"best other runtime: {names}", [shown(rival["median_ms"]) for rival in rivals]))
     for name in dict.fromkeys(entry["name"] for case in cases for entry in _ours(case)):
         cells = [shown(entry["median_ms"]) if (entry := _find(case, name)) else "" for case in cases]
-        best = any(entry["name"] == name for entry in ours)
-        rows.append((f"**{name}**", [f"**{cell}**" for cell in cells]) if best else (name, cells))
+        if any(entry["name"] == name for entry in ours):
+            rows.append((f"**{name}**", [f"**{cell}**" if cell else "" for cell in cells]))
+        else:
+            rows.append((name, cells))
     pairs = list(zip(cases, ours, rivals, strict=True))
     factors = [f"{times(mine, _named(case, _KERAS)):.1f}, {times(mine, rival):.1f}" for case, mine, rival in pairs]
     rows.append(("times as fast as Keras, as the best other", factors))
@@ -340,8 +342,8 @@ def _notes(found: dict[str, Any], cases: list[Case]) -> str:
     pictures = {each["pictures"] for each in found.get("drops", {}).values()}
     if pictures:
         notes.append(
-            f"In brackets: PSNR to Keras's picture, where the result loses more than {_MOST_DROP} dB against the ground "
-            f"truth or differs otherwise. Ground truth: {', '.join(sorted(pictures))}."
+            f"In brackets: PSNR to Keras's picture, where the result loses more than {_MOST_DROP} dB against the "
+            f"ground truth or differs otherwise. Ground truth: {', '.join(sorted(pictures))}."
         )
     return " ".join(notes)
 
@@ -351,7 +353,9 @@ def _missing(cases: list[Case]) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for case in cases:
         for name, reason in case.get("missing", {}).items():
-            found.setdefault((name, _in_short(reason)), []).append(f"{case['network']} {case['width']}x{case['height']}")
+            found.setdefault((name, _in_short(reason)), []).append(
+                f"{case['network']} {case['width']}x{case['height']}"
+            )
     by_reason: dict[str, list[str]] = {}
     for (name, reason), where in found.items():
         everywhere = len(where) == len(cases)

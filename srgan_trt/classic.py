@@ -43,8 +43,8 @@ def show_image(img: Any) -> None:
     """Shows a picture with matplotlib.
 
     Args:
-        img: As `SRGAN_predict` returns them, float (H, W, 3), (H, W, 1) or (H, W) in [-1, 1]; uint8 or uint16; a batch of
-            one of these; or a Pillow image.
+        img: As `SRGAN_predict` returns them, float (H, W, 3), (H, W, 1) or (H, W) in [-1, 1]; uint8 or uint16; a batch
+            of one of these; or a Pillow image.
 
     Raises:
         MissingPackageError: matplotlib is not installed.

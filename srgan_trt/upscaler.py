@@ -393,8 +393,8 @@ def upscale(
 ) -> Any:
     """Upscales one image or a list of images.
 
-    Each call opens the model anew (about a third of a second): for many calls keep an `Upscaler`. The arguments are those
-    of `Upscaler` and of calling it.
+    Each call opens the model anew (about a third of a second): for many calls keep an `Upscaler`. The arguments are
+    those of `Upscaler` and of calling it.
 
     Args:
         image: A path or http(s) address, a Pillow image, an array, or a list of these.
