@@ -112,7 +112,7 @@ def claims(found: dict[str, Any]) -> str:
         f"{4 * width}x{4 * height} in {took[0]} (Keras `predict`: {kerases[0]}), with the generator "
         f"of SuperResolution-GANs in {took[1]} ({kerases[1]}): in {precisions}, {factors[0]} and "
         f"{factors[1]} times as fast as the fastest rival that gives the same picture ({names}), and {same}{lost}. "
-        f"With `--exact` it is the original's picture to the level."
+        f"With `--exact` it is at most one level of 255 from the original's picture."
     )
 
 
