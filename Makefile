@@ -6,7 +6,7 @@ TRT ?= tensorrt
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sanitize bench gpu-check clean
+.PHONY: help demo test sanitize bench gpu-check docs picture clean
 
 help: ## This list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -15,7 +15,7 @@ demo: ## The main job: a photo upscaled x4, by the default and by a real Keras g
 	@$(PYTHON) scripts/demo.py
 
 test: ## ruff, mypy --strict and all tests
-	@$(PYTHON) scripts/environment.py train weights real denoise plot gpu-dev dev
+	@$(PYTHON) scripts/environment.py train weights real denoise plot gpu-dev docs dev
 	@$(BIN)/python -m pip show -q pycuda 2>/dev/null || $(BIN)/python -m tests.cuda_driver.pycuda_build -q -c constraints.txt \
 		|| echo "pycuda could not be built: see above; its tests skip"
 	$(BIN)/ruff check .
@@ -35,6 +35,15 @@ bench: ## Speed against Keras, onnxruntime and OpenVINO on this machine (options
 gpu-check: ## With an NVIDIA GPU: tests without stand-ins, times, one report (TRT=tensorrt-rtx for GeForce and RTX)
 	@$(PYTHON) scripts/environment.py weights $(TRT) gpu-check dev
 	$(BIN)/python scripts/gpu_check.py --out gpu-report
+
+docs: ## The pages of docs/ and the Python API as HTML: build/docs/index.html
+	@$(PYTHON) scripts/environment.py docs
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
+	@echo "look at: $(CURDIR)/build/docs/index.html"
+
+picture: ## The README's picture anew, by the default model
+	@$(PYTHON) scripts/environment.py
+	$(BIN)/python scripts/readme_picture.py
 
 clean: ## Takes away all that the other targets made
 	rm -rf .venv build demo srgan_trt.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,12 +1,16 @@
-"""The README's tables of what scripts other than run.py measured. Standard library only."""
+"""The tables of what scripts other than run.py measured. Standard library only."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from words import cores, filled, matrix, shown, table
 
 _MEMORY_OURS = "srgan-trt fp32"
+_SETS = ("Set5", "BSD100")
+_BICUBIC = {"Set5": (28.43, 0.8111, 0.3056), "BSD100": (25.96, 0.6681, 0.4682)}
+"""PSNR, SSIM and perceptual distance of bicubic at x4, by `srgan-trt evaluate`, as the cards have them."""
 
 
 def int8_table(machines: list[dict[str, Any]]) -> str:
@@ -67,3 +71,30 @@ def memory_table(found: dict[str, Any]) -> str:
         cells = [f"{peaks[name, *size]:.2f}" if (name, *size) in peaks else "" for size in sizes]
         rows.append((f"**{name}**" if name == _MEMORY_OURS else name, cells))
     return table(rows)
+
+
+def models_table(models: Sequence[Any], *, default: str) -> str:
+    """The models that have a name (srgan_trt.models.packaged): scores, size, licence, where from; then what each is."""
+    heads = " | ".join(f"{name}: PSNR / SSIM / distance" for name in _SETS)
+    lines = [f"| x4 | {heads} | size | licence | where |", "|---|---:|---:|---:|---|---|"]
+    bicubic = " | ".join("{:.2f} / {:.4f} / {:.4f}".format(*_BICUBIC[name]) for name in _SETS)
+    lines.append(f"| bicubic | {bicubic} | | | |")
+    for model in models:
+        cells = [_scores(model.scores.get(name)) for name in _SETS]
+        size = f"{model.size / 1e6:.1f} MB" + (f" + {model.int8_size / 1e6:.1f}" if model.int8_size else "")
+        extra = getattr(model.place, "extra", None)
+        where = "in this package" if extra is None else f"`[{extra}]`"
+        name = f"`{model.name}`{' (the default)' if model.name == default else ''}"
+        lines.append(f"| {name} | {' | '.join(cells)} | {size} | {model.licence} | {where} |")
+    told = []
+    for model in models:
+        first, *rest = filled(f"`{model.name}`: {model.what}.", width=117).splitlines()
+        told += [f"- {first}", *(f"  {line}" for line in rest)]
+    return "\n".join([*lines, "", *told])
+
+
+def _scores(scores: Any) -> str:
+    if scores is None:
+        return ""
+    distance = "" if scores.perceptual is None else f" / {scores.perceptual:.4f}"
+    return f"{scores.psnr:.2f} / {scores.ssim:.4f}{distance}"

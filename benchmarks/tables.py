@@ -1,8 +1,9 @@
-"""The README's claims and tables, from the results that it publishes: python benchmarks/tables.py [--check]
+"""The tables of the README and of docs/, from the results that are published: python benchmarks/tables.py [--check]
 
-Without an option it writes anew what stands between the README's marks (`<!-- claims -->`, `<!-- tables -->` and more);
-`--check` writes nothing and exits with 1 if the README says anything else than the results do. The tables of run.py
-are made here, those of other scripts in other_tables.py. Standard library only.
+Without an option it writes anew what stands between the marks of each page (`<!-- summary -->` in the README,
+`<!-- tables -->` in docs/benchmarks.md and more: see PAGES); `--check` writes nothing and exits with 1 if a page says
+anything else than the results do. The tables of run.py are made here, those of other scripts in other_tables.py.
+Standard library only, with those modules of srgan_trt that need nothing else.
 """
 
 from __future__ import annotations
@@ -14,12 +15,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from other_tables import files_table, int8_table, memory_table
+from other_tables import files_table, int8_table, memory_table, models_table
 from words import cores, filled, matrix, seconds, shown, table
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RESULTS = _ROOT / "benchmarks" / "results"
-_README = _ROOT / "README.md"
+
+PAGES = {
+    "README.md": ("summary",),
+    "docs/benchmarks.md": ("claims", "tables", "files", "memory"),
+    "docs/int8.md": ("int8",),
+    "docs/named-models.md": ("models",),
+}
+"""Which marks stand in which page."""
 
 PUBLISHED = (
     ("2026-11-26-xeon-vnni.json",),
@@ -104,8 +112,40 @@ def claims(found: dict[str, Any]) -> str:
         f"{4 * width}x{4 * height} in {took[0]} (Keras `predict`: {kerases[0]}), with the generator "
         f"of SuperResolution-GANs in {took[1]} ({kerases[1]}): in {precisions}, {factors[0]} and "
         f"{factors[1]} times as fast as the fastest rival that gives the same picture ({names}), and {same}{lost}. "
-        f"With `--exact` it is the original's picture to the level."
+        f"With `--exact` it is at most one level of 255 from the original's picture."
     )
+
+
+def summary(found: dict[str, Any]) -> str:
+    """The README's table: the largest picture of each network, in four ways, and how they compare."""
+    cases = [_largest(found, network) for network in ("paper", "seed")]
+    ours = [best_of_ours(case) for case in cases]
+    rivals = [best_rival(case) for case in cases]
+    width, height = cases[0]["width"], cases[0]["height"]
+    names = " or ".join(dict.fromkeys(rival["name"] for rival in rivals))
+    rows = [(f"{width}x{height} to {4 * width}x{4 * height}, ms", ["SRGAN paper's generator", "SuperResolution-GANs'"])]
+    rows.append(("Keras `predict`", [shown(_named(case, _KERAS)["median_ms"]) for case in cases]))
+    rows.append((f"best other runtime: {names}", [shown(rival["median_ms"]) for rival in rivals]))
+    for name in dict.fromkeys(entry["name"] for case in cases for entry in _ours(case)):
+        cells = [shown(entry["median_ms"]) if (entry := _find(case, name)) else "" for case in cases]
+        if any(entry["name"] == name for entry in ours):
+            rows.append((f"**{name}**", [f"**{cell}**" if cell else "" for cell in cells]))
+        else:
+            rows.append((name, cells))
+    pairs = list(zip(cases, ours, rivals, strict=True))
+    factors = [f"{times(mine, _named(case, _KERAS)):.1f}, {times(mine, rival):.1f}" for case, mine, rival in pairs]
+    rows.append(("times as fast as Keras, as the best other", factors))
+    levels = [entry["psnr_db"] for entry in ours if entry["psnr_db"] is not None]
+    drops = [entry["drop_db"] for entry in ours if entry.get("drop_db") is not None]
+    machine = found["machine"]
+    text = [
+        f"{cores(machine)} of an {machine['cpu'].strip()} {matrix(machine)[0]}, {machine['date'][:10]}. Rivals run the "
+        "unmodified export; one counts if its picture is the same."
+    ]
+    if levels:
+        lost = f" and {_farther(max(drops))}" if drops else ""
+        text.append(f"Ours (bold) is at least {int(min(levels))} dB from Keras's picture{lost}.")
+    return f"{table(rows)}\n\n{filled(' '.join(text))}"
 
 
 def _farther(drop: float) -> str:
@@ -135,6 +175,8 @@ def tables(found: dict[str, Any]) -> str:
         rows.append(("dB lost against the truth", ["" if drop is None else f"{drop:.3f}" for drop in drops]))
     rows += _limit_rows(pairs)
     text = [
+        f"### {machine['cpu'].strip()} {matrix(machine)[0]}",
+        "",
         filled(
             f"{cores(machine)} of an {machine['cpu'].strip()} {matrix(machine)[1]}, {machine['date'][:10]}; uint8 "
             "picture in, uint8 picture x4 out. `paper` is the SRGAN paper's generator with trained weights, `seed` "
@@ -147,6 +189,8 @@ def tables(found: dict[str, Any]) -> str:
         "",
         filled(_notes(found, cases)),
     ]
+    if missing := _missing(cases):
+        text += ["", "Not measured:", "", *missing]
     return "\n".join(text)
 
 
@@ -161,21 +205,51 @@ def block(text: str, name: str) -> str:
 def blocks() -> dict[str, str]:
     """What stands between which marks, by the results that are published."""
     machines = [read(names) for names in PUBLISHED]
-    found = {"claims": claims(machines[0]), "tables": "\n\n".join(map(tables, machines))}
-    found["int8"] = int8_table(read_each(INT8))
-    found["files"] = "\n\n".join(map(files_table, read_each(FILES)))
-    found["memory"] = memory_table(*read_each((MEMORY,)))
+    return {
+        "summary": summary(machines[0]),
+        "claims": claims(machines[0]),
+        "tables": "\n\n".join(map(tables, machines)),
+        "files": "\n\n".join(map(files_table, read_each(FILES))),
+        "memory": memory_table(*read_each((MEMORY,))),
+        "int8": int8_table(read_each(INT8)),
+        "models": models_table(_named_models(), default=_default_model()),
+    }
+
+
+def renewed(page: str, texts: dict[str, str]) -> str:
+    """A page with these texts between their marks."""
+    for name, text in texts.items():
+        page = page.replace(
+            f"<!-- {name} -->\n{block(page, name)}\n<!-- /{name} -->",
+            f"<!-- {name} -->\n{text}\n<!-- /{name} -->",
+        )
+    return page
+
+
+def pages() -> dict[Path, tuple[str, str]]:
+    """Of each page what it says now, and what the results say."""
+    texts = blocks()
+    found = {}
+    for name, marks in PAGES.items():
+        before = (_ROOT / name).read_text("utf-8")
+        found[_ROOT / name] = before, renewed(before, {mark: texts[mark] for mark in marks})
     return found
 
 
-def renewed(readme: str, texts: dict[str, str]) -> str:
-    """The README with these texts between their marks."""
-    for name, text in texts.items():
-        readme = readme.replace(
-            f"<!-- {name} -->\n{block(readme, name)}\n<!-- /{name} -->",
-            f"<!-- {name} -->\n{text}\n<!-- /{name} -->",
-        )
-    return readme
+def _named_models() -> list[Any]:
+    """Those of srgan_trt.models.packaged, which imports nothing heavy: from this checkout, installed or not."""
+    sys.path.insert(0, str(_ROOT))
+    try:
+        from srgan_trt.models.packaged import packaged_models
+    finally:
+        sys.path.remove(str(_ROOT))
+    return list(packaged_models().values())
+
+
+def _default_model() -> str:
+    from srgan_trt.models.packaged import DEFAULT_MODEL
+
+    return DEFAULT_MODEL
 
 
 def _ours(case: Case) -> list[Entry]:
@@ -268,33 +342,48 @@ def _notes(found: dict[str, Any], cases: list[Case]) -> str:
     pictures = {each["pictures"] for each in found.get("drops", {}).values()}
     if pictures:
         notes.append(
-            f"Numbers in brackets: dB from Keras, of pictures more than {_MOST_DROP} dB farther from the truth "
-            f"than Keras's, or differ from them otherwise. The truth: {', '.join(sorted(pictures))}."
+            f"In brackets: PSNR to Keras's picture, where the result loses more than {_MOST_DROP} dB against the "
+            f"ground truth or differs otherwise. Ground truth: {', '.join(sorted(pictures))}."
         )
-    missing: dict[tuple[str, str], list[str]] = {}
-    for case in cases:
-        for each in case.get("missing", {}).items():
-            missing.setdefault(each, []).append(f"{case['network']} {case['width']}x{case['height']}")
-    if missing:
-        told = [
-            f"{name}{' at ' + ', '.join(where) if len(where) < len(cases) else ''} ({reason})"
-            for (name, reason), where in missing.items()
-        ]
-        notes.append("Not measured: " + "; ".join(told) + ".")
     return " ".join(notes)
+
+
+def _missing(cases: list[Case]) -> list[str]:
+    """What was not measured, where and why: one line for each reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for case in cases:
+        for name, reason in case.get("missing", {}).items():
+            found.setdefault((name, _in_short(reason)), []).append(
+                f"{case['network']} {case['width']}x{case['height']}"
+            )
+    by_reason: dict[str, list[str]] = {}
+    for (name, reason), where in found.items():
+        everywhere = len(where) == len(cases)
+        by_reason.setdefault(reason, []).append(name if everywhere else f"{name} at {', '.join(where)}")
+    lines = []
+    for reason, names in by_reason.items():
+        first, *rest = filled(f"{'; '.join(names)} ({reason})", width=117).splitlines()
+        lines += [f"- {first}", *(f"  {line}" for line in rest)]
+    return lines
+
+
+def _in_short(reason: str) -> str:
+    """A reason without the name of Python's exception and places in other people's source files."""
+    if reason.startswith("RuntimeError: Check '") and "failed at src/core/" in reason:
+        return "OpenVINO fails on the shapes that NNCF made"
+    return reason.removeprefix("RuntimeError: ")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the README differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page differs")
     options = parser.parse_args()
-    before = _README.read_text()
-    after = renewed(before, blocks())
-    if options.check:
-        if before != after:
-            sys.exit("README.md is not what the results say: run python benchmarks/tables.py")
-    elif before != after:
-        _README.write_text(after)
+    stale = {path: after for path, (before, after) in pages().items() if before != after}
+    if options.check and stale:
+        names = ", ".join(str(path.relative_to(_ROOT)) for path in stale)
+        sys.exit(f"not what the results say: {names}; run python benchmarks/tables.py")
+    for path, text in stale.items():
+        path.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How machines and numbers are told in the README. Standard library only."""
+"""How machines and numbers are told in the README and docs. Standard library only."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def shown(milliseconds: float) -> str:
     return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
 
 
-def filled(text: str) -> str:
+def filled(text: str, *, width: int = _WIDTH) -> str:
     """Lines that fit a page, broken at spaces and nowhere else."""
     lines, line = [], ""
     for word in text.split():
-        if line and len(line) + 1 + len(word) > _WIDTH:
+        if line and len(line) + 1 + len(word) > width:
             lines.append(line)
             line = word
         else:

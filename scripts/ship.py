@@ -6,8 +6,8 @@ Usage: python scripts/ship.py TRAINING NAME --what TEXT --limits TEXT --data TEX
 
 TRAINING is the --out of `srgan-trt train`; each DIR holds high-resolution pictures, which were not trained on, made
 small by bicubic, or by the recipe of `evaluate --degrade` that ends the name of the set. --data says what was trained
-on. Run it with the Python of an environment that has srgan-trt[train]. The plans are one in fp32 and one in int8, if the
-gate lets it pass (int8_plans.py); the Keras file goes to weights/, from where trainings go on: it is not installed.
+on. Run it with the Python of an environment that has srgan-trt[train]. The plans are one in fp32 and one in int8, if
+the gate lets it pass (int8_plans.py); the Keras file goes to weights/, from where trainings go on: it is not installed.
 
 --blend takes SHARE of each weight from another model of the same shape and the rest from the training: between a model
 trained on pixels and the same model after its adversarial training, it trades texture against artefacts (Wang et al.,

@@ -28,7 +28,8 @@ def SRGAN_predict(
     Returns:
         (LR_img, SR_img): float32 RGB in [-1, 1], (H, W, 3) and (H*scale, W*scale, 3), without a batch axis.
 
-    Raises what `srgan_trt.upscale` raises.
+    Raises:
+        SrganTrtError: What `srgan_trt.upscale` raises.
     """
     from .upscaler import Upscaler, read_picture
 
@@ -41,10 +42,13 @@ def SRGAN_predict(
 def show_image(img: Any) -> None:
     """Shows a picture with matplotlib.
 
-    img: as `SRGAN_predict` gives them, float (H, W, 3), (H, W, 1) or (H, W) in [-1, 1]; levels, uint8 or uint16; a
-    batch of one of these; or a Pillow image.
+    Args:
+        img: As `SRGAN_predict` returns them, float (H, W, 3), (H, W, 1) or (H, W) in [-1, 1]; uint8 or uint16; a batch
+            of one of these; or a Pillow image.
 
-    Raises MissingPackageError without matplotlib, PictureError if `img` is none of these.
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+        PictureError: `img` is none of these.
     """
     levels = _displayable(img)
     try:

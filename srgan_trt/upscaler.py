@@ -41,8 +41,9 @@ Progress: TypeAlias = Callable[[int, int], None]
 class Upscaler:
     """A generator, ready to upscale images; use it in a `with`, or call `close()`. Thread-safe.
 
-    >>> with Upscaler("plan.onnx") as up:  # doctest: +SKIP
-    ...     large = up(image)
+    Example:
+        >>> with Upscaler("model.plan.onnx") as up:  # doctest: +SKIP
+        ...     large = up(image)
     """
 
     def __init__(
@@ -62,13 +63,14 @@ class Upscaler:
         denoise: str | int | None = None,
         build_progress: Callable[[str, float], None] | None = None,
     ) -> None:
-        """
+        """Opens the model and the device.
+
         Args:
             model: A plan, an engine (`srgan-trt build --target`), a Keras or ONNX file (built once, then cached), the
                 http(s) address of one of them (fetched once, then cached), or a name that `srgan-trt models` lists;
                 None is the one it marks as the default.
-            sha256: What the model file's content must be, as 64 hexadecimal digits: for an address always, for a file
-                or a name if given.
+            sha256: Checksum of the model file, as 64 hexadecimal digits: needed for an address, checked for a file or
+                a name if given.
             trust_model: Run code that the model file carries: a Lambda's, an engine's.
             device: "cpu"; "cuda" for the first NVIDIA GPU, "cuda:1" for another, "cuda:0,1" for several, which share
                 the pictures; "auto" for a GPU if one is here and works, else the CPU.
@@ -83,14 +85,18 @@ class Upscaler:
             max_vram: Bytes of each GPU's memory that may be used; None is what is free.
             threads: The most threads that compute on the CPU; None is all cores that this process, or its container,
                 may use, and what the environment variable SRGAN_TRT_THREADS says.
-            denoise: Noise and JPEG blocks are taken away first, from 0 (little) to 3; "off": never; "auto" (None): as a
-                file was compressed, for networks that were trained on clean pictures, where the extra [denoise] is
-                installed and `exact` not asked for.
+            denoise: Level of noise and JPEG blocks to take away first, from 0 (little) to 3; "off": never; "auto"
+                (None): as a file was compressed, for networks that were trained on clean pictures, where the extra
+                [denoise] is installed and `exact` not asked for.
             build_progress: Called with what is being done and how much is done (0..1), from any thread, while an engine
                 is built for a GPU: once for each network and GPU, which may take minutes.
 
-        Raises ModelError, PlanError or MissingPackageError (see `open_plan`), DeviceError if the device or the
-        precision is not to be had, SrganTrtError for options that contradict one another or the network.
+        Raises:
+            ModelError: There is no such model file, it has another checksum, or it is not a generator.
+            PlanError: The plan is damaged or by another version.
+            MissingPackageError: A package is needed to read the model or to use the device.
+            DeviceError: The device or the precision cannot be had, or an engine is not trusted.
+            SrganTrtError: Options contradict one another or the network.
         """
         if exact and (halo is not None or precision not in (None, "fp32")):
             raise SrganTrtError("exact sets the halo and fp32 itself: leave halo and precision out")
@@ -134,8 +140,7 @@ class Upscaler:
     @property
     def info(self) -> dict[str, Any]:
         """What runs, and how: model, scale, device, name, engine, precision, streams, halo (None: no tiles), denoise,
-        notes;
-        and of the last picture tile (height, width) and tiles (how many)."""
+        notes; and of the last picture tile (height, width) and tiles (how many)."""
         facts = {"model": self.spec.name, "scale": self.spec.scale, **self._pipeline.info, "halo": self._halo}
         with self._lock:
             return facts | self._last | {"denoise": self._denoise, "notes": [*facts["notes"], *self._notes]}
@@ -154,7 +159,7 @@ class Upscaler:
         progress: Progress | None = None,
         stream: Any = None,
     ) -> Any:
-        """Upscales `image` and gives back its kind.
+        """Upscales `image` and returns the same kind.
 
         Args:
             image: A path or http(s) address (a Pillow image comes back), a Pillow image, a NumPy array uint8 or
@@ -168,8 +173,12 @@ class Upscaler:
             stream: For an array on a GPU: the stream that it is made on, where its library does not tell; a handle or
                 an object of the library. The result is complete when the call returns.
 
-        Raises PictureError if an image cannot be read or written, or is of no kind above; DeviceError if the
-        device fails, this Upscaler was closed, or an array is on a GPU that it does not run on.
+        Returns:
+            The enlarged image, of the kind of `image`; the path or paths if `output` is given.
+
+        Raises:
+            PictureError: An image cannot be read or written, or is not of a kind above.
+            DeviceError: The device fails, this Upscaler was closed, or an array is on a GPU that it does not run on.
         """
         if isinstance(image, list | tuple):
             outputs = _outputs_for(image, output)
@@ -204,8 +213,13 @@ class Upscaler:
     def enlarge(self, picture: Picture, *, progress: Progress | None = None) -> Picture:
         """A decoded picture, `spec.scale` times larger: colours by the network, transparency bicubic.
 
-        The metadata is the same. Raises DeviceError if the device fails or this Upscaler was closed, PictureError
-        if the result does not fit into memory.
+        Args:
+            picture: Pixels and metadata; the result has the same metadata.
+            progress: Called with (tiles done, tiles in all).
+
+        Raises:
+            DeviceError: The device fails, or this Upscaler was closed.
+            PictureError: The result does not fit into memory.
         """
         scale = self.spec.scale
         alpha = picture.alpha
@@ -363,9 +377,23 @@ def upscale(
     denoise: str | int | None = None,
     progress: Progress | None = None,
 ) -> Any:
-    """Upscales one image or a list of images; for the arguments see `Upscaler` and `Upscaler.__call__`.
+    """Upscales one image or a list of images.
 
-    Each call opens the model anew (about a third of a second): for many calls keep an `Upscaler`.
+    Each call opens the model anew (about a third of a second): for many calls keep an `Upscaler`. The arguments are
+    those of `Upscaler` and of calling it.
+
+    Args:
+        image: A path or http(s) address, a Pillow image, an array, or a list of these.
+        model: As `Upscaler` takes it; None is the default model.
+        output: Where to save instead of returning an image; a list of paths for a list of images.
+        overwrite: Whether `output` may exist.
+        progress: Called with (tiles done, tiles in all) of each picture.
+
+    Returns:
+        The enlarged image, of the kind of `image` (a Pillow image for a path); the path or paths if `output` is given.
+
+    Raises:
+        SrganTrtError: What `Upscaler` and calling it raise.
     """
     with Upscaler(
         model,

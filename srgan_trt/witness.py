@@ -1,7 +1,8 @@
 """A small picture that travels in a plan, with what the exact network gives for it: devices are held to it.
 
 A plan in int8 is judged by its own arithmetic on the machine that builds it. What a device's library makes of it on
-another machine is another matter (docs/design.md has a case), so whoever compiles such a plan runs this picture first.
+another machine is another matter (docs/architecture.md has a case), so whoever compiles such a plan runs this picture
+first.
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ def build(
     """Builds a plan from a generator file.
 
     Args:
-        path: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5`` or super-resolution ``.onnx``.
+        path: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, super-resolution ``.onnx``, or ncnn
+            ``.param``.
         out: Where the plan goes; None puts ``NAME.plan.onnx`` beside the file.
         precision: "fp32" (None) or "fp16", of weights and activations in the plan; or "int8", of the convolutions that
             measurement finds fit for it, the others fp32.
@@ -74,15 +75,18 @@ def build(
             small set inside this package.
         max_drop: dB of luma that int8 may lose against the truth, on pictures that it was not calibrated with; None is
             0.1.
-        restores: That the network was trained on noisy, blurred and compressed pictures (`train --degrade real`,
+        restores: Whether the network was trained on noisy, blurred and compressed pictures (`train --degrade real`,
             Real-ESRGAN): `upscale` then denoises nothing before it.
 
+    Returns:
+        The plan, with its `path`, its `spec` (a `NetworkSpec`) and its `report`: what was found and verified.
+
     Raises:
-        ModelError: the file is no super-resolver or cannot be read, its ranges are not clear, it computes
+        ModelError: The file is not a super-resolver or cannot be read, its ranges are not clear, it computes
             something else once converted, or int8 loses too much.
-        PictureError: ``calibration`` is no folder with two pictures or more.
+        PictureError: ``calibration`` is not a folder with two pictures or more.
         MissingPackageError: TensorFlow is needed to read it and not installed.
-        PlanError: the plan cannot be written.
+        PlanError: The plan cannot be written.
     """
     from ..models.opening import open_network
 

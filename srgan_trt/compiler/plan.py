@@ -158,7 +158,17 @@ def save_plan(
 
 
 def load_plan(path: str | Path) -> Plan:
-    """Reads and checks a plan. Raises PlanError on a foreign, damaged or outdated file."""
+    """Reads and checks a plan.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The plan, with its `path`, its `spec` (a `NetworkSpec`) and its `report`: what the compiler found and verified.
+
+    Raises:
+        PlanError: The file is not a plan, is damaged, or is by another version.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 

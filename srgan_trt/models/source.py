@@ -1,4 +1,4 @@
-"""SourceNetwork: a generator opened from somebody's file, whatever wrote it (seam 1 of docs/design.md)."""
+"""SourceNetwork: a generator opened from somebody's file, whatever wrote it (seam 1 of docs/architecture.md)."""
 
 from __future__ import annotations
 

