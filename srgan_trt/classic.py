@@ -31,7 +31,8 @@ def SRGAN_predict(
     Raises:
         SrganTrtError: What `srgan_trt.upscale` raises.
     """
-    from .upscaler import Upscaler, read_picture
+    from .imaging.reading import read_picture
+    from .upscaler import Upscaler
 
     picture = read_picture(lr_image_path)
     pixels = picture.pixels if picture.channels == 3 else np.repeat(picture.pixels, 3, axis=2)

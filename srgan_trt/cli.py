@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import signal
 import sys
@@ -13,14 +14,6 @@ from typing import Any
 from .arguments import parse
 from .commands.console import Console
 from .errors import SrganTrtError
-
-_RECIPE = (
-    "stage", "arch", "blocks", "filters", "upsampling_filters", "tail_kernel", "batch_norm", "scale", "degrade", "init",
-    "teacher", "teacher_weight", "steps", "batch", "crop", "learning_rate", "loss", "content_weight",
-    "adversarial_weight", "pixel_weight", "pattern_weight", "vgg_weights", "content_layers", "discriminator",
-    "discriminator_filters", "ema", "precision", "seed",
-)  # fmt: skip
-"""Options of `train` that are fields of training/recipe.py, which holds their defaults."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,8 +127,10 @@ def _train(args: argparse.Namespace, console: Console) -> int:
     from pathlib import Path
 
     from .commands.train import train
+    from .training.recipe import Recipe
 
-    settings = {name: value for name in _RECIPE if (value := getattr(args, name)) is not None}
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe)}
+    settings = {name: value for name, value in given.items() if value is not None}
     complete = train(
         Path(args.hr),
         console=console,

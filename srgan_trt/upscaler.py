@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .address import is_address, without_secrets
 from .compiler.plan import Plan
 from .denoise import OFF, checked, denoiser_plan, level_for
 from .errors import DeviceError, DeviceMemoryError, PictureError, SrganTrtError
 from .halo import chosen_halo
 from .imaging.alpha import fill_transparent, upscale_alpha
-from .imaging.decode import MAX_PIXELS, decode
-from .imaging.encode import check_target, encode, format_of
-from .imaging.picture import Picture, from_array, from_pil
+from .imaging.decode import MAX_PIXELS
+from .imaging.encode import check_target, encode, format_of, outputs_for
+from .imaging.picture import Picture
+from .imaging.reading import picture_of
 from .imaging.tiles import plan_tiles
-from .models.packaged import DEFAULT_MODEL as DEFAULT_MODEL
 from .resolve import open_plan
 from .runtime.devices import open_pipeline
 from .spec import NetworkSpec
@@ -181,7 +180,7 @@ class Upscaler:
             DeviceError: The device fails, this Upscaler was closed, or an array is on a GPU that it does not run on.
         """
         if isinstance(image, list | tuple):
-            outputs = _outputs_for(image, output)
+            outputs = outputs_for(image, output)
             return [
                 self(each, output=where, overwrite=overwrite, progress=progress, stream=stream)
                 for each, where in zip(image, outputs, strict=True)
@@ -203,7 +202,7 @@ class Upscaler:
             # Before the work: a name that cannot be written should not cost minutes.
             format_of(target)
             check_target(target, overwrite=overwrite)
-        picture = self.enlarge(self._picture(image), progress=progress)
+        picture = self.enlarge(self._read(image), progress=progress)
         if target is not None:
             for note in encode(picture, target, overwrite=overwrite):
                 _log.warning("%s: %s", target, note)
@@ -330,31 +329,16 @@ class Upscaler:
             _log.warning("%s: %s", self.spec.name, note)
         return (note,)
 
-    def _picture(self, image: Any) -> Picture:
-        if isinstance(image, np.ndarray):
-            if image.dtype.kind in "fb":
-                raise PictureError(
-                    f"arrays of {image.dtype} are not taken: make levels of them, "
-                    "for values of 0..1 by (image * 255).round().astype(numpy.uint8)"
-                )
-            return from_array(image)
-        if isinstance(image, str | os.PathLike):
-            return read_picture(image, max_pixels=self._max_pixels)
-        from PIL import Image
-
-        if isinstance(image, Image.Image):
-            return from_pil(image)
-        raise PictureError(
-            f"an image is a path, a Pillow image, a NumPy array or a list of these, not {type(image).__name__}"
-        )
+    def _read(self, image: Any) -> Picture:
+        return picture_of(image, max_pixels=self._max_pixels)
 
     def _batch(self, images: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
         count, height, width, channels = images.shape
         scale = self.spec.scale
-        probe = self._picture(images[0] if count else np.empty((1, 1, channels), images.dtype))
+        probe = self._read(images[0] if count else np.empty((1, 1, channels), images.dtype))
         result: NDArray[Any] = np.empty((count, height * scale, width * scale, channels), probe.pixels.dtype)
         for image, large in zip(images, result, strict=True):
-            large[...] = self.enlarge(self._picture(image), progress=progress).to_array()
+            large[...] = self.enlarge(self._read(image), progress=progress).to_array()
         return result
 
 
@@ -412,23 +396,5 @@ def upscale(
         return up(image, output=output, overwrite=overwrite, progress=progress)
 
 
-def read_picture(name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The picture of a path or an http(s) address. Raises PictureError if it cannot be had."""
-    text = os.fspath(name)
-    if is_address(text):
-        from .imaging.download import download
-
-        return decode(download(text), name=without_secrets(text), max_pixels=max_pixels)
-    return decode(Path(text), max_pixels=max_pixels)
-
-
 def _of(total: int, progress: Progress | None) -> Callable[[int], None] | None:
     return None if progress is None else lambda done: progress(done, total)
-
-
-def _outputs_for(images: Sequence[Any], output: Any) -> Sequence[Any]:
-    if output is None:
-        return [None] * len(images)
-    if isinstance(output, str | os.PathLike) or len(output) != len(images):
-        raise PictureError(f"{len(images)} images need a list of {len(images)} outputs")
-    return list(output)

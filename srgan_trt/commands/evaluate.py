@@ -16,11 +16,12 @@ import numpy as np
 from .._version import __version__
 from ..errors import MissingPackageError, PictureError, SrganTrtError
 from ..imaging.folder import find_pictures
+from ..models.packaged import DEFAULT_MODEL
 from ..quality.recipes import Recipe, find_recipe
 from ..resolve import open_plan
 from ..training.evaluation import BICUBIC, Features, Method, degraded, find_pairs, measure, read_pair
 from ..training.report import MEASURES, PROTOCOL, text_table, write_report
-from ..upscaler import DEFAULT_MODEL, Upscaler
+from ..upscaler import Upscaler
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan

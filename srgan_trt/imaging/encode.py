@@ -7,10 +7,10 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -94,6 +94,15 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         os.stat(path) if os.path.lexists(path) else None
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def outputs_for(images: Sequence[Any], output: Any) -> Sequence[Any]:
+    """Where each of `images` goes: None for all, or one path each. Raises PictureError for anything else."""
+    if output is None:
+        return [None] * len(images)
+    if isinstance(output, str | os.PathLike) or len(output) != len(images):
+        raise PictureError(f"{len(images)} images need a list of {len(images)} outputs")
+    return list(output)
 
 
 @contextmanager

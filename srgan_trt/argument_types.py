@@ -1,0 +1,71 @@
+"""What the values of options are made of, and what is said of those that are wrong."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+
+def positive(text: str) -> int:
+    number = whole(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is less than 1")
+    return number
+
+
+def whole(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is less than 0")
+    return number
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def range(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range: give two numbers like -1,1") from None
+    if not -math.inf < low < high < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range: give the smaller number first, like -1,1")
+    return low, high
+
+
+def gpu_numbers(text: str) -> str:
+    """The device of these GPUs."""
+    numbers = [whole(part) for part in text.split(",")]
+    return f"cuda:{','.join(map(str, numbers))}"
+
+
+def gigabytes(text: str) -> int:
+    """In bytes."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of gigabytes")
+    return int(size * 1e9)
+
+
+def decibels(text: str) -> float:
+    try:
+        loss = float(text)
+    except ValueError:
+        loss = math.nan
+    if not 0 <= loss < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of decibels")
+    return loss
+
+
+def compute_capability(text: str) -> tuple[int, int]:
+    major, point, minor = text.partition(".")
+    if not (major.isdecimal() and point and minor.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no compute capability, like 8.9")
+    return int(major), int(minor)
