@@ -6,7 +6,10 @@ TRT ?= tensorrt
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sanitize bench gpu-check clean
+.PHONY: help demo test sanitize bench gpu-check wheel clean
+
+# For developers and CI, not for users' compilers: a warning in csrc/ is an error (setup.py).
+test sanitize: export SRGAN_TRT_WERROR := 1
 
 help: ## This list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -35,7 +38,10 @@ gpu-check: ## With an NVIDIA GPU: tests without stand-ins, times, one report (TR
 	@$(PYTHON) scripts/environment.py weights $(TRT) gpu-check dev
 	$(BIN)/python scripts/gpu_check.py --out gpu-report
 
+wheel: ## dist/: an sdist, and a wheel for every Python here (PYTHONS="python3.11 ..."), each tried without a compiler
+	@$(PYTHON) scripts/wheels.py $(PYTHONS)
+
 clean: ## Takes away all that the other targets made
-	rm -rf .venv build demo srgan_trt.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist demo srgan_trt.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf srgan_trt/_pixels*.so srgan_trt/csrc
 	find srgan_trt tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
 from ...compiler.half import Float32Layer
-from ...errors import DeviceError, PlanError
+from ...errors import DeviceError, PlanError, pip_command
 from ...spec import NetworkSpec
 from ...witness import Witness
 from ..engine import EngineSettings
@@ -184,7 +184,7 @@ def check_fit(
     if header.flavour != library.flavour:
         raise DeviceError(
             f"the engine {path} is for {header.flavour}, {library.flavour} is what runs here: build it again, or "
-            f'pip install "srgan-trt[{header.flavour}]"'
+            f"{pip_command(header.flavour)}"
         )
     if header.library != library.version:
         raise DeviceError(
