@@ -66,7 +66,9 @@ def ensure(extras: list[str], requirements: list[str]) -> bool:
     command += ["-c", "constraints.txt", "-e", f".[{','.join(wanted)}]"]
     for file in files:
         command += ["-r", file]
-    result = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
+    # The build, too, is by the tested setuptools and pybind11; pip before 25.3 knows the first name only.
+    pins = dict.fromkeys(("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"), str(ROOT / "constraints.txt"))
+    result = subprocess.run(command, cwd=ROOT, env={**os.environ, **pins}, stdin=subprocess.DEVNULL, check=False)
     if result.returncode:
         sys.exit("pip could not install what is needed: see its message above")
     _STATE.write_text(json.dumps(key, indent=1) + "\n")

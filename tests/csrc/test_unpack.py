@@ -205,9 +205,9 @@ def test_values_beside_ties_for_any_scale(scale: float, bias: float, channels: i
     positions = rng.integers(-1, np.iinfo(dtype).max + 1, (3, 4, 64)) + 0.5
     with np.errstate(all="ignore"):
         values = ((positions - bias) / (scale or 1)).astype(np.float32)
-    for _ in range(2):
-        up = rng.choice(np.array([-np.inf, np.inf], np.float32), values.shape)
-        values = np.where(rng.random(values.shape) < 0.5, np.nextafter(values, up), values)
+        for _ in range(2):
+            up = rng.choice(np.array([-np.inf, np.inf], np.float32), values.shape)
+            values = np.where(rng.random(values.shape) < 0.5, np.nextafter(values, up), values)
     region = {"top": 0, "left": 0, "y": 0, "x": 0, "height": 4, "width": 64}
     for name in kernels.names():
         check(values, (4, 64, channels), dtype, name, shuffle=1, scale=scale, bias=bias, **region)
