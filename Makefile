@@ -6,7 +6,10 @@ TRT ?= tensorrt
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sanitize bench gpu-check docs picture clean
+.PHONY: help demo test sanitize bench gpu-check docs picture wheel clean
+
+# For developers and CI, not for users' compilers: a warning in csrc/ is an error (setup.py).
+test sanitize: export SRGAN_TRT_WERROR := 1
 
 help: ## This list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +48,10 @@ picture: ## The README's picture anew, by the default model
 	@$(PYTHON) scripts/environment.py
 	$(BIN)/python scripts/readme_picture.py
 
+wheel: ## dist/: an sdist, and a wheel for every Python here (PYTHONS="python3.11 ..."), each tried without a compiler
+	@$(PYTHON) scripts/wheels.py $(PYTHONS)
+
 clean: ## Takes away all that the other targets made
-	rm -rf .venv build demo srgan_trt.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist demo srgan_trt.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf srgan_trt/_pixels*.so srgan_trt/csrc
 	find srgan_trt tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ from exported_rivals import compiled
 from numpy.typing import NDArray
 from timing import interleaved, summary
 
-from srgan_trt import _pixels
+from srgan_trt import pixels
 from srgan_trt.compiler.plan import Plan
 
 
@@ -24,7 +24,7 @@ def measure(plan: Plan, image: NDArray[np.uint8], *, precision: str, rounds: int
     result: NDArray[np.float32] = np.empty(0, np.float32)
 
     def pack() -> None:
-        _pixels.pack(image, tensor[0], y=0, x=0, scale=(high - low) / 255, bias=low)
+        pixels.pack(image, tensor[0], y=0, x=0, scale=(high - low) / 255, bias=low)
 
     def infer() -> None:
         nonlocal result
@@ -32,7 +32,7 @@ def measure(plan: Plan, image: NDArray[np.uint8], *, precision: str, rounds: int
 
     def unpack() -> None:
         gain = 255 / (out_high - out_low)
-        _pixels.unpack(
+        pixels.unpack(
             result[0], out, shuffle=spec.shuffle, top=0, left=0, y=0, x=0,
             height=out.shape[0], width=out.shape[1], scale=gain, bias=-out_low * gain,
         )  # fmt: skip

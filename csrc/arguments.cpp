@@ -113,7 +113,7 @@ float finite_argument(py::handle object, const char* name) {
 }
 
 InstructionSet instruction_set_argument(py::handle object) {
-    const std::vector<InstructionSet> sets = instruction_sets();
+    const std::vector<InstructionSet>& sets = instruction_sets();
     if (object.is_none()) {
         return sets.front();
     }

@@ -9,7 +9,7 @@ void bind_instruction_sets(py::module_& module) {
     module.def(
         "instruction_sets",
         [] {
-            const std::vector<InstructionSet> sets = instruction_sets();
+            const std::vector<InstructionSet>& sets = instruction_sets();
             py::tuple names(sets.size());
             for (size_t i = 0; i < sets.size(); ++i) {
                 names[i] = name_of(sets[i]);

@@ -25,6 +25,6 @@ enum class InstructionSet { baseline, avx2 };
 const char* name_of(InstructionSet set);
 
 // Those that this CPU runs, the fastest first.
-std::vector<InstructionSet> instruction_sets();
+const std::vector<InstructionSet>& instruction_sets();
 
 }  // namespace srgan

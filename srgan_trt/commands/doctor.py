@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .._version import __version__
 from ..cache import cache_folder
-from ..errors import SrganTrtError
+from ..errors import SrganTrtError, pip_command
 
 _EXTRAS = {
     "keras": "to build plans of Keras files",
@@ -58,7 +58,7 @@ def _packages() -> Iterator[Finding]:
     try:
         requirements = importlib.metadata.requires("srgan-trt") or []
     except importlib.metadata.PackageNotFoundError:
-        yield Finding("packages", False, "srgan-trt is not installed, only imported from a folder: pip install .")
+        yield Finding("packages", False, f"srgan-trt is not installed, only imported from a folder: {pip_command()}")
         return
     groups: dict[str, list[str]] = {"": [], **{extra: [] for extra in _EXTRAS}}
     for requirement in requirements:
@@ -72,14 +72,12 @@ def _packages() -> Iterator[Finding]:
         absent = [name for name, version in installed.items() if version is None]
         found = ", ".join(f"{name} {version}" for name, version in installed.items() if version)
         if not group:
-            mend = f"; missing {', '.join(absent)}: pip install --force-reinstall srgan-trt"
+            mend = f"; missing {', '.join(absent)}: {pip_command(options='--force-reinstall')}"
             yield Finding("packages", not absent, found + (mend if absent else ""))
         elif not names:
-            yield Finding(
-                f"[{group}]", None, f"not known to this installation: install srgan-trt again {_EXTRAS[group]}"
-            )
+            yield Finding(f"[{group}]", None, f"not known to this installation: {pip_command(group)} {_EXTRAS[group]}")
         elif absent:
-            mend = f'missing {", ".join(absent)}: pip install "srgan-trt[{group}]" {_EXTRAS[group]}'
+            mend = f"missing {', '.join(absent)}: {pip_command(group)} {_EXTRAS[group]}"
             yield Finding(f"[{group}]", None, mend)
         else:
             yield Finding(f"[{group}]", True, found)
@@ -93,12 +91,12 @@ def _version(package: str) -> str | None:
 
 
 def _kernels() -> Finding:
-    try:
-        from .. import _pixels
-    except ImportError as error:
-        mend = "install a C++ compiler (apt-get install g++), then pip install --force-reinstall srgan-trt"
-        return Finding("C extension", False, f"cannot be loaded ({error}): {mend}")
-    return Finding("C extension", True, f"pixel kernels with {', '.join(_pixels.instruction_sets())}")
+    from .. import pixels
+
+    if pixels.EXTENSION_ERROR is not None:
+        what = f"cannot be loaded ({pixels.EXTENSION_ERROR}): NumPy does its work more slowly"
+        return Finding("C extension", None, f"{what}; {pixels.mend_extension()}")
+    return Finding("C extension", True, f"pixel kernels with {', '.join(pixels.instruction_sets())}")
 
 
 def _cpu() -> Finding:

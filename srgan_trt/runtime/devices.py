@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeviceError, MissingPackageError
+from ..errors import DeviceError, MissingPackageError, pip_command
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
@@ -135,9 +135,9 @@ def is_engine(path: Path) -> bool:
 def gpu_packages() -> str | None:
     """None if a GPU can be used as far as packages go; else the pip command that mends it."""
     if find_spec("cuda") is None or find_spec("cuda.core") is None:
-        return 'pip install "srgan-trt[tensorrt]"'
+        return pip_command("tensorrt")
     if find_spec("tensorrt") is None and find_spec("tensorrt_rtx") is None:
-        return 'pip install "srgan-trt[tensorrt]", or "srgan-trt[tensorrt-rtx]" for GeForce and RTX'
+        return f"{pip_command('tensorrt')}, or {pip_command('tensorrt-rtx')} for GeForce and RTX"
     return None
 
 

@@ -27,9 +27,7 @@ from srgan_trt.runtime.gpu.device import Gpu
 
 from ..handmade import differences, expected, small_plan, witnessed
 
-needs_rtx = pytest.mark.skipif(
-    importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install "srgan-trt[tensorrt-rtx]"'
-)
+needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install ".[tensorrt-rtx]"')
 
 
 SMALL = ["--target", "tensorrt-rtx", "--tile", "32", "--batch", "1"]

@@ -10,6 +10,7 @@ import pytest
 from srgan_trt.cli import main
 from srgan_trt.commands import doctor
 from srgan_trt.commands.doctor import Finding, findings
+from srgan_trt.errors import pip_command
 from srgan_trt.runtime import devices
 from srgan_trt.runtime.cpu.processor import find_cpu
 
@@ -69,9 +70,9 @@ def test_absent_packages_come_with_their_pip_command(monkeypatch: pytest.MonkeyP
     assert told["packages"].ok
     assert told["[keras]"].ok is None
     assert told["[keras]"].text.startswith("missing tensorflow")
-    assert 'pip install "srgan-trt[keras]"' in told["[keras]"].text
-    assert 'pip install "srgan-trt[weights]"' in told["[weights]"].text
-    assert 'pip install "srgan-trt[plot]"' in told["[plot]"].text
+    assert pip_command("keras") in told["[keras]"].text
+    assert pip_command("weights") in told["[weights]"].text
+    assert pip_command("plot") in told["[plot]"].text
     absent.add("openvino")
     told = {finding.name: finding for finding in doctor._packages()}
     assert told["packages"].ok is False

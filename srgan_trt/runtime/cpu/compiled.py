@@ -15,6 +15,7 @@ import numpy as np
 from ...cache import read_sealed, write_sealed
 from ...errors import DeviceError
 from ...imaging.tiles import Tile, TilePlan
+from ...pixels import pack, unpack
 from ...spec import NetworkSpec
 from ..holding import hold
 from .memory import live_values
@@ -187,8 +188,6 @@ def _work(
 ) -> int:
     """Takes tiles until there are none; returns how many values were not finite."""
     import openvino
-
-    from ..._pixels import pack, unpack
 
     levels = float(np.iinfo(image.dtype).max)
     (in_low, in_high), (out_low, out_high) = spec.input_range, spec.output_range

@@ -25,6 +25,7 @@ from ...cache import cache_folder
 from ...errors import DeviceError, ModelError, OtherPictureError
 from ...imaging.tiles import TilePlan, plan_tiles
 from ...machine import memory_bytes
+from ...pixels import NOTES as PIXEL_NOTES
 from ...spec import NetworkSpec
 from ..tuning import DEFAULT, Cut, Setting, Tuning, search, write_tuning
 from .choice import TRIAL_SECONDS, Verdict, Way, choose, compared, failed, keep, race
@@ -92,7 +93,7 @@ class CpuPipeline:
             "engine": f"OpenVINO {self._cpu.engine.split('-')[0]}",
             "precision": self._choice.narrow.name,
             "streams": self._cores,
-            "notes": list(self._choice.notes),
+            "notes": [*PIXEL_NOTES, *self._choice.notes],
         }
         self._tunings: dict[tuple[str, str], Tuning | None] = {}
         engine = self._first_engine()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
 from ...compiler.half import Float32Layer
-from ...errors import DeviceError, PlanError
+from ...errors import DeviceError, PlanError, pip_command
 from ...files import atomic_file
 from ...spec import NetworkSpec
 from ...witness import Witness
@@ -175,7 +175,7 @@ def check_fit(
     if header.flavour != library.flavour:
         raise DeviceError(
             f"the engine {path} is for {header.flavour}, {library.flavour} is what runs here: build it again, or "
-            f'pip install "srgan-trt[{header.flavour}]"'
+            f"{pip_command(header.flavour)}"
         )
     if header.library != library.version:
         raise DeviceError(

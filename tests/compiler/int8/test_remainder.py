@@ -53,7 +53,7 @@ def test_the_pictures_are_the_plan_s(plan: Plan) -> None:
     assert 10 * np.log10(4 / np.mean(apart**2)) > 45
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install "srgan-trt[tensorrt-rtx]"')
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install ".[tensorrt-rtx]"')
 @pytest.mark.parametrize("capability", [(8, 0), (8, 9), (12, 0)])
 def test_tensorrt_builds_int8_and_fp16(plan: Plan, capability: tuple[int, int]) -> None:
     from srgan_trt.runtime.engines.build import build_engine

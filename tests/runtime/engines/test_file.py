@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from srgan_trt.compiler.half import Float32Layer
 from srgan_trt.compiler.plan import Plan
-from srgan_trt.errors import DeviceError, PlanError
+from srgan_trt.errors import DeviceError, PlanError, pip_command
 from srgan_trt.runtime.engines.file import (
     MAGIC,
     EngineHeader,
@@ -175,7 +176,7 @@ class TestFit:
     def test_the_other_tensorrt(self, path: Path) -> None:
         other = Library("tensorrt", "1.7.1", None)
         with pytest.raises(
-            DeviceError, match=r'for tensorrt-rtx, tensorrt is .*pip install "srgan-trt\[tensorrt-rtx\]"'
+            DeviceError, match="for tensorrt-rtx, tensorrt is .*" + re.escape(pip_command("tensorrt-rtx"))
         ):
             check_fit(header(), path, library=other, gpu=ADA)
 

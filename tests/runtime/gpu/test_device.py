@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from srgan_trt.errors import DeviceError, DeviceLostError, DeviceMemoryError, MissingPackageError
+from srgan_trt.errors import DeviceError, DeviceLostError, DeviceMemoryError, MissingPackageError, pip_command
 from srgan_trt.runtime.gpu import device as module
 from srgan_trt.runtime.gpu.device import Gpu, cuda_errors, find_gpu, gpus
 from tests.cuda_driver import build, standin
@@ -88,7 +89,7 @@ def test_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr(module, "import_module", absent)
-    with pytest.raises(MissingPackageError, match=r"cuda-bindings .* pip install \"srgan-trt\[tensorrt\]\""):
+    with pytest.raises(MissingPackageError, match="cuda-bindings .* " + re.escape(pip_command("tensorrt"))):
         gpus()
     with pytest.raises(MissingPackageError, match="cuda-core"):
         module.core()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from srgan_trt.errors import DeviceError, MissingPackageError
+from srgan_trt.errors import DeviceError, MissingPackageError, pip_command
 from srgan_trt.runtime.gpu import kernel_code
 
 ELF = b"\x7fELF"
@@ -97,5 +98,5 @@ def test_source_that_does_not_compile(
 
 def test_without_cuda_bindings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.nvrtc", None)
-    with pytest.raises(MissingPackageError, match=r'pip install "srgan-trt\[tensorrt\]"'):
+    with pytest.raises(MissingPackageError, match=re.escape(pip_command("tensorrt"))):
         kernel_code.compile_kernels((8, 9))
