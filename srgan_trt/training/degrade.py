@@ -46,13 +46,16 @@ class Degradation:
     """Of those that are JPEGs: share that was one before, with its blocks elsewhere or in the same place."""
     webp: float = 0.1
     """Share of all that ends as a lossy WebP instead of a JPEG."""
-    sigma: tuple[float, float] = (0.2, 2.6)
+    sigma: tuple[float, float] = (0.2, 2.4)
     """Of the Gaussian blur of the large picture."""
-    late_sigma: tuple[float, float] = (0.2, 0.9)
-    """Of the blur of the small one, as soft lenses and denoisers leave."""
+    late_blur: float = 0.15
+    """Share that is blurred at the small size, and of the first rounds at that between."""
+    late_sigma: tuple[float, float] = (0.2, 0.8)
+    """Of that blur, as soft lenses and denoisers leave."""
     noise_level: tuple[float, float] = (0.5, 9.0)
     """Standard deviation in levels of 255; of Poisson noise, at white."""
     quality: tuple[float, float] = (30.0, 98.0)
+    """Of JPEG and WebP; higher ones are commoner."""
     unsharp_radius: tuple[float, float] = (0.3, 2.0)
     unsharp_percent: tuple[float, float] = (20.0, 180.0)
     between: tuple[float, float] = (0.3, 1.2)
@@ -88,10 +91,10 @@ def degrade(
             picture = _noisy(picture, chance, how.noise_level)
         if chance.random() < how.jpeg / 2:
             picture = _jpeg(picture, chance, how.quality)
-        if chance.random() < how.blur / 3:
+        if chance.random() < how.late_blur:
             picture = _blurred(picture, chance, how.late_sigma)
     picture = _resized(picture, small, chance)
-    if chance.random() < how.blur / 3:
+    if chance.random() < how.late_blur:
         picture = _blurred(picture, chance, how.late_sigma)
     if chance.random() < how.noise / 2:  # of the camera: under the sharpening
         picture = _noisy(picture, chance, how.noise_level)
@@ -167,7 +170,7 @@ def _sharpened(picture: NDArray[np.uint8], chance: np.random.Generator, how: Deg
 
 def _compressed(picture: NDArray[np.uint8], chance: np.random.Generator, how: Degradation) -> NDArray[np.uint8]:
     if chance.random() < how.webp:
-        return _encoded(picture, "WEBP", quality=int(chance.uniform(*how.quality)))
+        return _encoded(picture, "WEBP", quality=_quality(chance, how.quality))
     if chance.random() >= how.jpeg:
         return picture
     if chance.random() < how.jpeg_again:
@@ -180,7 +183,12 @@ def _compressed(picture: NDArray[np.uint8], chance: np.random.Generator, how: De
 
 def _jpeg(picture: NDArray[np.uint8], chance: np.random.Generator, quality: tuple[float, float]) -> NDArray[np.uint8]:
     subsampling = _SUBSAMPLINGS[chance.integers(len(_SUBSAMPLINGS))]
-    return _encoded(picture, "JPEG", quality=int(chance.uniform(*quality)), subsampling=subsampling)
+    return _encoded(picture, "JPEG", quality=_quality(chance, quality), subsampling=subsampling)
+
+
+def _quality(chance: np.random.Generator, quality: tuple[float, float]) -> int:
+    low, high = quality
+    return int(high - (high - low) * chance.random() ** 1.5)
 
 
 def _encoded(picture: NDArray[np.uint8], format_: str, **options: object) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from srgan_trt.training.degrade import MARGIN, Degradation, degrade
 
 from .photos import PHOTO
 
-NOTHING = Degradation(clean=0, blur=0, first_round=0, sharpen=0, noise=0, jpeg=0, webp=0)
+NOTHING = Degradation(clean=0, blur=0, late_blur=0, first_round=0, sharpen=0, noise=0, jpeg=0, webp=0)
 
 
 @pytest.fixture(scope="module")
