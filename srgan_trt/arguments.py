@@ -91,12 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("--tile", type=positive, metavar="N", help="largest side that the network sees, in pixels")
     upscale.add_argument("--halo", type=whole, metavar="N", help="pixels of context around a tile")
     upscale.add_argument("--exact", action="store_true", help="the whole receptive field around each tile, in fp32")
-    upscale.add_argument(
-        "--denoise",
-        choices=("auto", "off", "0", "1", "2", "3"),
-        help="take noise and JPEG blocks away first, from 0 (little) to 3, for models that were trained on clean "
-        "pictures (default: auto, by how a file was compressed, where the extra [denoise] is installed)",
-    )
+    _denoise(upscale)
     upscale.add_argument(
         "--jobs",
         type=positive,
@@ -222,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--precision", metavar="fp32|bf16|fp16|int8", help="of the network's arithmetic (default: as that of upscale)"
     )
+    _denoise(evaluate)
     _quiet(evaluate, "print no table")
 
     _command(commands, "doctor", "tell what this machine can run, and how to mend what it cannot")
@@ -256,6 +252,15 @@ def _device(command: argparse.ArgumentParser) -> None:
 def _checksum(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sha256", metavar="HASH", help="of the model file, which must match; without it no address is fetched"
+    )
+
+
+def _denoise(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--denoise",
+        choices=("auto", "off", "0", "1", "2", "3"),
+        help="take noise and JPEG blocks away first, from 0 (little) to 3, for models that were trained on clean "
+        "pictures (default: auto, by how a file was compressed, where the extra [denoise] is installed)",
     )
 
 

@@ -158,6 +158,7 @@ def _evaluate(args: argparse.Namespace, console: Console) -> int:
         vgg_weights=args.vgg_weights,
         device=args.device,
         precision=args.precision,
+        denoise=args.denoise,
     )
     return 0
 

@@ -41,6 +41,7 @@ def evaluate_folder(
     vgg_weights: str | None = None,
     device: str = "auto",
     precision: str | None = None,
+    denoise: str | None = None,
 ) -> None:
     """Measures `models` and bicubic on the pictures in `high`, prints the table, and writes the report.
 
@@ -52,6 +53,7 @@ def evaluate_folder(
         report: Folder for `scores.json` and `report.html`, made if need be; None writes none.
         vgg_weights: As `open_features` takes them. Without them, where the packages for its own are missing, there is
             no perceptual distance, which is said.
+        device, precision, denoise: As `Upscaler` takes them.
 
     Raises SrganTrtError for anything wrong with folders, pictures and models, before the first is measured; OSError
     where the report cannot be written.
@@ -75,7 +77,7 @@ def evaluate_folder(
     measured = []
     with ExitStack() as stack:
         upscalers = {
-            name: stack.enter_context(Upscaler(plan, device=device, precision=precision))
+            name: stack.enter_context(Upscaler(plan, device=device, precision=precision, denoise=denoise))
             for name, plan in plans.items()
         }
         methods = {name: _method(up) for name, up in upscalers.items()}
@@ -163,7 +165,7 @@ def _facts(
             "source_sha256": plan.spec.source_hash,
             "device": info["device"],
             "device_name": info["name"],
-            **{key: info[key] for key in ("engine", "precision", "halo")},
+            **{key: info[key] for key in ("engine", "precision", "halo", "denoise")},
         }
     packages = ["numpy", "tensorflow"] if features is not None else ["numpy"]
     return {
