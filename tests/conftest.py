@@ -4,6 +4,7 @@ with a GPU, that they are tests of the CPU all the same."""
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 if os.environ.get("SRGAN_TRT_ON_GPU") != "1":
     # Before anything loads the driver, which looks once: or device "auto" were the GPU. `make gpu-check` is for GPUs.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts its background jobs so, and they hand it on: the programs under test would not see Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _DEFAULT_SHARED = Path(__file__).resolve().parents[2] / "shared"
 
