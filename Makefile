@@ -6,10 +6,10 @@ TRT ?= tensorrt
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sanitize bench gpu-check docs picture wheel clean
+.PHONY: help demo check test sanitize bench gpu-check docs picture wheel clean
 
 # For developers and CI, not for users' compilers: a warning in csrc/ is an error (setup.py).
-test sanitize: export SRGAN_TRT_WERROR := 1
+check test sanitize: export SRGAN_TRT_WERROR := 1
 
 help: ## This list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,14 @@ test: ## ruff, mypy --strict and all tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+check: ## What takes two minutes: ruff, mypy --strict, the arrows between the rooms, the tests without TensorFlow and GPUs
+	@$(PYTHON) scripts/environment.py dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not full"
 
 sanitize: ## The C++ kernels' tests under AddressSanitizer and UBSan
 	@$(PYTHON) scripts/environment.py dev

@@ -43,3 +43,26 @@ def shared_images() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests never read or fill the user's cache."""
     os.environ["SRGAN_TRT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+_FULL = (
+    "benchmarks/", "compiler/int8/", "csrc/test_cuda", "cuda_driver/", "cuda_host/", "gpu/", "runtime/engines/",
+    "runtime/gpu/", "tensorrt/", "tensorrt_double/", "training/", "commands/test_build.py", "commands/test_evaluate.py",
+    "commands/test_train.py", "models/", "test_cli_gpu.py", "test_cli_upscale.py", "test_fidelity.py",
+    "test_gpu_check.py", "test_readme.py", "test_upscaler_on_gpu.py",
+)  # fmt: skip
+"""What `make check` leaves to `make test`: it needs TensorFlow, nvcc or TensorRT, or takes long."""
+_CHECKED = (
+    "models/test_card.py", "models/test_ncnn_file.py", "models/test_packaged.py",
+    "models/test_remote.py", "training/test_degrade.py", "training/test_pictures.py", "training/test_recipe.py",
+    "training/test_report.py", "training/test_samples.py", "training/test_schedule.py", "runtime/gpu/test_schedule.py",
+)  # fmt: skip
+"""But for these."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    for item in items:
+        name = item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
+        if name.startswith(_FULL) and not name.startswith(_CHECKED):
+            item.add_marker(pytest.mark.full)
