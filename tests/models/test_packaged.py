@@ -177,6 +177,7 @@ class TestElsewhere:
         (folder / "models").mkdir(parents=True)
         (folder / "__init__.py").touch()
         (folder / "models/REALESRGAN_X4PLUS_UP4X.param").write_text("7767517\n")
+        monkeypatch.delitem(sys.modules, folder.name, raising=False)  # another test may have imported the real one
         monkeypatch.syspath_prepend(tmp_path)
         importlib.invalidate_caches()
         with pytest.raises(

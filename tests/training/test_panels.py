@@ -126,12 +126,13 @@ def test_the_sheet_before_is_replaced_and_nothing_else_left(photo: Pixels, tmp_p
 
 
 def test_a_sheet_that_cannot_be_written_names_its_file(photo: Pixels, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as raised:
-        draw_panel(tmp_path / "absent" / "panels.png", [panel(photo[:64, :64])])
-    assert raised.value.filename == str(tmp_path / "absent" / "panels.png")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file") as raised:
+        draw_panel(tmp_path / "file" / "panels.png", [panel(photo[:64, :64])])
+    assert raised.value.filename == str(tmp_path / "file" / "panels.png")
     with pytest.raises(ValueError, match="would show nothing"):
         draw_panel(tmp_path / "panels.png", [])
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_versions_that_do_not_fit_are_refused(photo: Pixels) -> None:
