@@ -25,7 +25,7 @@ test: ## ruff, mypy --strict and all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs --durations=20
 
 check: ## What takes two minutes: ruff, mypy --strict, the arrows between the rooms, the tests without TensorFlow and GPUs
 	@$(PYTHON) scripts/environment.py dev
