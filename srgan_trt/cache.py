@@ -15,12 +15,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .files import atomic_file
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger(__name__)
 _SEAL_BYTES = hashlib.sha256().digest_size

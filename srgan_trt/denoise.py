@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .errors import SrganTrtError
-from .models.denoisers import LEVELS, denoisers_installed, open_denoiser
+from .models.denoisers import LEVELS, denoiser_file, denoisers_installed, open_denoiser
+from .models.files import files_of, hash_files
 
 if TYPE_CHECKING:
     from .compiler.plan import Plan
@@ -49,12 +51,18 @@ def level_for(setting: str | int, compression: Compression | None, spec: Network
 def denoiser_plan(level: int) -> Plan:
     """The plan, of scale 1, that takes away noise of this level: built once, then cached.
 
-    Raises what ``open_denoiser`` and the compiler raise.
+    Raises what ``denoiser_file``, ``open_denoiser`` and the compiler raise.
     """
-    from .compiler.build import compile_network
     from .compiler.plan import FORMAT
     from .plan_cache import plan_built_once
 
-    source = open_denoiser(level)
-    key = hashlib.sha256(f"denoiser {level} {source.source_hash} {__version__} {FORMAT}".encode()).hexdigest()[:32]
-    return plan_built_once(key, lambda out: compile_network(source, out=out), of=source.name)
+    path, name = denoiser_file(level), f"waifu2x-photo, denoise {level}"
+    content = hash_files(files_of(path))
+    key = hashlib.sha256(f"denoiser {level} {content} {__version__} {FORMAT}".encode()).hexdigest()[:32]
+
+    def build(out: Path) -> Plan:
+        from .compiler.build import compile_network
+
+        return compile_network(open_denoiser(path, name=name), out=out)
+
+    return plan_built_once(key, build, of=name)

@@ -18,6 +18,24 @@ HALO = 4
 """Of the small network: 2 + 1 input pixels, and one pixel at twice the resolution."""
 
 
+def _network(
+    name: str,
+    nodes: list[onnx.NodeProto],
+    weights: dict[str, NDArray[np.float64]],
+    *,
+    shape: tuple[Any, Any] = ("height", "width"),
+) -> onnx.ModelProto:
+    """A network of RGB pictures that gives 12 channels."""
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, *shape])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 12, None, None])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
 def small_model(*, shape: tuple[Any, Any] = ("height", "width"), last: str = "Tanh") -> onnx.ModelProto:
     """x4: conv5x5, PReLU, conv3x3, shuffle by 2, conv3x3 to 12 channels, `last`; random weights, always the same."""
     rng = np.random.default_rng(7)
@@ -36,14 +54,7 @@ def small_model(*, shape: tuple[Any, Any] = ("height", "width"), last: str = "Ta
         helper.make_node("Conv", ["t3", "w2"], ["t4"], pads=[1] * 4),
         helper.make_node(last, ["t4"], ["output"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, *shape])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 12, None, None])],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return _network("small", nodes, weights, shape=shape)
 
 
 def enlarging_model() -> onnx.ModelProto:
@@ -62,14 +73,7 @@ def enlarging_model() -> onnx.ModelProto:
         helper.make_node("Conv", ["t2", "w2"], ["t3"], pads=[1] * 4),
         helper.make_node("Tanh", ["t3"], ["output"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "enlarging",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 12, None, None])],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return _network("enlarging", nodes, weights)
 
 
 def dense_model() -> onnx.ModelProto:
@@ -91,14 +95,7 @@ def dense_model() -> onnx.ModelProto:
         helper.make_node("DepthToSpace", ["t5"], ["t6"], blocksize=2, mode="DCR"),
         helper.make_node("Tanh", ["t6"], ["output"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "dense",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 12, None, None])],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return _network("dense", nodes, weights)
 
 
 def dense_plan(folder: Path) -> Plan:

@@ -146,7 +146,6 @@ def _fastest_engine(
             finally:
                 console.end_progress()
         best = _told_fastest(engines, console, "engine", device=f"cuda:{options.get('gpu_id', 0)}")
-        out.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(out, engines[best].read_bytes())
 
 
@@ -183,7 +182,6 @@ def _fastest(
             console.note(f"int8 is left out: {why}")
             del plans["int8"]
         best = _told_fastest({name: plan.path for name, plan in plans.items()}, console, "plan", device="auto")
-        target.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(target, plans[best].path.read_bytes())
     return load_plan(target)
 

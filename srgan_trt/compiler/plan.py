@@ -46,6 +46,8 @@ class Plan:
     """The same network in int8, where there is one beside this plan: devices take the one that is faster there."""
     engine: bool = False
     """Whether ``path`` is an engine file, which holds no network that could be built of."""
+    body_bytes: int = 0
+    """Of the network, with which the file begins."""
 
     def network(self) -> bytes:
         """The ONNX network, without what this package keeps beside it.
@@ -57,7 +59,7 @@ class Plan:
             data = self.path.read_bytes()
         except OSError as error:
             raise PlanError(f"cannot read the plan {self.path}: {error.strerror}") from error
-        body = data[: _body_size(data)]
+        body = data[: self.body_bytes]
         if hashlib.sha256(body).hexdigest() != self.body_hash:
             raise PlanError(f"{self.path} was replaced since it was opened: open it again")
         return body
@@ -154,7 +156,7 @@ def save_plan(
             file.write(seal.SerializeToString())
     except OSError as error:
         raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
-    return Plan(path, spec, report or {}, body_hash, witness)
+    return Plan(path, spec, report or {}, body_hash, witness, body_bytes=len(body))
 
 
 def load_plan(path: str | Path) -> Plan:
@@ -197,20 +199,7 @@ def load_plan(path: str | Path) -> Plan:
     if hashlib.sha256(data[:size]).hexdigest() != expected:
         raise PlanError(f"{path} was changed or damaged after it was built: build it again")
     _check_shapes(model, spec, path)
-    return Plan(path, spec, report, expected, witness)
-
-
-def _body_size(data: bytes) -> int:
-    """Bytes of the network at the begin of a plan's: all where they do not tell."""
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        properties = onnx.ModelProto.FromString(data).metadata_props
-    except DecodeError:
-        return len(data)
-    sizes = [entry.value for entry in properties if entry.key == f"{_PREFIX}body_bytes" and entry.value.isdecimal()]
-    return int(sizes[0]) if sizes else len(data)
+    return Plan(path, spec, report, expected, witness, body_bytes=size)
 
 
 def _check_shapes(model: onnx.ModelProto, spec: NetworkSpec, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +56,20 @@ def compare(
     return sheet
 
 
+def heaviest_window(weights: NDArray[Any], height: int, width: int) -> tuple[int, int]:
+    """(top, left) of the window of `height` x `width` with the largest sum of `weights`, an array (H, W) at least as
+    large; the first of several."""
+    # Sums over all windows, from one table of sums from the corner.
+    table = np.pad(weights.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    sums = table[height:, width:] - table[:-height, width:] - table[height:, :-width] + table[:-height, :-width]
+    top, left = np.unravel_index(sums.argmax(), sums.shape)
+    return int(top), int(left)
+
+
 def _most_different(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """(left, top, width, height) of the window with the largest sum of differences."""
     height, width, _ = first.shape
     down, across = min(_PART, height), min(_PART, width)
-    apart = np.abs(first.astype(np.int32) - second).sum(axis=2)
-    # Sums over all windows, from one table of sums from the corner.
-    table = np.pad(apart.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
-    sums = table[down:, across:] - table[:-down, across:] - table[down:, :-across] + table[:-down, :-across]
-    top, left = (int(place) for place in np.unravel_index(sums.argmax(), sums.shape))
+    apart = np.abs(first.astype(np.int32) - second).sum(axis=2, dtype=np.int64)
+    top, left = heaviest_window(apart, down, across)
     return left, top, across, down

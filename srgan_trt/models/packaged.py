@@ -72,18 +72,7 @@ class PackagedModel:
         """Its file; None if it is not installed. Raises ModelError if its package is there, but not the file."""
         if isinstance(self.place, Shipped):
             return self.place.plan
-        spec = importlib.util.find_spec(self.place.module)
-        if spec is None or not spec.submodule_search_locations:
-            return None
-        path = Path(next(iter(spec.submodule_search_locations)), *self.place.file.split("/"))
-        if not path.is_file():
-            package = self.place.distribution
-            raise ModelError(f"the installed {package} has no {path.name}: pip install --force-reinstall {package}")
-        try:
-            files_of(path)
-        except ModelError as error:
-            raise ModelError(f"{error}: pip install --force-reinstall {self.place.distribution}") from None
-        return path
+        return installed_file(self.place.distribution, self.place.module, self.place.file)
 
     @property
     def size(self) -> int:
@@ -100,6 +89,25 @@ class PackagedModel:
     def pip(self) -> str | None:
         """The command that installs it; None for a model inside this package."""
         return None if isinstance(self.place, Shipped) else pip_command(self.place.extra)
+
+
+def installed_file(distribution: str, module: str, file: str) -> Path | None:
+    """A model file inside another distribution: `file` below the folder of its `module`, parts divided by /.
+
+    None if it is not installed. Raises ModelError if it is, but lacks the file or one that belongs to it.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(next(iter(spec.submodule_search_locations)), *file.split("/"))
+    mend = f"pip install --force-reinstall {distribution}"
+    if not path.is_file():
+        raise ModelError(f"the installed {distribution} has no {path.name}: {mend}")
+    try:
+        files_of(path)
+    except ModelError as error:
+        raise ModelError(f"{error}: {mend}") from None
+    return path
 
 
 def _krasserm(file: str) -> Installed:

@@ -51,7 +51,7 @@ class Recipe:
             result = kind.run(picture, scale, chance, **{name: step[name] for name in step if name != "step"})
             if isinstance(result, bytes):
                 file = result, kind.suffix
-                picture = np.asarray(Image.open(io.BytesIO(result)).convert("RGB"))
+                picture = from_file(result)
             else:
                 file, picture = None, result
         return file or (_png(picture), ".png")
@@ -161,21 +161,27 @@ def _noisy(picture: Picture, scale: int, chance: np.random.Generator, *, level: 
 def _jpeg(
     picture: Picture, scale: int, chance: np.random.Generator, *, quality: float, subsampling: str = "4:2:0"
 ) -> bytes:
-    return _file(picture, "JPEG", quality=round(quality), subsampling=subsampling)
+    return to_file(picture, "JPEG", quality=round(quality), subsampling=subsampling)
 
 
 def _webp(picture: Picture, scale: int, chance: np.random.Generator, *, quality: float) -> bytes:
-    return _file(picture, "WEBP", quality=round(quality))
+    return to_file(picture, "WEBP", quality=round(quality))
 
 
 def _png(picture: Picture) -> bytes:
-    return _file(picture, "PNG")
+    return to_file(picture, "PNG")
 
 
-def _file(picture: Picture, format_: str, **options: Any) -> bytes:
+def to_file(picture: Picture, format_: str, **options: Any) -> bytes:
+    """What Pillow writes of ``picture``, uint8 RGB (H, W, 3); options: of its encoder."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format_, **options)
     return file.getvalue()
+
+
+def from_file(content: bytes) -> Picture:
+    """The picture in a file, uint8 RGB (H, W, 3)."""
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 _KINDS: dict[str, _Kind] = {

@@ -7,7 +7,6 @@ make small, and a network that never saw it takes the overshoot for detail.
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from ..quality.bicubic import shrink
+from ..quality.recipes import from_file, to_file
 
 _FILTERS = (
     Image.Resampling.BOX,
@@ -193,9 +193,7 @@ def _quality(chance: np.random.Generator, quality: tuple[float, float]) -> int:
 
 def _encoded(picture: NDArray[np.uint8], format_: str, **options: object) -> NDArray[np.uint8]:
     """What comes back from a file in this format."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format_, **options)
-    return np.asarray(Image.open(file).convert("RGB"))
+    return from_file(to_file(picture, format_, **options))
 
 
 def _levels(values: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PictureError
+from ..imaging.comparison import heaviest_window
 from ..imaging.folder import find_pictures, read_rgb
 from ..imaging.sources import Source
 from ..quality.bicubic import enlarge, shrink
@@ -203,10 +204,7 @@ def _telling_crop(high: NDArray[np.uint8], results: Mapping[str, NDArray[np.uint
     apart = sum((np.abs(luma(result) - bicubic) for result in results.values()), np.zeros(bicubic.shape))
     apart = apart[border:-border, border:-border]
     side = min(CROP, *apart.shape)
-    # Sums over all windows, from one table of sums from the corner.
-    table = np.pad(apart.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    sums = table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]
-    top, left = (int(place) + border for place in np.unravel_index(sums.argmax(), sums.shape))
+    top, left = (place + border for place in heaviest_window(apart, side, side))
     window = (slice(top, top + side), slice(left, left + side))
     # Copies: a view would keep the whole picture in memory.
     crops = {name: result[window].copy() for name, result in results.items()}
