@@ -24,5 +24,5 @@ train() { # OUT STEPS RATE OPTIONS...
     touch "$folder/complete"
 }
 
-train clean 40000 5e-4 --arch compact --blocks 8 --filters 64
-train pixel 140000 4e-4 --degrade real --init "$out/clean/generator.h5"
+train clean 15000 5e-4 --arch compact --blocks 8 --filters 64
+train pixel 40000 4e-4 --degrade real --init "$out/clean/generator.h5"
