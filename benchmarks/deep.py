@@ -23,15 +23,15 @@ from typing import Any
 
 import machine
 import numpy as np
+from formatting import shown
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from timing import interleaved, summary, timed
-from words import shown
 
 from srgan_trt import Upscaler
 from srgan_trt.models.files import ncnn_weights
 from srgan_trt.models.ncnn_source import open_ncnn
-from srgan_trt.models.packaged import packaged
+from srgan_trt.models.registry import packaged
 from srgan_trt.resolve import open_plan
 
 _PHOTO = Path(__file__).resolve().parents[1] / "examples" / "coffee.jpg"
@@ -68,6 +68,9 @@ class Ncnn:
         return picture
 
 
+_FACTS = ("precision", "streams", "tile", "halo", "lowering")
+
+
 def measure(
     name: str, image: Levels, *, precisions: Sequence[str | None], rounds: int, budget: float
 ) -> dict[str, Any]:
@@ -86,7 +89,9 @@ def measure(
             stack.enter_context(up)
             jobs.append(partial(up, image))
             first, picture = timed(jobs[-1])
-            facts = {key: up.info[key] for key in ("precision", "streams", "tile", "halo", "form") if key in up.info}
+            facts = {
+                key: up.info[key] for key in ("precision", "streams", "tile", "halo", "lowering") if key in up.info
+            }
             entries.append({"name": "ours", "opening_s": opening, "first_s": first} | facts)
             entries[-1] |= apart(picture, reference, facts["precision"])
         times = interleaved(jobs, rounds=rounds, budget=budget)

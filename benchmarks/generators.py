@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srgan_trt.models.packaged import packaged
+from srgan_trt.models.registry import packaged
 
 if TYPE_CHECKING:
     import onnx
@@ -44,7 +44,7 @@ class Generator:
 
         path = self.folder / f"{self.name}-{width}x{height}.onnx"
         if not path.exists():
-            from srgan_trt.models.opening import open_network
+            from srgan_trt.models.loader import open_network
 
             onnx.save(open_network(self.file).export(height, width), str(path))
         return onnx.load(str(path))
@@ -82,9 +82,9 @@ def _save_seed(file: Path) -> None:
     trained networks, and a last layer scaled so that tanh sees values of about half a unit: the result is a picture
     of all levels, neither gray nor saturated, in which errors show.
     """
-    from srgan_trt.models.generator import seed_generator
+    from srgan_trt.models.generator import superresolution_gans_generator
 
-    model = seed_generator()
+    model = superresolution_gans_generator()
     rng = np.random.default_rng(3)
     for layer in model.layers:
         kind = type(layer).__name__

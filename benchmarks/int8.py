@@ -33,9 +33,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import machine
 import numpy as np
+from baselines import has_bf16
 from pictures import SHARED, truths
 from PIL import Image
-from rivals import has_bf16
 from timing import interleaved, summary
 
 from srgan_trt import Upscaler, build, load_plan

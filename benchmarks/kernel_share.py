@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from exported_rivals import compiled
+from exported_baselines import compiled
 from numpy.typing import NDArray
 from timing import interleaved, summary
 

@@ -15,12 +15,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import limits
 import machine
 import numpy as np
 import openvino
-from rivals import has_bf16
-from words import shown
+import peak_rate
+from baselines import has_bf16
+from formatting import shown
 
 from srgan_trt.resolve import open_plan
 
@@ -69,7 +69,7 @@ def profile(file: Path, *, precision: str, height: int, width: int, rounds: int)
 
 def _macs(file: Path) -> dict[str, float]:
     """Multiply-accumulates per input pixel of each layer that has some, by its name."""
-    return {node.name or "": float(layer.macs) for node, layer in limits.layers_of(file).items()}
+    return {node.name or "": float(layer.macs) for node, layer in peak_rate.layers_of(file).items()}
 
 
 def precision_of(row: dict[str, Any]) -> str:
@@ -105,8 +105,8 @@ def main() -> None:
     plan = open_plan(options.model)
     facts = machine.facts()
     print(machine.describe(facts), end="\n\n", flush=True)
-    every = limits.rates()
-    rates = {name: every[chain] for name, chain in limits.fastest(every).items()}
+    every = peak_rate.rates()
+    rates = {name: every[chain] for name, chain in peak_rate.fastest(every).items()}
     rows = profile(plan.path, precision=precision, height=height, width=width, rounds=options.rounds)
     found = summed(rows, rates)
     print(f"{plan.spec.name}, {width}x{height}, {plan.spec.precision} plan, the rest in {precision}\n")

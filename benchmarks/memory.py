@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import machine
 import numpy as np
-from groups import in_fresh_process
+from isolation import in_fresh_process
 
 from srgan_trt import build
 
@@ -32,8 +32,8 @@ NAMES = ("srgan-trt fp32", "OpenVINO fp32, unmodified export", "Keras predict")
 
 def peak_bytes(name: str, folder: Path, *, height: int, width: int) -> int:
     """Of a process that opens the network and enlarges one picture of noise; it must be a fresh one."""
+    from baselines import Plans, all_entrants
     from generators import GENERATORS
-    from rivals import Plans, all_entrants
 
     plans = Plans(folder / "paper.plan.onnx")
     entrants = all_entrants(GENERATORS["paper"](folder), plans, height=height, width=width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from words import cores, filled, matrix, shown, table
+from formatting import cores, filled, matrix, shown, table
 
 _MEMORY_OURS = "srgan-trt fp32"
 _SETS = ("Set5", "BSD100")
@@ -74,7 +74,7 @@ def memory_table(found: dict[str, Any]) -> str:
 
 
 def models_table(models: Sequence[Any], *, default: str) -> str:
-    """The models that have a name (srgan_trt.models.packaged): scores, size, licence, where from; then what each is."""
+    """The models that have a name (srgan_trt.models.registry): scores, size, licence, where from; then what each is."""
     heads = " | ".join(f"{name}: PSNR / SSIM / distance" for name in _SETS)
     lines = [f"| x4 | {heads} | size | licence | where |", "|---|---:|---:|---:|---|---|"]
     bicubic = " | ".join("{:.2f} / {:.4f} / {:.4f}".format(*_BICUBIC[name]) for name in _SETS)

@@ -18,9 +18,9 @@ from typing import Any
 
 import machine
 import numpy as np
+from baselines import has_bf16
 from pictures import SHARED, truths
 from PIL import Image
-from rivals import has_bf16
 from timing import interleaved, summary
 
 from srgan_trt import Upscaler, load_plan

@@ -30,20 +30,20 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import drop
 import kernel_share
-import limits
 import machine
 import numpy as np
+import peak_rate
+import quality_loss
 import start_up
 import tuned
+from baselines import KERAS, OPENVINO_BF16, Plans, absent, all_entrants, has_bf16
+from formatting import shown
 from generators import GENERATORS, Generator
-from groups import in_fresh_process, measure_group
-from limits import Chain
+from isolation import in_fresh_process, measure_group
+from peak_rate import Chain
 from PIL import Image, ImageOps
-from rivals import KERAS, OPENVINO_BF16, Plans, absent, all_entrants, has_bf16
 from timing import summary
-from words import shown
 
 from srgan_trt import build, load_plan
 from srgan_trt.cache import cache_folder
@@ -148,7 +148,7 @@ def add_limits(case: dict[str, Any], plans: Plans) -> None:
         files["srgan-trt int8"] = plans.int8
     entries = {entry["name"]: entry for entry in case["rivals"]}
     files = {name: file for name, file in files.items() if name in entries}
-    case["limits"] = limits.measure(files, pixels=case["width"] * case["height"], of=case["rates"])
+    case["limits"] = peak_rate.measure(files, pixels=case["width"] * case["height"], of=case["rates"])
     for name, limit in case["limits"].items():
         entries[name]["share_of_limit"] = round(limit["limit_ms"] / entries[name]["median_ms"], 3)
 
@@ -251,8 +251,8 @@ def main() -> None:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"machine": machine.facts(), "results": []}
     print(machine.describe(found["machine"]), flush=True)
-    rates = limits.rates()
-    chains = limits.fastest(rates)
+    rates = peak_rate.rates()
+    chains = peak_rate.fastest(rates)
     for precision, chain in chains.items():
         print(f"3x3 convolutions in {precision}: {rates[chain] / 1e9:.0f} GMAC/s ({chain.name})", flush=True)
     found["rates"] = [asdict(chain) | {"macs_per_second": round(rate)} for chain, rate in rates.items()]
@@ -265,7 +265,7 @@ def main() -> None:
             generator = GENERATORS[network](folder)
             plans = build_plans(generator, plans_folder)
             found.setdefault("tuned", {})[network] = tuned.tune(plans, seconds=options.tune)
-            quality = drop.measure(network, folder, plans)
+            quality = quality_loss.measure(network, folder, plans)
             found.setdefault("drops", {})[network] = quality
             for size in options.size or _SIZES:
                 image = np.asarray(ImageOps.fit(photo, size, Image.Resampling.LANCZOS))

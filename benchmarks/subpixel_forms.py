@@ -29,25 +29,25 @@ from srgan_trt.compiler import graph
 from srgan_trt.compiler.analysis import macs_per_pixel
 from srgan_trt.compiler.batch_norm import fold_batch_norm
 from srgan_trt.compiler.canonicalise import canonicalise
-from srgan_trt.compiler.forms import FORMS
-from srgan_trt.compiler.free_size import free_size
+from srgan_trt.compiler.dynamic_shape import make_dynamic
+from srgan_trt.compiler.lowerings import LOWERINGS
 from srgan_trt.compiler.subpixel import rewrite_subpixel
 from srgan_trt.compiler.tail import detach_shuffle, sink_shuffles
-from srgan_trt.models.generator import seed_generator
-from srgan_trt.models.opening import open_network
+from srgan_trt.models.generator import superresolution_gans_generator
+from srgan_trt.models.loader import open_network
 
-KINDS = ("unmodified", *FORMS, "chosen")
+KINDS = ("unmodified", *LOWERINGS, "chosen")
 
 
-def network(file: Path, form: str) -> Any:
-    """The seed's generator with its enlargements in ``form``, as a free-size ONNX model."""
+def network(file: Path, lowering: str) -> Any:
+    """The seed's generator with its enlargements in ``lowering``, as a free-size ONNX model."""
     model = graph.from_proto(open_network(file).export(48, 64))
     model.graph.inputs[0].name, model.graph.outputs[0].name = graph.INPUT, graph.OUTPUT
     canonicalise(model)
-    assert not free_size(model)
-    if form != "unmodified":
+    assert not make_dynamic(model)
+    if lowering != "unmodified":
         fold_batch_norm(model)
-        rewrite_subpixel(model, form=None if form == "chosen" else form)  # type: ignore[arg-type]
+        rewrite_subpixel(model, lowering=None if lowering == "chosen" else lowering)  # type: ignore[arg-type]
         sink_shuffles(model)
         detach_shuffle(model)
     return model
@@ -60,8 +60,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "seed.keras"
-        seed_generator().save(file)
-        models = {form: network(file, form) for form in KINDS}
+        superresolution_gans_generator().save(file)
+        models = {lowering: network(file, lowering) for lowering in KINDS}
     core = openvino.Core()
     print("| size | precision | " + " | ".join(KINDS) + " |")
     print("|---|---|" + "---:|" * len(KINDS))

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from formatting import cores, filled, matrix, seconds, shown, table
 from other_tables import files_table, int8_table, memory_table, models_table
-from words import cores, filled, matrix, seconds, shown, table
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RESULTS = _ROOT / "benchmarks" / "results"
@@ -237,17 +237,17 @@ def pages() -> dict[Path, tuple[str, str]]:
 
 
 def _named_models() -> list[Any]:
-    """Those of srgan_trt.models.packaged, which imports nothing heavy: from this checkout, installed or not."""
+    """Those of srgan_trt.models.registry, which imports nothing heavy: from this checkout, installed or not."""
     sys.path.insert(0, str(_ROOT))
     try:
-        from srgan_trt.models.packaged import packaged_models
+        from srgan_trt.models.registry import packaged_models
     finally:
         sys.path.remove(str(_ROOT))
     return list(packaged_models().values())
 
 
 def _default_model() -> str:
-    from srgan_trt.models.packaged import DEFAULT_MODEL
+    from srgan_trt.models.registry import DEFAULT_MODEL
 
     return DEFAULT_MODEL
 

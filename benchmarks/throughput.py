@@ -24,9 +24,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import machine
 import numpy as np
+from formatting import shown
 from PIL import Image
 from timing import timed
-from words import shown
 
 from srgan_trt import Upscaler
 from srgan_trt.commands.conveyor import run_jobs
@@ -82,7 +82,7 @@ def clocks(source: Path, out: Path, model: str) -> dict[str, float]:
 def by_keras(files: list[Path], out: Path) -> float:
     """Seconds of the loop, once the model is loaded and has seen one picture."""
     from generators import paper
-    from keras_rivals import Predict
+    from keras_baselines import Predict
 
     out.mkdir()
     predict = Predict(paper(out))

@@ -8,8 +8,8 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from groups import in_fresh_process
-from rivals import has_bf16
+from baselines import has_bf16
+from isolation import in_fresh_process
 
 from srgan_trt import load_plan
 from srgan_trt.commands.photo import photo
@@ -18,7 +18,7 @@ from srgan_trt.runtime.devices import open_pipeline
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rivals import Plans
+    from baselines import Plans
 
 _SIZE = (320, 480)
 

@@ -20,7 +20,7 @@ _PLAN = "demo/srgan.plan.onnx"
 _DEFAULT_RESULT = "demo/coffee_x4.png"
 _KERAS_RESULT = "demo/coffee_srgan_x4.png"
 _SHEET = "demo/compare.png"
-_FIND_GENERATOR = "from srgan_trt.models.packaged import packaged; print(packaged('srgan-x4'))"
+_FIND_GENERATOR = "from srgan_trt.models.registry import packaged; print(packaged('srgan-x4'))"
 _COMPARE = """import sys
 import numpy as np
 from PIL import Image

@@ -35,7 +35,7 @@ import numpy as np
 from srgan_trt import Upscaler
 from srgan_trt.commands.photo import photo
 from srgan_trt.errors import ModelError
-from srgan_trt.models.packaged import packaged_models
+from srgan_trt.models.registry import packaged_models
 from srgan_trt.resolve import open_plan
 from srgan_trt.runtime.devices import gpu_packages, nvidia_gpus
 

@@ -21,7 +21,7 @@ from srgan_trt import Upscaler, load_plan
 from srgan_trt.commands.photo import photo
 from srgan_trt.compiler.conversion import convert_plan
 from srgan_trt.errors import DeviceError, ModelError
-from srgan_trt.models.packaged import SHIPPED
+from srgan_trt.models.registry import SHIPPED
 
 _ROUNDS = 5
 _SIZE = (320, 480)

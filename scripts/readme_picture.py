@@ -12,7 +12,7 @@ from PIL import Image
 
 from srgan_trt import Upscaler
 from srgan_trt.imaging.comparison import compare
-from srgan_trt.models.packaged import DEFAULT_MODEL
+from srgan_trt.models.registry import DEFAULT_MODEL
 
 _ROOT = Path(__file__).resolve().parents[1]
 PHOTO = _ROOT / "examples" / "coffee.jpg"

@@ -32,7 +32,7 @@ from int8_plans import add_int8
 
 from srgan_trt.compiler.build import build
 from srgan_trt.models.card import ModelCard, Scores, TrainingData
-from srgan_trt.models.packaged import SHIPPED
+from srgan_trt.models.registry import SHIPPED
 from srgan_trt.models.weights_only import known_generator
 from srgan_trt.quality.recipes import RECIPES
 

@@ -14,7 +14,7 @@ from ._version import __version__
 from .errors import SrganTrtError
 
 if TYPE_CHECKING:
-    from .classic import SRGAN_predict, show_image
+    from .compat import SRGAN_predict, show_image
     from .compiler.build import build
     from .compiler.plan import load_plan
     from .spec import NetworkSpec
@@ -34,11 +34,11 @@ __all__ = [
 
 _HOMES = {
     "NetworkSpec": "spec",
-    "SRGAN_predict": "classic",
+    "SRGAN_predict": "compat",
     "Upscaler": "upscaler",
     "build": "compiler.build",
     "load_plan": "compiler.plan",
-    "show_image": "classic",
+    "show_image": "compat",
     "upscale": "upscaler",
 }
 

@@ -282,7 +282,9 @@ def _opening(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument("--trust-model", action="store_true", help="run Python code that the model file carries")
     parser.add_argument(
-        "--arch", choices=("paper", "seed", "compact"), help="architecture of a file that holds weights only"
+        "--arch",
+        choices=("paper", "superresolution-gans", "compact"),
+        help="architecture of a weights-only file",
     )
 
 

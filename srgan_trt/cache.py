@@ -33,8 +33,8 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("srgan-trt", appauthor=False))
 
 
-def read_sealed(path: Path) -> bytes | None:
-    """What `write_sealed` wrote to `path`; None if it is not there, or (logged) was damaged since."""
+def read_checksummed(path: Path) -> bytes | None:
+    """What `write_checksummed` wrote to `path`; None if it is not there, or (logged) was damaged since."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -49,7 +49,7 @@ def read_sealed(path: Path) -> bytes | None:
     return data
 
 
-def write_sealed(path: Path, data: bytes) -> None:
+def write_checksummed(path: Path, data: bytes) -> None:
     """Writes `data` and its hash, whole or not at all. A cache that cannot be written is logged, not raised."""
     try:
         with atomic_file(path) as file:
@@ -60,7 +60,7 @@ def write_sealed(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def made_once(path: Path) -> Iterator[Path]:
+def build_lock(path: Path) -> Iterator[Path]:
     """Gives the place where the cache's file `path` is to be made; no other process makes it meanwhile.
 
     It may be there already. Waiting for another process, which may take minutes, is logged. If the cache cannot be

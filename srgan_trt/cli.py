@@ -105,7 +105,7 @@ def _upscale(args: argparse.Namespace, console: Console) -> int:
         max_vram=args.max_vram,
         threads=args.threads,
         denoise=args.denoise,
-        at_once=args.jobs,
+        max_concurrency=args.jobs,
     )
     return 0 if complete else 1
 

@@ -10,7 +10,7 @@ from .spec import NetworkSpec
 _log = logging.getLogger(__name__)
 
 
-def chosen_halo(spec: NetworkSpec, tile: int | None, halo: int | None, exact: bool) -> tuple[int | None, list[str]]:
+def resolve_halo(spec: NetworkSpec, tile: int | None, halo: int | None, exact: bool) -> tuple[int | None, list[str]]:
     """Halo (None: the whole picture at once) and what to say about it; SrganTrtError where tile and halo do not fit."""
     if (tile is not None and tile < 1) or (halo is not None and halo < 0):
         raise SrganTrtError(f"tile {tile} and halo {halo}: a tile is at least 1 pixel, a halo at least 0")

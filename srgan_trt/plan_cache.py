@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
-from .cache import cache_folder, made_once
+from .cache import build_lock, cache_folder
 from .compiler.plan import FORMAT, Plan, load_plan
 from .errors import ModelError, PlanError
 from .models.files import files_of, hash_files
@@ -44,7 +44,7 @@ def plan_built_once(key: str, build: Callable[[Path], Plan], *, of: str) -> Plan
         except PlanError as error:
             _log.warning("the cached plan of %s is damaged (%s): building it again", of, error)
             again = True
-    with made_once(path) as place:
+    with build_lock(path) as place:
         if again:
             place.unlink(missing_ok=True)
         # Another process may have built it while this one waited.

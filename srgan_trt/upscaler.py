@@ -17,7 +17,7 @@ import numpy as np
 from .compiler.plan import Plan
 from .denoise import OFF, checked, denoiser_plan, level_for
 from .errors import DeviceError, DeviceMemoryError, PictureError, SrganTrtError
-from .halo import chosen_halo
+from .halo import resolve_halo
 from .imaging.alpha import fill_transparent, upscale_alpha
 from .imaging.decode import MAX_PIXELS
 from .imaging.encode import check_target, encode, format_of, outputs_for
@@ -106,7 +106,7 @@ class Upscaler:
                 f"{self.plan.path} is in {self.spec.precision}, which is not exact: name the model, or a plan in fp32"
             )
         self._tile = tile
-        self._halo, notes = chosen_halo(self.spec, tile, halo, exact)
+        self._halo, notes = resolve_halo(self.spec, tile, halo, exact)
         self._max_pixels = max_pixels
         self._pipeline = open_pipeline(
             self.plan,
@@ -145,9 +145,9 @@ class Upscaler:
             return facts | self._last | {"denoise": self._denoise, "notes": [*facts["notes"], *self._notes]}
 
     @property
-    def at_once(self) -> int:
+    def max_concurrency(self) -> int:
         """Pictures that gain from being upscaled at the same time, each by a thread; more of them wait."""
-        return self._pipeline.at_once
+        return self._pipeline.max_concurrency
 
     def __call__(
         self,
@@ -202,14 +202,14 @@ class Upscaler:
             # Before the work: a name that cannot be written should not cost minutes.
             format_of(target)
             check_target(target, overwrite=overwrite)
-        picture = self.enlarge(self._read(image), progress=progress)
+        picture = self.upscale_picture(self._read(image), progress=progress)
         if target is not None:
             for note in encode(picture, target, overwrite=overwrite):
                 _log.warning("%s: %s", target, note)
             return target
         return picture.to_array() if isinstance(image, np.ndarray) else picture.to_pil()
 
-    def enlarge(self, picture: Picture, *, progress: Progress | None = None) -> Picture:
+    def upscale_picture(self, picture: Picture, *, progress: Progress | None = None) -> Picture:
         """A decoded picture, `spec.scale` times larger: colours by the network, transparency bicubic.
 
         Args:
@@ -225,7 +225,7 @@ class Upscaler:
         image = picture.pixels if alpha is None else fill_transparent(picture.pixels, alpha)
         level = level_for(self._denoise, picture.compression, self.spec)
         if level is not None:
-            image = self._denoiser(level).enlarge(Picture(pixels=image)).pixels
+            image = self._denoiser(level).upscale_picture(Picture(pixels=image)).pixels
         height, width, channels = image.shape
         try:
             out: NDArray[Any] = np.empty((height * scale, width * scale, channels), image.dtype)
@@ -278,7 +278,7 @@ class Upscaler:
                 raise PictureError(f"a {type(array).__name__} is no image: give a NumPy array")
             return host_result(array, self(np.ascontiguousarray(here), progress=progress))
         with borrow(array, stream=stream) as picture:
-            pipeline = self._pipeline.for_images_on(picture.image.device)
+            pipeline = self._pipeline.pipeline_on(picture.image.device)
             if pipeline is None:
                 number, here = picture.image.device, self._pipeline.info["device"]
                 raise DeviceError(
@@ -338,7 +338,7 @@ class Upscaler:
         probe = self._read(images[0] if count else np.empty((1, 1, channels), images.dtype))
         result: NDArray[Any] = np.empty((count, height * scale, width * scale, channels), probe.pixels.dtype)
         for image, large in zip(images, result, strict=True):
-            large[...] = self.enlarge(self._read(image), progress=progress).to_array()
+            large[...] = self.upscale_picture(self._read(image), progress=progress).to_array()
         return result
 
 

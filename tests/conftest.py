@@ -46,16 +46,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 _FULL = (
-    "benchmarks/", "compiler/int8/", "csrc/test_cuda", "cuda_driver/", "cuda_host/", "gpu/", "runtime/engines/",
+    "benchmarks/", "compiler/int8/", "csrc/test_cuda", "cuda_driver/", "cuda_host/", "gpu/", "runtime/tensorrt/",
     "runtime/gpu/", "tensorrt/", "tensorrt_double/", "training/", "commands/test_build.py", "commands/test_evaluate.py",
     "commands/test_train.py", "models/", "test_cli_gpu.py", "test_cli_upscale.py", "test_fidelity.py",
     "test_gpu_check.py", "test_readme.py", "test_upscaler_on_gpu.py",
 )  # fmt: skip
 """What `make check` leaves to `make test`: it needs TensorFlow, nvcc or TensorRT, or takes long."""
 _CHECKED = (
-    "models/test_card.py", "models/test_ncnn_file.py", "models/test_packaged.py",
+    "models/test_card.py", "models/test_ncnn_file.py", "models/test_registry.py",
     "models/test_remote.py", "training/test_degrade.py", "training/test_pictures.py", "training/test_recipe.py",
-    "training/test_report.py", "training/test_samples.py", "training/test_schedule.py", "runtime/gpu/test_schedule.py",
+    "training/test_report.py", "training/test_crops.py", "training/test_schedule.py", "runtime/gpu/test_schedule.py",
 )  # fmt: skip
 """But for these."""
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from srgan_trt.compiler.plan import Plan, save_plan
+from srgan_trt.self_test import SelfTest
 from srgan_trt.spec import NetworkSpec
-from srgan_trt.witness import Witness
 
 HALO = 4
 """Of the small network: 2 + 1 input pixels, and one pixel at twice the resolution."""
@@ -138,7 +138,7 @@ def witnessed(plan: Plan, path: Path, *, shift: int = 0) -> Plan:
     given = expected(plan, picture)
     exact = np.where(given < 128, given + shift, given - shift).astype(np.uint8)
     model = onnx.load(str(plan.path))
-    return save_plan(model, plan.spec, path, witness=Witness.of(picture, exact=exact, plan=exact))
+    return save_plan(model, plan.spec, path, self_test=SelfTest.of(picture, exact=exact, plan=exact))
 
 
 def with_int8(plan: Plan, folder: Path, *, shift: int = 0) -> Plan:

@@ -33,12 +33,12 @@ def test_waiting_for_another_process_is_said_once(
     held, done, places = threading.Event(), threading.Event(), []
 
     def hold() -> None:
-        with cache.made_once(folder / "plans" / "a.onnx"):
+        with cache.build_lock(folder / "plans" / "a.onnx"):
             held.set()
             assert done.wait(20)
 
     def follow() -> None:
-        with cache.made_once(folder / "plans" / "a.onnx") as place:
+        with cache.build_lock(folder / "plans" / "a.onnx") as place:
             places.append(place)
 
     others = [threading.Thread(target=hold), threading.Thread(target=follow)]
@@ -56,13 +56,13 @@ def test_waiting_for_another_process_is_said_once(
 
 def test_sealed_files_come_back_whole_or_not_at_all(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "deep" / "file.blob"
-    assert cache.read_sealed(path) is None
+    assert cache.read_checksummed(path) is None
     assert not caplog.records
-    cache.write_sealed(path, b"content" * 1000)
-    assert cache.read_sealed(path) == b"content" * 1000
+    cache.write_checksummed(path, b"content" * 1000)
+    assert cache.read_checksummed(path) == b"content" * 1000
     content = path.read_bytes()
     for damaged in (b"", content[:20], content[:-1], content + b"x", content[:500] + b"?" + content[501:]):
         path.write_bytes(damaged)
-        assert cache.read_sealed(path) is None
+        assert cache.read_checksummed(path) is None
     assert caplog.text.count("is damaged") == 5
     assert [each.name for each in path.parent.iterdir()] == ["file.blob"]

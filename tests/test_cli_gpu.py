@@ -32,7 +32,7 @@ class Terminal(io.StringIO):
 
 def with_a_real_build(plan: Path, cache: Path, arguments: list[str]) -> tuple[int, str]:
     """The status and what a terminal was sent. TensorRT-RTX builds; what it would load is a double."""
-    import srgan_trt.runtime.engines.cache as engine_cache
+    import srgan_trt.runtime.tensorrt.cache as engine_cache
     from srgan_trt.cli import main
     from srgan_trt.commands import console
 
@@ -59,7 +59,7 @@ def with_a_real_build(plan: Path, cache: Path, arguments: list[str]) -> tuple[in
 
 def with_doubles(arguments: list[str], seconds: float = 0.0) -> dict[str, Any]:
     """What the command said, and on which GPU each picture ran."""
-    import srgan_trt.runtime.engines.cache as engine_cache
+    import srgan_trt.runtime.tensorrt.cache as engine_cache
     from srgan_trt.cli import main
     from srgan_trt.runtime.gpu.pipeline import GpuPipeline
 

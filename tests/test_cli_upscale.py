@@ -343,15 +343,15 @@ class TestBadInput:
 
         save_noise(Path("a.png"))
         save_noise(Path("b.png"))
-        real = Upscaler.enlarge
+        real = Upscaler.upscale_picture
 
-        def enlarge(self, picture, *, progress=None):  # type: ignore[no-untyped-def]
+        def upscale_picture(self, picture, *, progress=None):  # type: ignore[no-untyped-def]
             if monkeypatch is not None and not Path("a_failed").exists():
                 Path("a_failed").touch()
                 raise MemoryError
             return real(self, picture, progress=progress)
 
-        monkeypatch.setattr(Upscaler, "enlarge", enlarge)
+        monkeypatch.setattr(Upscaler, "enlarge", upscale_picture)
         done = command("upscale", "a.png", "b.png", "--model", plan.path)
         assert done.status == 1
         assert done.err == [

@@ -36,7 +36,7 @@ def script() -> ModuleType:
 
 
 def measured(plan: Path) -> dict[str, Any]:
-    import srgan_trt.runtime.engines.cache as engine_cache
+    import srgan_trt.runtime.tensorrt.cache as engine_cache
 
     from .tensorrt_double.engine import SourceDouble
 

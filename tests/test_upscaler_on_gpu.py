@@ -53,7 +53,7 @@ class TestArraysOnTheHost:
 
 def doubled(*, tile: int = 64, **script: Any) -> Any:
     """From now on engines are doubles; returns what they note."""
-    import srgan_trt.runtime.engines.cache as engine_cache
+    import srgan_trt.runtime.tensorrt.cache as engine_cache
     from srgan_trt.runtime.gpu import schedule
 
     from .tensorrt_double import Script, SourceDouble

@@ -18,7 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from srgan_trt.models.packaged import packaged_models
+from srgan_trt.models.registry import packaged_models
 
 _ROOT = Path(__file__).resolve().parents[1]
 _FILES = """

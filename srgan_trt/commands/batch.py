@@ -36,7 +36,7 @@ def upscale_files(
     max_vram: int | None = None,
     threads: int | None = None,
     denoise: str | None = None,
-    at_once: int | None = None,
+    max_concurrency: int | None = None,
 ) -> bool:
     """Upscales every picture that `inputs` name (see imaging/sources.py) and says what came of it on `console`.
 
@@ -78,7 +78,7 @@ def upscale_files(
             console.progress(job.source.name, through, len(good))
 
         for outcome in run_jobs(
-            good, up, overwrite=overwrite, max_pixels=max_pixels, at_once=at_once, progress=progress
+            good, up, overwrite=overwrite, max_pixels=max_pixels, max_concurrency=max_concurrency, progress=progress
         ):
             for note in outcome.notes:
                 console.note(f"{outcome.job.source.name}: {note}")

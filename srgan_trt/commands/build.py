@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..compiler.plan import Plan, check_target, load_plan
 from ..errors import DeviceError, ModelError, SrganTrtError
 from ..files import atomic_write
-from ..models.packaged import plan_target
+from ..models.registry import plan_target
 from ..resolve import ModelFile, resolve
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def build_engine(
     it; None elsewhere is fp16, or what the plan is in.
     Raises what that and `srgan_trt.build` raise.
     """
-    from ..runtime.devices import build_engine_file, is_engine, why_no_engine_is_timed
+    from ..runtime.devices import build_engine_file, is_engine, timing_blocker
     from .describe import describe_engine_file
 
     source = resolve(model, sha256=sha256)
@@ -82,7 +82,7 @@ def build_engine(
     check_target(engine, source=source.path, kind="engine", is_ours=is_engine)
     named = {name: options[name] for name in ("compute_capability", "gpu_id") if name in options}
     if precision == AUTO or (precision is None and not _has_one_precision(source)):
-        hindrance = why_no_engine_is_timed(target=target, **named)
+        hindrance = timing_blocker(target=target, **named)
         if hindrance is None:
             precision = AUTO
         elif precision == AUTO:
@@ -205,7 +205,7 @@ def _candidates(
 
 def _why_not_here(plan: Plan) -> str | None:
     """Why this machine's CPU must not run `plan`, in words; None if it may, or the plan has no picture to tell by."""
-    if plan.witness is None:
+    if plan.self_test is None:
         return None
     from ..upscaler import Upscaler
 

@@ -62,18 +62,18 @@ def run_jobs(
     *,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
-    at_once: int | None = None,
+    max_concurrency: int | None = None,
     progress: Callable[[Job, float], None] | None = None,
 ) -> Iterator[Outcome]:
     """Reads, enlarges and writes; an Outcome of each job as it is finished, about in order.
 
-    A picture that fails does not keep the others. At most `at_once` pictures are in the works (None: as many as the
-    device takes and two more), fewer where that many of the largest so far, with their results, would take more than a
-    quarter of the machine's memory. `progress` is called with a job in the network and how many are through (2.5: the
+    A picture that fails does not keep the others. At most `max_concurrency` pictures are in progress (None: as many as
+    the device takes and two more), fewer where that many of the largest so far, with their results, would need over
+    a quarter of the memory. `progress` is called with a job in the network and how many are through (2.5: the
     third by half), from any thread.
     """
-    most = up.at_once + _BESIDE if at_once is None else at_once
-    in_network = min(up.at_once, most)
+    most = up.max_concurrency + _BESIDE if max_concurrency is None else max_concurrency
+    in_network = min(up.max_concurrency, most)
     start = _here if most == 1 or len(jobs) == 1 else _beside
     enlarge_in = start if in_network > 1 else _here
     waiting = deque(jobs)
@@ -175,7 +175,7 @@ def _enlarge(read: _Read, up: Upscaler, through: _Through) -> tuple[Picture | No
     job = read.outcome.job
     begin = time.perf_counter()
     try:
-        large = up.enlarge(read.picture, progress=lambda done, total: through.count(job, done / total))
+        large = up.upscale_picture(read.picture, progress=lambda done, total: through.count(job, done / total))
     except (SrganTrtError, MemoryError) as error:
         through.count(job, 1.0)
         return None, Outcome(job=job, error=_said(error, job))

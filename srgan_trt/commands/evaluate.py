@@ -16,7 +16,7 @@ import numpy as np
 from .._version import __version__
 from ..errors import MissingPackageError, PictureError, SrganTrtError
 from ..imaging.folder import find_pictures
-from ..models.packaged import DEFAULT_MODEL
+from ..models.registry import DEFAULT_MODEL
 from ..quality.recipes import Recipe, find_recipe
 from ..resolve import open_plan
 from ..training.evaluation import BICUBIC, Features, Method, degraded, find_pairs, measure, read_pair

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..cache import cache_folder, read_sealed, write_sealed
+from ..cache import cache_folder, read_checksummed, write_checksummed
 from ..errors import SrganTrtError
 from ..models.files import files_of, hash_files
-from ..models.packaged import DEFAULT_MODEL, PackagedModel, int8_beside, packaged_models
+from ..models.registry import DEFAULT_MODEL, PackagedModel, int8_beside, packaged_models
 
 if TYPE_CHECKING:
     from .console import Console
@@ -112,12 +112,12 @@ def measure_speed(path: Path) -> Speed:
         precision=str(info["precision"]),
         date=datetime.date.today().isoformat(),
     )
-    write_sealed(_speed_file(path), json.dumps(dataclasses.asdict(speed)).encode())
+    write_checksummed(_speed_file(path), json.dumps(dataclasses.asdict(speed)).encode())
     return speed
 
 
 def _known_speed(path: Path) -> Speed | None:
-    content = read_sealed(_speed_file(path))
+    content = read_checksummed(_speed_file(path))
     return None if content is None else Speed(**json.loads(content))
 
 

@@ -23,9 +23,9 @@ from ..imaging.folder import find_pictures
 from ..imaging.sources import Source
 from ..quality.metrics import WINDOW
 from ..runtime.devices import cpu_facts
+from ..training.crops import with_margin
 from ..training.pictures import PictureSet, Teacher, hold_out, prepare
 from ..training.recipe import Recipe
-from ..training.samples import with_margin
 from .console import PROGRAM, Console
 
 if TYPE_CHECKING:
@@ -165,11 +165,11 @@ def _teacher(recipe: Recipe) -> Iterator[tuple[Teacher | None, str | None]]:
 
 
 def _enlarger(up: Upscaler) -> Teacher:
-    def enlarge(lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def upscale_picture(lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
         large: NDArray[np.uint8] = up(lr)
         return large
 
-    return enlarge
+    return upscale_picture
 
 
 def _write_manifest(path: Path, pictures: PictureSet, resume: bool) -> None:

@@ -64,6 +64,6 @@ def _told(setting: Setting) -> str:
         parts.append(
             f"at most {cut.side}, {cut.streams} at once{f' in batches of {cut.batch}' if cut.batch > 1 else ''}"
         )
-    if setting.form is not None:
-        parts.append(f"convolutions {setting.form}")
+    if setting.lowering is not None:
+        parts.append(f"convolutions {setting.lowering}")
     return ", ".join(parts) or "default"

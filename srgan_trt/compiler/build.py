@@ -16,17 +16,17 @@ from . import graph, verify
 from .analysis import Field, macs_per_pixel, receptive_field
 from .batch_norm import fold_batch_norm
 from .canonicalise import canonicalise
-from .ends import Ends, Range, take_off_ends
-from .free_size import free_size
-from .half import halve
-from .halo import measure_halo
+from .concat_conv import split_concat_convs
+from .dynamic_shape import make_dynamic
+from .fp16 import convert_to_fp16
+from .halo_search import measure_halo
 from .int8.selection import to_int8
-from .oracle import Floats, Oracle
+from .io_normalization import Normalization, Range, strip_normalization
 from .plan import Plan, check_target, is_plan, save_plan
 from .precision import PRECISIONS, to_fp32
+from .reference import Floats, ReferenceRunner
 from .roofline import layer_costs, to_rows
 from .subpixel import rewrite_subpixel
-from .sums import split_joined
 from .tail import detach_shuffle, sink_shuffles
 from .value_range import RangeFinding, find_ranges
 
@@ -70,7 +70,7 @@ def build(
             them by consistency.
         custom_objects: A Python file with the model's own layers; it is run.
         trust_model: Run code that the model file carries.
-        arch: "paper", "seed" or "compact", for a file with weights only.
+        arch: "paper", "superresolution-gans" or "compact", for a file with weights only.
         calibration: A folder of pictures like those that will be enlarged, in full size, for int8; None takes a
             small set inside this package.
         max_drop: dB of luma that int8 may lose against the truth, on pictures that it was not calibrated with; None is
@@ -88,7 +88,7 @@ def build(
         MissingPackageError: TensorFlow is needed to read it and not installed.
         PlanError: The plan cannot be written.
     """
-    from ..models.opening import open_network
+    from ..models.loader import open_network
 
     source_path = Path(path)
     precision = precision or "fp32"
@@ -130,16 +130,16 @@ def compile_network(
     """``build`` for a network that is already open."""
     model, ends, shape, notes, halves = _bare_network(source)
     for end, named in (("input", input_range), ("output", output_range)):
-        if named is not None and end in source.left_out:
+        if named is not None and end in source.stripped:
             notes.append(
                 f"--{end}-range {named[0]:g},{named[1]:g} was not used: the file's own mapping, which it is about, was "
                 "left out; the range behind it was found instead"
             )
-    input_range = source.input_range if "input" in source.left_out else input_range or source.input_range
-    output_range = source.output_range if "output" in source.left_out else output_range or source.output_range
+    input_range = source.input_range if "input" in source.stripped else input_range or source.input_range
+    output_range = source.output_range if "output" in source.stripped else output_range or source.output_range
     field = receptive_field(model)
     scale = _whole_scale(field.scale, source.name)
-    exact = Oracle(graph.to_proto(model))
+    exact = ReferenceRunner(graph.to_proto(model))
     finding = find_ranges(
         exact,
         scale=scale,
@@ -162,22 +162,24 @@ def compile_network(
         )
     halo = _default_halo(exact, field, scale, bare_in, bare_out, shape, macs_before)
     del exact
-    prover = verify.Prover(model, input_range=bare_in, output_range=bare_out, shape=shape, multiple=field.multiple)
-    prover.rewrite("batch norms into convolutions", fold_batch_norm)
-    prover.rewrite("enlargements into sub-pixel convolutions", rewrite_subpixel)
-    prover.rewrite("tail before the last shuffle", sink_shuffles)
-    prover.rewrite("sums instead of joined phases", split_joined)
-    prover.rewrite("last shuffle into the unpack kernel", detach_shuffle, ends_in_shuffle=True)
-    macs_after = macs_per_pixel(prover.model)
-    proto = graph.to_proto(prover.model)
+    checker = verify.RewriteChecker(
+        model, input_range=bare_in, output_range=bare_out, shape=shape, multiple=field.multiple
+    )
+    checker.rewrite("batch norms into convolutions", fold_batch_norm)
+    checker.rewrite("enlargements into sub-pixel convolutions", rewrite_subpixel)
+    checker.rewrite("tail before the last shuffle", sink_shuffles)
+    checker.rewrite("sums instead of joined phases", split_concat_convs)
+    checker.rewrite("last shuffle into the unpack kernel", detach_shuffle, ends_in_shuffle=True)
+    macs_after = macs_per_pixel(checker.model)
+    proto = graph.to_proto(checker.model)
     if precision == "fp16":
-        in_half = halve(
-            prover.model,
+        in_half = convert_to_fp16(
+            checker.model,
             input_range=bare_in,
             output_range=bare_out,
             shape=shape,
             multiple=field.multiple,
-            half_ends=False,
+            fp16_io=False,
         )
         proto = in_half.model()
         notes += [f"{layer.name} ({layer.kind}) stays in fp32: {layer.reason}" for layer in in_half.float32]
@@ -186,7 +188,7 @@ def compile_network(
         scale=scale,
         input_range=bare_in,
         output_range=bare_out,
-        shuffle=prover.shuffle,
+        shuffle=checker.shuffle,
         halo=field.halo,
         radius=field.radius,
         default_halo=halo,
@@ -198,24 +200,24 @@ def compile_network(
         restores=restores,
     )
     quantisation: dict[str, Any] = {}
-    witness = None
+    self_test = None
     if precision == "int8":
-        quantised = to_int8(prover, spec, folder=calibration, max_drop=max_drop)
-        proto, witness = graph.to_proto(quantised.model), quantised.witness
+        quantised = to_int8(checker, spec, folder=calibration, max_drop=max_drop)
+        proto, self_test = graph.to_proto(quantised.model), quantised.self_test
         quantisation["int8"] = quantised.report
     report = {
         "kind": source.kind,
         "notes": notes,
         "ranges": dataclasses.asdict(finding),
-        "rewrites": [dataclasses.asdict(proof) for proof in prover.proofs],
+        "rewrites": [dataclasses.asdict(proof) for proof in checker.checks],
         "macs_before": macs_before,
         "macs_after": macs_after,
         "layers_before": layers_before,
-        "difference": max([against_source, *(proof.difference for proof in prover.proofs if proof.kept)]),
+        "difference": max([against_source, *(proof.difference for proof in checker.checks if proof.kept)]),
         **quantisation,
     }
     proto.graph.name = Path(source.name).stem
-    return save_plan(proto, spec, out, report=_finite(report), witness=witness)
+    return save_plan(proto, spec, out, report=_finite(report), self_test=self_test)
 
 
 def _layer_rows(model: ir.Model) -> list[list[Any]] | None:
@@ -236,14 +238,14 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Ends, tuple[int, int] | None, list[str], bool]:
+def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Normalization, tuple[int, int] | None, list[str], bool]:
     """The canonical graph without its ends, free in size where possible; its fixed shape if not; notes; and whether the
     file itself computes in float16."""
     notes = list(source.notes)
     model, ends, halves = _canonical(source, source.fixed_shape or _EXPORT_SHAPE)
     if halves:
         notes.append("the file computes in float16; the plan keeps the same weights and computes more exactly")
-    ties = free_size(model)
+    ties = make_dynamic(model)
     if not ties:
         if source.fixed_shape:
             height, width = source.fixed_shape
@@ -256,12 +258,12 @@ def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Ends, tuple[int, int
     return model, ends, shape, notes, halves
 
 
-def _canonical(source: SourceNetwork, shape: tuple[int, int]) -> tuple[ir.Model, Ends, bool]:
+def _canonical(source: SourceNetwork, shape: tuple[int, int]) -> tuple[ir.Model, Normalization, bool]:
     model = graph.from_proto(source.export(*shape))
     model.graph.inputs[0].name, model.graph.outputs[0].name = graph.INPUT, graph.OUTPUT
     halves = to_fp32(model)
     canonicalise(model)
-    ends = take_off_ends(model)
+    ends = strip_normalization(model)
     graph.infer_shapes(model)
     return model, ends, halves
 
@@ -274,8 +276,8 @@ def _whole_scale(scale: Fraction, name: str) -> int:
 
 def _difference_from_source(
     source: SourceNetwork,
-    exact: Oracle,
-    ends: Ends,
+    exact: ReferenceRunner,
+    ends: Normalization,
     finding: RangeFinding,
     shape: tuple[int, int] | None,
     field: Field,
@@ -290,7 +292,7 @@ def _difference_from_source(
     (probe,) = verify.probes(finding.input_range, shape=(size[0], size[1]), multiple=1)
     reference = source.predict(np.ascontiguousarray(probe.transpose(0, 2, 3, 1)))
     if reference is None:
-        expected = Oracle(source.export(size[0], size[1]))(probe)
+        expected = ReferenceRunner(source.export(size[0], size[1]))(probe)
     else:
         expected = np.ascontiguousarray(reference.transpose(0, 3, 1, 2))
     bare: Floats = exact((probe * ends.input_gain + ends.input_shift).astype(np.float32))
@@ -300,7 +302,7 @@ def _difference_from_source(
 
 
 def _default_halo(
-    exact: Oracle,
+    exact: ReferenceRunner,
     field: Field,
     scale: int,
     bare_in: Range,

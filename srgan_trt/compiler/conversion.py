@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError
 from ..spec import NetworkSpec
 from . import graph
-from .forms import FORMS, other_forms, reform
-from .half import halve
+from .concat_conv import SUMMED, has_concat_convs, sum_concat_convs
+from .fp16 import convert_to_fp16
 from .int8.selection import to_int8
+from .lowerings import LOWERINGS, other_lowerings, relower
 from .plan import Plan, check_target, save_plan
 from .precision import PRECISIONS
-from .sums import SUMMED, reads_joined, sum_joined
-from .verify import Prover
+from .verify import RewriteChecker
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -50,28 +50,28 @@ def convert_plan(
     model = _network(plan)
     graph.infer_shapes(model)
     report: dict[str, Any] = dict(plan.report)
-    witness = None
+    self_test = None
     if precision == "fp16":
-        in_half = halve(
+        in_half = convert_to_fp16(
             model,
             input_range=spec.input_range,
             output_range=spec.output_range,
             shape=spec.fixed_shape,
             multiple=spec.multiple,
-            half_ends=False,
+            fp16_io=False,
         )
         proto = in_half.model()
         kept = [f"{layer.name} ({layer.kind}) stays in fp32: {layer.reason}" for layer in in_half.float32]
         report["notes"] = [*report.get("notes", []), *kept]
     else:
         folder = None if calibration is None else Path(calibration)
-        prover = _prover(model, spec)
-        quantised = to_int8(prover, spec, folder=folder, max_drop=max_drop)
-        report["int8"], witness = quantised.report, quantised.witness
-        report["rewrites"] = [*report.get("rewrites", []), *(dataclasses.asdict(proof) for proof in prover.proofs)]
+        checker = _prover(model, spec)
+        quantised = to_int8(checker, spec, folder=folder, max_drop=max_drop)
+        report["int8"], self_test = quantised.report, quantised.self_test
+        report["rewrites"] = [*report.get("rewrites", []), *(dataclasses.asdict(proof) for proof in checker.checks)]
         proto = graph.to_proto(quantised.model)
     proto.graph.name = Path(spec.name).stem
-    return save_plan(proto, dataclasses.replace(spec, precision=precision), out, report=report, witness=witness)
+    return save_plan(proto, dataclasses.replace(spec, precision=precision), out, report=report, self_test=self_test)
 
 
 def forms_of(plan: Plan) -> tuple[str, ...]:
@@ -79,34 +79,34 @@ def forms_of(plan: Plan) -> tuple[str, ...]:
     has convolutions of joined maps."""
     model = _network(plan)
     graph.infer_shapes(model)
-    return (*other_forms(model), *([SUMMED] if reads_joined(model) else []))
+    return (*other_lowerings(model), *([SUMMED] if has_concat_convs(model) else []))
 
 
-def plan_in_form(plan: Plan, form: str) -> bytes:
-    """The plan's network in `form`, one of `forms_of`, as serialised ONNX.
+def plan_in_form(plan: Plan, lowering: str) -> bytes:
+    """The plan's network in `lowering`, one of `forms_of`, as serialised ONNX.
 
     Proven as every rewrite is; of a network in int8 with its activations unrounded, since there a sum in another order
-    may fall to the next level. Raises ModelError if `form` is not to be had.
+    may fall to the next level. Raises ModelError if `lowering` is not to be had.
     """
-    change = _change(form)
+    change = _change(lowering)
     model = _network(plan)
-    prover = _prover(_unrounded(model), plan.spec)
-    prover.rewrite(f"convolutions {form}", change)
-    if not (prover.proofs[-1].count and prover.proofs[-1].kept):
-        raise ModelError(f"{plan.spec.name} cannot have its convolutions {form}")
+    checker = _prover(_unrounded(model), plan.spec)
+    checker.rewrite(f"convolutions {lowering}", change)
+    if not (checker.checks[-1].count and checker.checks[-1].kept):
+        raise ModelError(f"{plan.spec.name} cannot have its convolutions {lowering}")
     change(model)
     data: bytes = graph.to_proto(model).SerializeToString()
     return data
 
 
-def _change(form: str) -> Callable[[ir.Model], int]:
-    """What brings a network into `form`, and returns how many convolutions it changed."""
-    if form == SUMMED:
-        return sum_joined
-    for known in FORMS:
-        if form == known:
-            return functools.partial(reform, form=known)
-    raise ModelError(f"{form!r} is no form of a convolution: {', '.join((*FORMS, SUMMED))} are")
+def _change(lowering: str) -> Callable[[ir.Model], int]:
+    """What brings a network into `lowering`, and returns how many convolutions it changed."""
+    if lowering == SUMMED:
+        return sum_concat_convs
+    for known in LOWERINGS:
+        if lowering == known:
+            return functools.partial(relower, lowering=known)
+    raise ModelError(f"{lowering!r} is no form of a convolution: {', '.join((*LOWERINGS, SUMMED))} are")
 
 
 def _network(plan: Plan) -> ir.Model:
@@ -117,8 +117,8 @@ def _network(plan: Plan) -> ir.Model:
     return graph.from_proto(stored)
 
 
-def _prover(model: ir.Model, spec: NetworkSpec) -> Prover:
-    return Prover(
+def _prover(model: ir.Model, spec: NetworkSpec) -> RewriteChecker:
+    return RewriteChecker(
         model,
         input_range=spec.input_range,
         output_range=spec.output_range,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import graph
-from .phases import shuffled
+from .polyphase import shuffled
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PlanError, pip_command
 from ..files import atomic_file
+from ..self_test import SelfTest
 from ..spec import NetworkSpec
-from ..witness import Witness
 
 if TYPE_CHECKING:
     import onnx
@@ -40,7 +40,7 @@ class Plan:
     report: dict[str, Any]
     body_hash: str
     """sha256 of the network's bytes: the key for anything cached for this plan."""
-    witness: Witness | None = None
+    self_test: SelfTest | None = None
     """What a device is held to that compiles the plan; None of plans whose arithmetic leaves no room."""
     int8: Plan | None = None
     """The same network in int8, where there is one beside this plan: devices take the one that is faster there."""
@@ -128,7 +128,7 @@ def save_plan(
     path: Path,
     *,
     report: dict[str, Any] | None = None,
-    witness: Witness | None = None,
+    self_test: SelfTest | None = None,
 ) -> Plan:
     """Writes ``path`` whole or not at all. Raises PlanError if it cannot be written."""
     import onnx
@@ -141,7 +141,7 @@ def save_plan(
     seal = onnx.ModelProto()
     entries = {
         # first, since it may be large, and `is_plan` looks for the others at the end of the file
-        **({} if witness is None else {"witness": witness.to_json()}),
+        **({} if self_test is None else {"self_test": self_test.to_json()}),
         "format": FORMAT,
         "spec": spec.to_json(),
         "report": json.dumps(report or {}),
@@ -156,7 +156,7 @@ def save_plan(
             file.write(seal.SerializeToString())
     except OSError as error:
         raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
-    return Plan(path, spec, report or {}, body_hash, witness, body_bytes=len(body))
+    return Plan(path, spec, report or {}, body_hash, self_test, body_bytes=len(body))
 
 
 def load_plan(path: str | Path) -> Plan:
@@ -191,7 +191,7 @@ def load_plan(path: str | Path) -> Plan:
     try:
         size, expected = int(found["body_bytes"]), found["body_sha256"]
         spec, report = NetworkSpec.from_json(found["spec"]), json.loads(found["report"])
-        witness = Witness.from_json(found["witness"]) if "witness" in found else None
+        self_test = SelfTest.from_json(found["self_test"]) if "self_test" in found else None
     except (KeyError, ValueError) as error:
         if isinstance(error, PlanError):
             raise PlanError(f"{path}: {error}") from None
@@ -199,7 +199,7 @@ def load_plan(path: str | Path) -> Plan:
     if hashlib.sha256(data[:size]).hexdigest() != expected:
         raise PlanError(f"{path} was changed or damaged after it was built: build it again")
     _check_shapes(model, spec, path)
-    return Plan(path, spec, report, expected, witness, body_bytes=size)
+    return Plan(path, spec, report, expected, self_test, body_bytes=size)
 
 
 def _check_shapes(model: onnx.ModelProto, spec: NetworkSpec, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Rewrite 2: nearest-neighbour enlargement and a convolution become sub-pixel convolutions.
 
 An output pixel of phase (a, b) sees few distinct source pixels: for x2 and 3x3 only 2x2 of them, so the taps that
-fall on the same pixel are added up and 36 taps become 16 (``phases.after_nearest``).
+fall on the same pixel are added up and 36 taps become 16 (``phases.fold_nearest``).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
-from . import graph, phases
-from .forms import Form, SubPixel, emit
+from . import graph, polyphase
+from .lowerings import Lowering, SubPixel, emit
 from .tail import would_sink
 
 if TYPE_CHECKING:
@@ -22,21 +22,21 @@ _FEW = 64
 """Channels of all phases together up to which they are computed at once: fewer would waste matrix columns."""
 
 
-def rewrite_subpixel(model: ir.Model, *, form: Form | None = None) -> int:
+def rewrite_subpixel(model: ir.Model, *, lowering: Lowering | None = None) -> int:
     """Rewrites every nearest enlargement that only a size-keeping convolution reads; returns how many.
 
-    ``form`` None chooses: phases where their shuffle can sink towards the output, else transposed, which needs none.
+    ``lowering`` None chooses: phases where their shuffle can sink to the output, else transposed, which needs none.
     """
     graph.infer_shapes(model)
-    return graph.apply(model, graph.rule(NearestThenConv(form)), limit=32)
+    return graph.apply(model, graph.rule(NearestThenConv(lowering)), limit=32)
 
 
 class NearestThenConv(RewriteRuleClassBase):
     """Resize nearest by r, then Conv: the convolution's phases at low resolution, then DepthToSpace by r."""
 
-    def __init__(self, form: Form | None) -> None:
+    def __init__(self, lowering: Lowering | None) -> None:
         super().__init__(name="NearestThenConv")
-        self._form = form
+        self._form = lowering
 
     def pattern(self, op: Any, x: Any) -> Any:
         enlarged = op.Resize(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["enlarged"])
@@ -67,9 +67,9 @@ class NearestThenConv(RewriteRuleClassBase):
         facts, factor = graph.convolution(conv), graph.enlargement(resize)
         assert facts is not None
         assert factor is not None
-        kernel, pads = phases.after_nearest(facts.weight, factor, facts.pads)
+        kernel, pads = polyphase.fold_nearest(facts.weight, factor, facts.pads)
         bias = None if facts.bias is None else np.tile(facts.bias, factor * factor)
-        form: Form = self._form or ("phases" if would_sink(y, factor) else "transposed")
+        lowering: Lowering = self._form or ("phases" if would_sink(y, factor) else "transposed")
         if len(kernel) <= _FEW:
-            form = "dense"
-        return emit(op, x, SubPixel(kernel, pads, factor, bias), form)
+            lowering = "dense"
+        return emit(op, x, SubPixel(kernel, pads, factor, bias), lowering)

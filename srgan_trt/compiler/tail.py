@@ -1,7 +1,7 @@
 """Rewrites 3 and 4: the last shuffle sinks through the tail of the network and out of the graph.
 
 Activations and per-channel constants commute with a shuffle; a k x k convolution after a shuffle by r is a smaller
-one before it (``phases.after_shuffle``): the 9x9, 64 -> 3 that ends an SRGAN becomes 5x5, 256 -> 12 at half the
+one before it (``phases.commute_with_shuffle``): the 9x9, 64 -> 3 that ends an SRGAN becomes 5x5, 256 -> 12 at half the
 resolution. The network then *ends* in a shuffle, which the unpack kernel does for nothing while it stores pixels.
 """
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
-from . import graph, phases
-from .forms import emit, of_transposed
+from . import graph, polyphase
+from .lowerings import emit, of_transposed
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -124,7 +124,7 @@ def _pays(conv: ir.Node, factor: int) -> bool:
     facts = graph.convolution(conv)
     if facts is None or not facts.keeps_size:
         return False
-    moved = phases.shape_after_shuffle(facts.weight.shape, factor, facts.pads)
+    moved = polyphase.shape_after_shuffle(facts.weight.shape, factor, facts.pads)
     return _cost(moved) <= factor * factor * _cost(facts.weight.shape)
 
 
@@ -165,7 +165,7 @@ class ShuffleThenConv(_AfterShuffle):
         assert factor is not None
         facts = graph.convolution(node)
         assert facts is not None
-        kernel, pads = phases.after_shuffle(facts.weight, factor, facts.pads)
+        kernel, pads = polyphase.commute_with_shuffle(facts.weight, factor, facts.pads)
         bias = None if facts.bias is None else np.tile(facts.bias, factor * factor)
         value: ir.Value = op.DepthToSpace(graph.emit_conv(op, x, kernel, bias, pads), blocksize=factor, mode="DCR")
         return value

@@ -15,8 +15,8 @@ from importlib.resources import files
 import numpy as np
 
 from ..errors import ModelError
-from .ends import Ends, Range
-from .oracle import Floats
+from .io_normalization import Normalization, Range
+from .reference import Floats
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def find_ranges(
     network: Callable[[Floats], Floats],
     *,
     scale: int,
-    ends: Ends,
+    ends: Normalization,
     shape: tuple[int, int] | None = None,
     multiple: int = 1,
     input_range: Range | None = None,
@@ -100,7 +100,7 @@ def _scores(
     network: Callable[[Floats], Floats],
     tiles: list[Floats],
     scale: int,
-    ends: Ends,
+    ends: Normalization,
     inputs: Sequence[Range],
     outputs: Sequence[Range],
 ) -> list[tuple[float, Range, Range]]:

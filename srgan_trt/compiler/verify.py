@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import graph
-from .ends import Range
-from .oracle import Floats, Oracle
-from .phases import shuffled
+from .io_normalization import Range
+from .polyphase import shuffled
+from .reference import Floats, ReferenceRunner
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class RewriteCheck:
     """What a rewrite did and how far it moved the output (fraction of the output range)."""
 
     rewrite: str
@@ -35,7 +35,7 @@ class Proof:
     kept: bool
 
 
-class Prover:
+class RewriteChecker:
     """Holds a graph, applies rewrites to it one at a time and keeps those that change nothing."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Prover:
     ) -> None:
         """shuffle: by which the graph's output is still to be shuffled."""
         self.model = model
-        self.proofs: list[Proof] = []
+        self.checks: list[RewriteCheck] = []
         self.shuffle = shuffle
         self._span = output_range[1] - output_range[0]
         self._probes = probes(input_range, shape=shape, multiple=multiple)
@@ -66,18 +66,18 @@ class Prover:
         if ends_in_shuffle:
             self.shuffle, count = count, int(count > 1)
         if not count:
-            self.proofs.append(Proof(name, 0, 0.0, True))
+            self.checks.append(RewriteCheck(name, 0, 0.0, True))
             return
         difference = self._difference(self._run())
         kept = difference <= TOLERANCE
         if not kept:
             log.warning("the rewrite '%s' moves the output by %.1e of its range: left out", name, difference)
             self.model, self.shuffle = graph.from_proto(before), shuffle_before
-        self.proofs.append(Proof(name, count, difference, kept))
+        self.checks.append(RewriteCheck(name, count, difference, kept))
 
     def _run(self) -> list[Floats]:
-        oracle = Oracle(graph.to_proto(self.model))
-        return [shuffled(oracle(probe), self.shuffle) for probe in self._probes]
+        runner = ReferenceRunner(graph.to_proto(self.model))
+        return [shuffled(runner(probe), self.shuffle) for probe in self._probes]
 
     def _difference(self, results: list[Floats]) -> float:
         return max(

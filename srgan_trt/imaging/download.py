@@ -14,8 +14,8 @@ import urllib.request
 from typing import Any
 
 from .._version import __version__
-from ..address import without_secrets
 from ..errors import PictureError
+from ..urls import redact_url
 
 MAX_BYTES = 256 << 20
 _MAX_REDIRECTS = 10
@@ -30,7 +30,7 @@ def download(
     Only http and https are followed, through at most 10 redirects. A user name and password in the address go to its
     own host only, and into no message; neither does its query.
     """
-    name = without_secrets(url)
+    name = redact_url(url)
     watch = _Watch(total_timeout)
     opener = urllib.request.OpenerDirector()
     for handler in (
@@ -201,7 +201,7 @@ def _leaves_http(url: str) -> bool:
 def _refused(error: urllib.error.HTTPError, name: str) -> PictureError:
     reason = " ".join(str(error.reason).split())
     if 300 <= error.code < 400 and _leaves_http(location := error.headers.get("Location", "")):
-        return PictureError(f"{name} leads to {without_secrets(location)}, which is no http or https address")
+        return PictureError(f"{name} leads to {redact_url(location)}, which is no http or https address")
     if 300 <= error.code < 400:
         return PictureError(f"{name} redirects endlessly or nowhere ({error.code}): give the address it should end at")
     mend = "it needs a login: download it yourself" if error.code in (401, 403, 407) else "check the address"

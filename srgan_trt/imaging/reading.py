@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..address import is_address, without_secrets
 from ..errors import PictureError
+from ..urls import is_url, redact_url
 from .decode import MAX_PIXELS, decode
 from .picture import Picture, from_array, from_pil
 
@@ -40,8 +40,8 @@ def picture_of(image: Any, *, max_pixels: int = MAX_PIXELS) -> Picture:
 def read_picture(name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture of a path or an http(s) address. Raises PictureError if it cannot be had."""
     text = os.fspath(name)
-    if is_address(text):
+    if is_url(text):
         from .download import download
 
-        return decode(download(text), name=without_secrets(text), max_pixels=max_pixels)
+        return decode(download(text), name=redact_url(text), max_pixels=max_pixels)
     return decode(Path(text), max_pixels=max_pixels)

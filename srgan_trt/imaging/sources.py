@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..address import is_address, name_in, without_secrets
 from ..errors import PictureError
+from ..urls import filename_from_url, is_url, redact_url
 from .decode import READABLE, SUFFIXES
 from .download import MAX_BYTES, download
 from .encode import FORMATS, check_target, format_of
@@ -139,14 +139,14 @@ def plan_outputs(
 def _expanded(text: str) -> Iterator[Source]:
     if text == STDIO:
         yield Source(name="standard input", kind="stdin", location=STDIO, relative=Path("stdin"))
-    elif is_address(text):
-        yield Source(name=without_secrets(text), kind="url", location=text, relative=Path(name_in(text)))
+    elif is_url(text):
+        yield Source(name=redact_url(text), kind="url", location=text, relative=Path(filename_from_url(text)))
     elif os.path.isdir(text):
         yield from _in_folder(text)
     elif os.path.lexists(text):
         yield Source(name=text, location=text, relative=Path(Path(text).name))
     elif re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
-        yield Source(name=text, error=f"{without_secrets(text)} is no http or https address: only these can be fetched")
+        yield Source(name=text, error=f"{redact_url(text)} is no http or https address: only these can be fetched")
     elif glob.has_magic(text):
         yield from _by_pattern(text)
     elif not text:

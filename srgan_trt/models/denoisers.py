@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import missing
-from .packaged import installed_file
+from .registry import installed_file
 
 if TYPE_CHECKING:
     import onnx
@@ -40,7 +40,7 @@ def denoiser_file(level: int) -> Path:
 
 def open_denoiser(path: Path, *, name: str) -> DenoiserNetwork:
     """The network of a ``denoiser_file``. Raises ModelError if it is damaged."""
-    from .opening import open_network
+    from .loader import open_network
 
     return DenoiserNetwork(open_network(path), name=name)
 
@@ -56,7 +56,7 @@ class DenoiserNetwork:
     fixed_shape: tuple[int, int] | None = None
     input_range: tuple[float, float] | None = (0.0, 1.0)
     output_range: tuple[float, float] | None = (0.0, 1.0)
-    left_out: frozenset[str] = frozenset()
+    stripped: frozenset[str] = frozenset()
 
     def __init__(self, enlarging: SourceNetwork, *, name: str) -> None:
         self.name, self.source_hash = name, enlarging.source_hash

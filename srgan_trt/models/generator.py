@@ -57,7 +57,7 @@ def paper_generator(
     return keras.Model(picture, conv(x, 3, tail_kernel, activation="tanh", dtype="float32"), name="srgan_paper")
 
 
-def seed_generator(
+def superresolution_gans_generator(
     *,
     blocks: int = 16,
     filters: int = 64,
@@ -165,6 +165,6 @@ class Architecture:
 
 ARCHITECTURES = {
     "paper": Architecture(paper_generator, (0.0, 1.0), (-1.0, 1.0)),
-    "seed": Architecture(seed_generator, (-1.0, 1.0), (-1.0, 1.0)),
+    "superresolution-gans": Architecture(superresolution_gans_generator, (-1.0, 1.0), (-1.0, 1.0)),
     "compact": Architecture(compact_generator, (0.0, 1.0), (0.0, 1.0)),
 }

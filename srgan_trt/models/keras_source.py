@@ -18,8 +18,8 @@ from .config_safety import check_config
 from .custom_layers import KNOWN_CLASSES, custom_layers
 from .keras3 import import_keras
 from .keras_file import Config, KerasFile, with_config
+from .keras_ops import name_operations
 from .lambdas import resolve_lambdas
-from .operations import name_operations
 from .source import check_input, check_output, check_scale, fixed_size
 from .tensorflow_export import export_function, import_tensorflow, quiet_logger
 
@@ -46,12 +46,12 @@ class KerasNetwork:
         notes: list[str],
         input_range: tuple[float, float] | None = None,
         output_range: tuple[float, float] | None = None,
-        left_out: frozenset[str] = frozenset(),
+        stripped: frozenset[str] = frozenset(),
     ) -> None:
         """Raises ModelError unless ``model`` has one RGB picture in and one out."""
         self.name, self.kind, self.source_hash, self.notes = name, kind, source_hash, notes
         self.input_range, self.output_range = input_range, output_range
-        self.left_out = left_out
+        self.stripped = stripped
         self._model = model
         inputs, outputs = (_shapes(name, model, what) for what in ("inputs", "outputs"))
         if len(inputs) != 1:
@@ -91,7 +91,7 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
     import_tensorflow()
     objects = _run_objects_file(custom_objects) if custom_objects is not None else {}
     given = frozenset(objects)
-    config, notes, left_out = resolve_lambdas(file, given=given, trust=trust_model)
+    config, notes, stripped = resolve_lambdas(file, given=given, trust=trust_model)
     config = _without_training(config)
     check_config(name, config, given=given | KNOWN_CLASSES, trust=trust_model)
     own, other = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
@@ -104,7 +104,7 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
             failures.append(error)
             continue
         return KerasNetwork(
-            model, name=name, kind=file.kind, source_hash=file.source_hash, notes=notes, left_out=left_out
+            model, name=name, kind=file.kind, source_hash=file.source_hash, notes=notes, stripped=stripped
         )
     if isinstance(failures[0], MissingPackageError):
         raise failures[0]

@@ -63,7 +63,7 @@ class _Replacement:
     class_name: str
     settings: Config
     note: str
-    left_out: str | None = None
+    stripped: str | None = None
     """The end of the network, "input" or "output", whose range mapping this layer was."""
 
 
@@ -97,8 +97,8 @@ def resolve_lambdas(
     layers = {id(node.layer): node.layer for node in opaque}
     for key, replacement in replacements.items():
         _put(layers[key], replacement)
-    left_out = frozenset(end for replacement in replacements.values() if (end := replacement.left_out) is not None)
-    return config, [replacement.note for replacement in replacements.values()], left_out
+    stripped = frozenset(end for replacement in replacements.values() if (end := replacement.stripped) is not None)
+    return config, [replacement.note for replacement in replacements.values()], stripped
 
 
 def _is_opaque(node: Node, given: frozenset[str]) -> bool:

@@ -54,7 +54,7 @@ class ContentLoss:
         return self.scale**2 * tf.add_n([mse_loss(*pair) for pair in pairs]) / len(pairs)
 
 
-def pattern_loss(truth: Any, made: Any, *, block: int) -> Any:
+def checkerboard_loss(truth: Any, made: Any, *, block: int) -> Any:
     """How far a pattern that repeats every `block` pixels stands out: a shuffle's checkerboard, or a shift of colour.
 
     truth, made: (N, H, W, 3), sides multiples of `block`. The difference is averaged over the blocks of each picture,

@@ -38,7 +38,7 @@ class NcnnNetwork:
     fixed_shape: tuple[int, int] | None = None
     input_range: tuple[float, float] | None = None
     output_range: tuple[float, float] | None = None
-    left_out: frozenset[str] = frozenset()
+    stripped: frozenset[str] = frozenset()
 
     def __init__(
         self, layers: Sequence[NcnnLayer], arrays: Sequence[dict[str, Floats]], *, path: Path, source_hash: str

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from .files import hash_files
 from .source import check_scale, fixed_size
-from .tensorflow_export import OPSET, rename_ends
+from .tensorflow_export import OPSET, rename_io
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +26,7 @@ class OnnxNetwork:
     kind = "ONNX"
     input_range: tuple[float, float] | None = None
     output_range: tuple[float, float] | None = None
-    left_out: frozenset[str] = frozenset()
+    stripped: frozenset[str] = frozenset()
 
     def __init__(self, model: onnx.ModelProto, *, name: str, source_hash: str) -> None:
         """Raises ModelError unless the graph takes one float RGB picture and gives one."""
@@ -73,7 +73,7 @@ class OnnxNetwork:
         except shape_inference.InferenceError as error:
             text = " ".join(str(error).split())[:160]
             raise ModelError(f"{self.name} does not take {width}x{height} pictures ({text})") from None
-        rename_ends(model)
+        rename_io(model)
         if self._in_layout == "NHWC":
             _wrap_input(model, height, width)
         if self._out_layout == "NHWC":

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from .._version import __version__
-from ..address import name_in, without_secrets
-from ..cache import cache_folder, made_once
+from ..cache import build_lock, cache_folder
 from ..errors import ModelError
+from ..urls import filename_from_url, redact_url
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +40,14 @@ def fetch_model(url: str, *, sha256: str | None) -> Path:
     Raises ModelError, in one line, if there is no ``sha256``, if the address cannot be fetched or sends more than
     ``MAX_BYTES``, or if what it sends has another checksum; nothing of that is kept.
     """
-    shown = without_secrets(url)
+    shown = redact_url(url)
     if sha256 is None:
         # Telling the checksum of whatever arrives would only teach people to paste it: it would prove nothing.
         raise ModelError(
             f"{shown} is not fetched without its checksum: give --sha256 (in Python sha256=) as its publisher states it"
         )
     digest = _digest(sha256)
-    name = name_in(url)
+    name = filename_from_url(url)
     if Path(name).suffix.lower() not in _ENDINGS:
         name += ".onnx"
     path = cache_folder() / "models" / digest / name
@@ -55,7 +55,7 @@ def fetch_model(url: str, *, sha256: str | None) -> Path:
         if _hash(path) == digest:
             return path
         _log.warning("the cached model %s is damaged: fetching it again", path)
-    with made_once(path) as place:
+    with build_lock(path) as place:
         if not (place.is_file() and _hash(place) == digest):
             _log.info("fetching %s", shown)
             _fetch(url, place, digest)
@@ -101,7 +101,7 @@ def _fetch(url: str, place: Path, digest: str) -> None:
     import pooch
     import requests
 
-    shown = without_secrets(url)
+    shown = redact_url(url)
     received: _Received | None = None
 
     def download(_: str, output_file: str, __: Any) -> None:

@@ -33,7 +33,7 @@ class SavedModelNetwork:
     kind = "SavedModel"
     input_range: tuple[float, float] | None = None
     output_range: tuple[float, float] | None = None
-    left_out: frozenset[str] = frozenset()
+    stripped: frozenset[str] = frozenset()
 
     def __init__(self, loaded: Any, *, name: str, source_hash: str) -> None:
         """Raises ModelError unless the signature takes one RGB picture and gives one."""

@@ -33,7 +33,7 @@ class SourceNetwork(Protocol):
     """Network values of level 0 and of the highest level where the file's kind tells them, else None."""
     output_range: tuple[float, float] | None
     """The same for the output."""
-    left_out: frozenset[str]
+    stripped: frozenset[str]
     """Ends ("input", "output") whose range mapping was left out: ranges there are not the file's own."""
 
     def export(self, height: int, width: int) -> onnx.ModelProto:

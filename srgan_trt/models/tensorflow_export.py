@@ -74,11 +74,11 @@ def export_function(function: Callable[[Any], Any], height: int, width: int, *, 
     unknown = sorted({node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx")})
     if unknown:
         raise ModelError(f"{name} uses {', '.join(unknown)}, which ONNX has no operator for")
-    rename_ends(model)
+    rename_io(model)
     return model
 
 
-def rename_ends(model: onnx.ModelProto) -> None:
+def rename_io(model: onnx.ModelProto) -> None:
     """Calls the graph's only input "input" and its only output "output", in place."""
     graph = model.graph
     for value, name in ((graph.input[0], "input"), (graph.output[0], "output")):

@@ -33,7 +33,7 @@ class PaperNetwork:
     fixed_shape: tuple[int, int] | None = None
     input_range: tuple[float, float] | None = (0.0, 1.0)
     output_range: tuple[float, float] | None = (-1.0, 1.0)
-    left_out: frozenset[str] = frozenset()
+    stripped: frozenset[str] = frozenset()
 
     def __init__(self, weights: PaperWeights, *, name: str, source_hash: str) -> None:
         self.name, self.source_hash = name, source_hash
@@ -66,7 +66,7 @@ def open_weights(path: Path, *, arch: str | None = None) -> SourceNetwork:
     layers, name, source_hash = read_weights(path), path.name, hash_files([path])
     if not layers:
         raise ModelError(f"{path} is an HDF5 file of Keras without any weights in it")
-    paper = recognise_paper(layers) if arch != "seed" else None
+    paper = recognise_paper(layers) if arch != "superresolution-gans" else None
     if paper is not None:
         return PaperNetwork(paper, name=name, source_hash=source_hash)
     if any(array.ndim == 2 for array in layers[-1].arrays):
@@ -122,7 +122,7 @@ def _architecture(layers: Sequence[WeightLayer]) -> str:
     if any(layer.kind == "prelu" for layer in layers):
         return "paper"
     last = [layer for layer in layers if layer.kind == "conv"][-1:]
-    return "compact" if last and last[0].arrays[0].shape[3] > _RGB else "seed"
+    return "compact" if last and last[0].arrays[0].shape[3] > _RGB else "superresolution-gans"
 
 
 def _built(arch: str, layers: Sequence[WeightLayer], name: str) -> Any:
@@ -154,7 +154,7 @@ def _sizes(arch: str, layers: Sequence[WeightLayer], name: str) -> dict[str, Any
         "batch_norm": bool(norms),
         "scale": 1 << doublings,
     }
-    if arch == "seed" and grown:
+    if arch == "superresolution-gans" and grown:
         sizes["upsampling_filters"] = grown[0].arrays[0].shape[3]
     return sizes
 

@@ -67,12 +67,12 @@ def open_pipeline(
         _check_packages()
         return _on_gpus(plan, [0], precision, max_vram, build_progress)
     if name == "auto" and precision not in _CPU_ONLY and (names := nvidia_gpus()):
-        from .fleet import Fleet
+        from .multi_device import MultiDevicePipeline
 
         try:
             _check_packages()
             first = _on_gpus(plan, [0], precision, max_vram, build_progress)
-            return Fleet([first], otherwise=lambda: _on_the_cpu(plan, precision, threads))
+            return MultiDevicePipeline([first], fallback=lambda: _on_the_cpu(plan, precision, threads))
         except (DeviceError, MissingPackageError) as error:
             notes.append(f"the CPU runs this, not the {names[0]}: {error}")
             _log.warning("%s", notes[0])
@@ -87,19 +87,19 @@ def engine_plan(path: Path, *, trust_model: bool = False) -> Plan:
     trust_model: that whoever built it is trusted: an engine holds code. Raises PlanError if it is damaged, DeviceError
     if it is not trusted.
     """
-    from .engines.cache import EngineOnDisk
+    from .tensorrt.cache import EngineOnDisk
 
     return EngineOnDisk(path, trust_model=trust_model).plan
 
 
 def build_engine_file(plan: Plan, out: Path, *, target: str, **options: Any) -> None:
     """Builds an engine of `plan` into the file `out`; see runtime.engines.from_plan.build_engine_file."""
-    from .engines.from_plan import build_engine_file
+    from .tensorrt.from_plan import build_engine_file
 
     build_engine_file(plan, out, target=target, **options)
 
 
-def why_no_engine_is_timed(
+def timing_blocker(
     *, target: str, compute_capability: tuple[int, int] | None = None, gpu_id: int | None = None
 ) -> str | None:
     """Why an engine that `build_engine_file` builds with these options cannot be timed on this machine, in words; None
@@ -109,9 +109,9 @@ def why_no_engine_is_timed(
         return "none is here"
     if mend := gpu_packages():
         return f"the {names[0]} here runs none until you {mend}"
-    from .engines.from_plan import why_not_here
+    from .tensorrt.from_plan import incompatibility
 
-    return why_not_here(target=target, compute_capability=compute_capability, gpu_id=gpu_id)
+    return incompatibility(target=target, compute_capability=compute_capability, gpu_id=gpu_id)
 
 
 def describe_engine(path: Path) -> tuple[list[tuple[str, str]], str]:
@@ -119,7 +119,7 @@ def describe_engine(path: Path) -> tuple[list[tuple[str, str]], str]:
 
     Raises PlanError if it is not an engine, or damaged.
     """
-    from .engines.file import describe_engine, layer_table, read_header
+    from .tensorrt.file import describe_engine, layer_table, read_header
 
     header = read_header(path)
     return list(describe_engine(header, path)), layer_table(header)
@@ -127,7 +127,7 @@ def describe_engine(path: Path) -> tuple[list[tuple[str, str]], str]:
 
 def is_engine(path: Path) -> bool:
     """Whether the file `path` is an engine."""
-    from .engines.file import is_engine
+    from .tensorrt.file import is_engine
 
     return is_engine(path)
 
@@ -219,9 +219,9 @@ def _on_gpus(
 ) -> Pipeline:
     if len(set(numbers)) != len(numbers):
         raise DeviceError(f"cuda:{','.join(map(str, numbers))} names a GPU twice: name each once")
-    from .engines.cache import EngineCache, EngineOnDisk
-    from .fleet import Fleet
     from .gpu.pipeline import GpuPipeline
+    from .multi_device import MultiDevicePipeline
+    from .tensorrt.cache import EngineCache, EngineOnDisk
 
     if precision == "int8" and plan.int8 is not None:
         plan = plan.int8
@@ -240,7 +240,7 @@ def _on_gpus(
         for pipeline in opened:
             pipeline.close()
         raise
-    return opened[0] if len(opened) == 1 else Fleet(opened)
+    return opened[0] if len(opened) == 1 else MultiDevicePipeline(opened)
 
 
 def _check_packages() -> None:

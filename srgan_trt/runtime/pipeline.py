@@ -28,7 +28,7 @@ class Pipeline(Protocol):
         """device, engine, precision, streams, notes: facts for people, in words and numbers."""
 
     @property
-    def at_once(self) -> int:
+    def max_concurrency(self) -> int:
         """Runs that gain from being under way at the same time; more of them wait for their turn."""
 
     def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
@@ -50,7 +50,7 @@ class Pipeline(Protocol):
         device fails or the pipeline was closed, TypeError or ValueError if an array is not as above.
         """
 
-    def for_images_on(self, gpu: int) -> DevicePipeline | None:
+    def pipeline_on(self, gpu: int) -> DevicePipeline | None:
         """What takes images in the memory of the GPU of that number as they are; None if nothing here does."""
 
     def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..cache import cache_folder, read_sealed, write_sealed
+from ..cache import cache_folder, read_checksummed, write_checksummed
 
 FINALISTS = 3
 """Settings that are measured again, in turns with the default."""
@@ -49,7 +49,7 @@ class Setting:
 
     cut: Cut | None = None
     """None: by counting."""
-    form: str | None = None
+    lowering: str | None = None
     """Of its convolutions (compiler/conversion.py); None: as the plan has them."""
 
 
@@ -86,10 +86,10 @@ def search(
     *,
     size: tuple[int, int],
     budget: float,
-    forms: Sequence[str] = (),
+    lowerings: Sequence[str] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Tuning:
-    """Tries `cuts` in order, then `forms` with the best of them; then the best of all against the default, in turns.
+    """Tries `cuts` in order, then `lowerings` with the best of them; then the best of all and the default in turns.
 
     seconds_of: runs the same picture so and gives the seconds it took; infinity for a setting that cannot be had.
     budget: seconds for all of it, so not all may be tried; the finals take at least three rounds, however long those
@@ -110,7 +110,7 @@ def search(
     fastest = min(first, key=first.__getitem__, default=DEFAULT)
     if fastest in first and first[fastest] > base:
         fastest = DEFAULT
-    attempt((Setting(fastest.cut, form) for form in forms), _FORMS_UNTIL)
+    attempt((Setting(fastest.cut, lowering) for lowering in lowerings), _FORMS_UNTIL)
     left = budget - (clock() - start)
     count = max(1, min(FINALISTS, int(left / (_ROUNDS[0] * base)) - 1))
     possible = [setting for setting in sorted(first, key=first.__getitem__) if first[setting] < math.inf]
@@ -147,12 +147,12 @@ def tuning_file(facts: Sequence[Any]) -> Path:
 
 def write_tuning(path: Path, tuning: Tuning) -> None:
     """Keeps it; a cache that cannot be written is logged."""
-    write_sealed(path, json.dumps(dataclasses.asdict(tuning)).encode())
+    write_checksummed(path, json.dumps(dataclasses.asdict(tuning)).encode())
 
 
 def read_tuning(path: Path) -> Tuning | None:
     """What `write_tuning` kept there; None if there is nothing, or (logged) it is damaged."""
-    data = read_sealed(path)
+    data = read_checksummed(path)
     if data is None:
         return None
     fields = json.loads(data)
@@ -168,7 +168,7 @@ def read_tuning(path: Path) -> Tuning | None:
 
 
 def _setting(fields: dict[str, Any]) -> Setting:
-    return Setting(None if fields["cut"] is None else Cut(**fields["cut"]), fields["form"])
+    return Setting(None if fields["cut"] is None else Cut(**fields["cut"]), fields["lowering"])
 
 
 def _milliseconds(seconds: Sequence[float]) -> float:

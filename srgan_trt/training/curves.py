@@ -16,7 +16,7 @@ Columns = Mapping[str, NDArray[np.float64]]
 
 BICUBIC_COLOUR = "#d95f02"
 _SCORE_COLOUR = "#1b6ca8"
-_NO_LOSSES = frozenset({"step", "learning_rate", "seconds_per_step", "waiting_share"})
+_NO_LOSSES = frozenset({"step", "learning_rate", "seconds_per_step", "data_loading_share"})
 _SMOOTHED_SHARE = 1 / 25
 """Of the rows that are averaged around each."""
 _FIRST_SHARE = 0.1

@@ -53,8 +53,8 @@ class Recipe:
     content_weight: float = 1.0
     adversarial_weight: float = 1e-3
     pixel_weight: float = 0.0
-    pattern_weight: float = 0.0
-    """Weights of the stage "gan": the seed's defaults. `pattern` is against checkerboards (``losses.pattern_loss``)."""
+    checkerboard_weight: float = 0.0
+    """Weights of the stage "gan", by default SuperResolution-GANs'; `losses.checkerboard_loss` is the last."""
     vgg_weights: str | None = None
     content_layers: tuple[str, ...] | None = None
     discriminator: str = "paper"
@@ -99,7 +99,7 @@ class Recipe:
             raise TrainingError(f"--crop {self.crop} is no multiple of the scale: use {self._crop_nearby()}")
         if self.stage == "gan" and self.crop < _LEAST_GAN_CROP:
             raise TrainingError(f"--crop {self.crop} is too small for VGG and a discriminator: use {_LEAST_GAN_CROP}")
-        for name in ("content_weight", "adversarial_weight", "pixel_weight", "pattern_weight"):
+        for name in ("content_weight", "adversarial_weight", "pixel_weight", "checkerboard_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise TrainingError(f"{_flag(name)} is a number from 0, not {getattr(self, name)}")
         if not 0 <= self.ema < 1 or not 0 <= self.teacher_weight <= 1:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.generator import ARCHITECTURES, Architecture
+from .initialisation import begin_as_interpolation
 from .recipe import Recipe
-from .start import begin_as_interpolation
 
 Batch = NDArray[np.uint8]
 _VGG_GRID = 16
@@ -70,9 +70,9 @@ class GanStage:
         from ..models.losses import (
             ContentLoss,
             LossWeights,
+            checkerboard_loss,
             discriminator_loss,
             generator_loss,
-            pattern_loss,
             weighted_sum,
         )
 
@@ -86,7 +86,7 @@ class GanStage:
             content=recipe.content_weight,
             adversarial=recipe.adversarial_weight,
             pixel=recipe.pixel_weight,
-            pattern=recipe.pattern_weight,
+            pattern=recipe.checkerboard_weight,
         )
         options: dict[str, Any] = {"filters": recipe.discriminator_filters, "precision": recipe.precision}
         self._discriminator = discriminator = (
@@ -118,7 +118,7 @@ class GanStage:
                     "pixel": trained.against_pictures(given, hr, teacher),
                     "content": content_loss(part(real), part(sr)),
                     "adversarial": generator_loss(fooled),
-                    "pattern": pattern_loss(real, sr, block=recipe.scale),
+                    "pattern": checkerboard_loss(real, sr, block=recipe.scale),
                 }
                 loss, _ = weighted_sum(parts, weights)
                 opposing = discriminator_loss(seen, fooled)
@@ -224,7 +224,7 @@ class _Trained:
 
 
 def _optimizer(network: Any, recipe: Recipe) -> Any:
-    """Adam, with the seed's beta of 0.9."""
+    """Adam with beta_1 of 0.9, as in the paper."""
     from ..models.keras3 import import_keras
 
     keras = import_keras("train a generator")

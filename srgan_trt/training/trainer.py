@@ -21,14 +21,14 @@ from ..models.weights_only import known_generator
 from ..quality.bicubic import enlarge
 from ..quality.metrics import psnr, ssim
 from .checkpoint import load_checkpoint, save_checkpoint
+from .crops import batches, open_sampler
 from .degrade import degrade
-from .journal import Journal
-from .panels import Panel, draw_panel
 from .pictures import PictureSet
 from .recipe import Recipe
-from .samples import batches, open_sampler
+from .sample_grid import GridRow, draw_sample_grid
 from .schedule import learning_rate
 from .stages import open_stage
+from .training_log import TrainingLog
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class _Interval:
             **means,
             "learning_rate": rate,
             "seconds_per_step": self.seconds / self.steps,
-            "waiting_share": self.waiting,
+            "data_loading_share": self.waiting,
         }
 
 
@@ -131,9 +131,9 @@ class Trainer:
             self._pictures, batch=recipe.batch, crop=recipe.crop, seed=recipe.seed, degrade=recipe.degrade
         )
         saved = time.monotonic()
-        with Journal(self._out, resume_at=self._step if self._step else None) as journal:
+        with TrainingLog(self._out, resume_at=self._step if self._step else None) as log:
             if self._step == 0:
-                self._validate(journal)
+                self._validate(log)
             for batch, waited in _timed(batches(sampler, first_step=self._step, steps=recipe.steps)):
                 begin = time.perf_counter()
                 rate = learning_rate(self._step, peak=recipe.peak_rate, steps=recipe.steps)
@@ -146,14 +146,14 @@ class Trainer:
                 complete = self._step == recipe.steps
                 stopping = stop is not None and stop()
                 if self._step % _ROW_EVERY == 0 or complete:
-                    journal.step(self._step, self._interval.row(rate))
+                    log.step(self._step, self._interval.row(rate))
                     self._interval = _Interval()
                 if self._step % validate_every == 0 or complete:
-                    self._validate(journal)
+                    self._validate(log)
                 due = time.monotonic() - saved > 60 * _MINUTES_BETWEEN_CHECKPOINTS
                 if complete or stopping or due:
                     self._save()
-                    journal.draw_curves()
+                    log.draw_curves()
                     saved = time.monotonic()
                 if stopping and not complete:
                     return False
@@ -181,7 +181,7 @@ class Trainer:
             "--resume and a smaller --learning-rate"
         )
 
-    def _validate(self, journal: Journal) -> None:
+    def _validate(self, log: TrainingLog) -> None:
         """PSNR and SSIM on the validation pictures, by the field's protocol (``metrics``), and a panel of some.
 
         Where the recipe degrades, on degraded ones, and on those made small by bicubic in columns that begin with
@@ -189,7 +189,7 @@ class Trainer:
         """
         row: dict[str, float] = {}
         for prefix, lows in self._validation_sets().items():
-            own, bicubic, panels = [], [], []
+            own, bicubic, rows_shown = [], [], []
             known = self._bicubic.get(prefix, [])
             for index, (entry, small, large) in enumerate(
                 zip(self._validation.entries, lows, self._validation.hr, strict=True)
@@ -201,8 +201,8 @@ class Trainer:
                 interpolated = enlarge(lr, self.recipe.scale) if shown or not known else sr
                 bicubic.append(known[index] if known else self._scores(interpolated, hr))
                 if shown:
-                    panels.append(
-                        Panel(
+                    rows_shown.append(
+                        GridRow(
                             name=entry.name, lr=lr, bicubic=interpolated, sr=sr, hr=hr, psnr=own[-1][0],
                             ssim=own[-1][1], bicubic_psnr=bicubic[-1][0], bicubic_ssim=bicubic[-1][1],
                         )
@@ -211,10 +211,10 @@ class Trainer:
             for kind, scores in (("", own), ("bicubic_", bicubic)):
                 for name, values in zip(("psnr", "ssim"), zip(*scores, strict=True), strict=True):
                     row[prefix + kind + name] = float(np.mean(values))
-            if panels:
-                draw_panel(self._out / "panels.png", panels)
+            if rows_shown:
+                draw_sample_grid(self._out / "panels.png", rows_shown)
         self._last_psnr = row["psnr"]
-        journal.validation(self._step, row)
+        log.validation(self._step, row)
 
     def _validation_sets(self) -> dict[str, Sequence[NDArray[np.uint8]]]:
         """The small validation pictures, by what their columns begin with."""

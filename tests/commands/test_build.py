@@ -20,10 +20,10 @@ from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError
 from srgan_trt.resolve import open_plan
 from srgan_trt.runtime import devices
-from srgan_trt.runtime.engines import from_plan
-from srgan_trt.runtime.engines.build import PORTABLE
-from srgan_trt.runtime.engines.file import read_header
 from srgan_trt.runtime.gpu.device import Gpu
+from srgan_trt.runtime.tensorrt import from_plan
+from srgan_trt.runtime.tensorrt.build import PORTABLE
+from srgan_trt.runtime.tensorrt.file import read_header
 
 from ..handmade import differences, expected, small_plan, witnessed
 
@@ -175,7 +175,7 @@ class TestPlans:
         told = capsys.readouterr().err
         assert "int8 is left out: " in told
         assert "fp32 is the fastest here" in told
-        assert load_plan(out).witness is None
+        assert load_plan(out).self_test is None
 
     def test_auto_needs_a_choice(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         half = convert_plan(small_plan(tmp_path), tmp_path / "half.onnx", precision="fp16")

@@ -57,13 +57,13 @@ class Gauge:
         monkeypatch.setattr(conveyor, "_write", counted_write)
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
+@pytest.mark.parametrize("max_concurrency", [1, 2, 3, 4])
 def test_as_many_are_in_the_works_as_allowed(
-    up: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+    up: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_concurrency: int
 ) -> None:
     gauge = Gauge(monkeypatch)
-    outcomes = list(run_jobs(jobs_of(tmp_path, 8), up, at_once=at_once))
-    assert gauge.most == at_once
+    outcomes = list(run_jobs(jobs_of(tmp_path, 8), up, max_concurrency=max_concurrency))
+    assert gauge.most == max_concurrency
     assert gauge.now == 0
     assert [outcome.job.source.relative.name for outcome in outcomes] == [f"{i}.png" for i in range(8)]
     assert len(files(tmp_path / "out")) == 8
@@ -108,7 +108,7 @@ def test_stopping_in_the_middle_finishes_what_is_being_written(
     up: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Gauge(monkeypatch)
-    outcomes = run_jobs(jobs_of(tmp_path, 6), up, at_once=3)
+    outcomes = run_jobs(jobs_of(tmp_path, 6), up, max_concurrency=3)
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
     written = files(tmp_path / "out")
@@ -123,9 +123,9 @@ def test_an_error_of_ours_is_not_hidden(up: Upscaler, tmp_path: Path, monkeypatc
         raise AssertionError("a mistake in the program")
 
     monkeypatch.setattr(conveyor, "encode", broken)
-    for at_once in (1, 3):
+    for max_concurrency in (1, 3):
         with pytest.raises(AssertionError, match="a mistake"):
-            list(run_jobs(jobs_of(tmp_path, 3), up, at_once=at_once))
+            list(run_jobs(jobs_of(tmp_path, 3), up, max_concurrency=max_concurrency))
 
 
 class TestADeviceThatTakesTwoAtOnce:
@@ -135,11 +135,11 @@ class TestADeviceThatTakesTwoAtOnce:
             """Goes on only once two pictures are in it: the CPU's pipeline makes them take turns after that."""
 
             met = threading.Barrier(2, timeout=20)
-            at_once = property(lambda self: 2)
+            max_concurrency = property(lambda self: 2)
 
-            def enlarge(self, picture: Any, **options: Any) -> Any:
+            def upscale_picture(self, picture: Any, **options: Any) -> Any:
                 self.met.wait()
-                return super().enlarge(picture, **options)
+                return super().upscale_picture(picture, **options)
 
         with Two(up.plan, precision="fp32") as two:
             yield two
@@ -158,16 +158,16 @@ class TestADeviceThatTakesTwoAtOnce:
 
     def test_gets_no_more_than_the_user_allows(self, up: Upscaler, tmp_path: Path) -> None:
         class Two(Upscaler):
-            at_once = property(lambda self: 2)
+            max_concurrency = property(lambda self: 2)
             inside = most = 0
 
-            def enlarge(self, picture: Any, **options: Any) -> Any:
+            def upscale_picture(self, picture: Any, **options: Any) -> Any:
                 Two.inside += 1
                 Two.most = max(Two.most, Two.inside)
-                result = super().enlarge(picture, **options)
+                result = super().upscale_picture(picture, **options)
                 Two.inside -= 1
                 return result
 
         with Two(up.plan, precision="fp32") as two:
-            assert len(list(run_jobs(jobs_of(tmp_path, 4), two, at_once=1))) == 4
+            assert len(list(run_jobs(jobs_of(tmp_path, 4), two, max_concurrency=1))) == 4
         assert Two.most == 1

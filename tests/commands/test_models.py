@@ -17,7 +17,7 @@ from srgan_trt.commands.console import Console
 from srgan_trt.commands.models import entries, list_models, measure_speed
 from srgan_trt.compiler.plan import load_plan
 from srgan_trt.errors import pip_command
-from srgan_trt.models import packaged as registry
+from srgan_trt.models import registry as registry
 
 from ..command_line import Command
 from ..shipped import NAME, ship, ship_int8

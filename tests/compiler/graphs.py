@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from srgan_trt.compiler import graph
-from srgan_trt.compiler.oracle import Oracle
+from srgan_trt.compiler.reference import ReferenceRunner
 
 Floats = NDArray[np.float32]
 
@@ -75,7 +75,7 @@ class Network:
 
 
 def run(model: ir.Model, batch: Floats) -> Floats:
-    return Oracle(graph.to_proto(model))(batch)
+    return ReferenceRunner(graph.to_proto(model))(batch)
 
 
 def picture(*shape: int, seed: int = 1) -> Floats:

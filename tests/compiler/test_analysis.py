@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from srgan_trt.compiler.analysis import macs_per_pixel, receptive_field
-from srgan_trt.compiler.free_size import free_size
+from srgan_trt.compiler.dynamic_shape import make_dynamic
 
 from .graphs import Network, picture, run
 
@@ -29,7 +29,7 @@ def generator(net: Network, *, blocks: int, filters: int = 8, seed_tail: bool = 
 
 def free(net: Network, output: str) -> ir.Model:
     model = net.model(output, (1, 3, 12, 16))
-    assert free_size(model) == []
+    assert make_dynamic(model) == []
     return model
 
 

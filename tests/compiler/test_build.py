@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from srgan_trt.compiler.build import build, compile_network
-from srgan_trt.compiler.oracle import Oracle
-from srgan_trt.compiler.phases import shuffled
 from srgan_trt.compiler.plan import load_plan
+from srgan_trt.compiler.polyphase import shuffled
+from srgan_trt.compiler.reference import ReferenceRunner
 from srgan_trt.errors import ModelError, PlanError
 
 from .graphs import Network, picture
@@ -46,10 +46,10 @@ class Source:
         net: Network,
         *,
         fixed_shape: tuple[int, int] | None = None,
-        left_out: frozenset[str] = frozenset(),
+        stripped: frozenset[str] = frozenset(),
         wrong: float = 0.0,
     ) -> None:
-        self._net, self.fixed_shape, self.left_out, self.notes = net, fixed_shape, left_out, ["made in a test"]
+        self._net, self.fixed_shape, self.stripped, self.notes = net, fixed_shape, stripped, ["made in a test"]
         self._wrong = wrong
 
     def export(self, height: int, width: int) -> onnx.ModelProto:
@@ -57,8 +57,8 @@ class Source:
         return self._net.proto(self._net.last, (1, 3, height, width))  # type: ignore[attr-defined]
 
     def predict(self, batch: Floats) -> Floats | None:
-        oracle = Oracle(self.export(batch.shape[1], batch.shape[2]))
-        result = oracle(np.ascontiguousarray(batch.transpose(0, 3, 1, 2)))
+        runner = ReferenceRunner(self.export(batch.shape[1], batch.shape[2]))
+        result = runner(np.ascontiguousarray(batch.transpose(0, 3, 1, 2)))
         return np.ascontiguousarray(result.transpose(0, 2, 3, 1)) + np.float32(self._wrong)
 
 
@@ -68,7 +68,7 @@ def test_a_plan_computes_what_its_source_does(tmp_path: Path) -> None:
     assert (plan.spec.scale, plan.spec.shuffle, plan.spec.fixed_shape) == (2, 2, None)
     assert plan.report["difference"] < 1e-6
     x = np.abs(picture(1, 3, 7, 5))
-    result = shuffled(Oracle(onnx.load(plan.path))(x), plan.spec.shuffle)
+    result = shuffled(ReferenceRunner(onnx.load(plan.path))(x), plan.spec.shuffle)
     np.testing.assert_allclose(result, x.repeat(2, 2).repeat(2, 3), atol=1e-6)
 
 
@@ -76,7 +76,7 @@ def test_a_fixed_file_becomes_a_free_plan_and_says_so(tmp_path: Path) -> None:
     plan = compile_network(Source(enlarger(), fixed_shape=(32, 48)), out=tmp_path / "plan.onnx")
     assert plan.spec.fixed_shape is None
     assert any("insists on 48x32" in note for note in plan.report["notes"])
-    assert Oracle(onnx.load(plan.path))(picture(1, 3, 7, 5)).shape == (1, 12, 7, 5)
+    assert ReferenceRunner(onnx.load(plan.path))(picture(1, 3, 7, 5)).shape == (1, 12, 7, 5)
 
 
 def test_a_conversion_that_differs_from_the_original_is_refused(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_conversion_that_differs_from_the_original_is_refused(tmp_path: Path) 
 
 
 def test_a_range_about_a_mapping_that_was_left_out_is_found_instead(tmp_path: Path) -> None:
-    source = Source(enlarger(low=-1, high=1), left_out=frozenset({"input"}))
+    source = Source(enlarger(low=-1, high=1), stripped=frozenset({"input"}))
     plan = compile_network(source, out=tmp_path / "plan.onnx", input_range=(0, 255))
     assert plan.spec.input_range != (0, 255)
     assert any("--input-range 0,255 was not used" in note for note in plan.report["notes"])
@@ -118,5 +118,5 @@ def test_fp16_plans_stay_close(tmp_path: Path) -> None:
     plan = compile_network(Source(enlarger()), out=tmp_path / "plan.onnx", precision="fp16")
     assert plan.spec.precision == "fp16"
     x = np.abs(picture(1, 3, 7, 5))
-    result = shuffled(Oracle(onnx.load(plan.path))(x), plan.spec.shuffle)
+    result = shuffled(ReferenceRunner(onnx.load(plan.path))(x), plan.spec.shuffle)
     np.testing.assert_allclose(result, x.repeat(2, 2).repeat(2, 3), atol=2e-3)

@@ -5,31 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srgan_trt.compiler.subpixel import Form, rewrite_subpixel
+from srgan_trt.compiler.subpixel import Lowering, rewrite_subpixel
 
 from .graphs import Network, kinds, picture, run
 
 
-@pytest.mark.parametrize("form", ["phases", "dense", "transposed"])
+@pytest.mark.parametrize("lowering", ["phases", "dense", "transposed"])
 @pytest.mark.parametrize("factor", [2, 3])
-def test_every_form_computes_what_the_enlargement_did(form: Form, factor: int) -> None:
+def test_every_form_computes_what_the_enlargement_did(lowering: Lowering, factor: int) -> None:
     net = Network()
     wide = net.conv(net.nearest("input", factor), 8, 32)
     model = net.model(net.conv(net.node("Relu", wide), 32, 3), (1, 8, 5, 7))
     x = picture(1, 8, 5, 7)
     expected = run(model, x)
-    assert rewrite_subpixel(model, form=form) == 1
+    assert rewrite_subpixel(model, lowering=lowering) == 1
     assert "Resize" not in kinds(model)
     np.testing.assert_allclose(run(model, x), expected, atol=1e-5)
 
 
 def test_forms_are_what_their_names_say() -> None:
     found = {}
-    for form in ("phases", "dense", "transposed"):
+    for lowering in ("phases", "dense", "transposed"):
         net = Network()
         model = net.model(net.conv(net.nearest("input", 2), 8, 32), (1, 8, 5, 7))
-        rewrite_subpixel(model, form=form)  # type: ignore[arg-type]
-        found[form] = kinds(model)
+        rewrite_subpixel(model, lowering=lowering)  # type: ignore[arg-type]
+        found[lowering] = kinds(model)
     assert found["phases"] == ["Conv"] * 4 + ["Concat", "DepthToSpace"]
     assert found["dense"] == ["Conv", "DepthToSpace"]
     assert found["transposed"] == ["ConvTranspose"]

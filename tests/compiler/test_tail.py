@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srgan_trt.compiler.phases import shuffled
+from srgan_trt.compiler.polyphase import shuffled
 from srgan_trt.compiler.tail import detach_shuffle, sink_shuffles
 
 from .graphs import Network, kinds, picture, run

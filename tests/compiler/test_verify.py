@@ -9,19 +9,19 @@ import onnx_ir as ir
 import pytest
 
 from srgan_trt.compiler import graph, verify
-from srgan_trt.compiler.free_size import free_size
-from srgan_trt.compiler.phases import shuffled
+from srgan_trt.compiler.dynamic_shape import make_dynamic
+from srgan_trt.compiler.polyphase import shuffled
 from srgan_trt.compiler.tail import detach_shuffle
 
 from .graphs import Network, kinds, picture, run
 
 
-def prover() -> verify.Prover:
+def checker() -> verify.RewriteChecker:
     net = Network()
     end = net.node("DepthToSpace", net.conv(net.node("Relu", net.conv("input", 3, 8)), 8, 12), blocksize=2)
     model = net.model(end, (1, 3, 9, 11))
-    assert free_size(model) == []
-    return verify.Prover(model, input_range=(0, 1), output_range=(0, 1), shape=None, multiple=1)
+    assert make_dynamic(model) == []
+    return verify.RewriteChecker(model, input_range=(0, 1), output_range=(0, 1), shape=None, multiple=1)
 
 
 def scale_weights(factor: float) -> object:
@@ -36,9 +36,9 @@ def scale_weights(factor: float) -> object:
 
 
 def test_a_rewrite_that_changes_nothing_is_kept() -> None:
-    subject = prover()
+    subject = checker()
     subject.rewrite("shuffle", detach_shuffle, ends_in_shuffle=True)
-    (proof,) = subject.proofs
+    (proof,) = subject.checks
     assert (proof.count, proof.kept, subject.shuffle) == (1, True, 2)
     assert proof.difference < 1e-6
     x = picture(1, 3, 5, 4)
@@ -46,21 +46,21 @@ def test_a_rewrite_that_changes_nothing_is_kept() -> None:
 
 
 def test_a_wrong_rewrite_is_undone_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    subject = prover()
+    subject = checker()
     x = picture(1, 3, 5, 4)
     expected = run(subject.model, x)
     with caplog.at_level(logging.WARNING):
         subject.rewrite("spoil", scale_weights(1.01))  # type: ignore[arg-type]
-    assert not subject.proofs[0].kept
-    assert subject.proofs[0].difference > verify.TOLERANCE
+    assert not subject.checks[0].kept
+    assert subject.checks[0].difference > verify.TOLERANCE
     assert "spoil" in caplog.text
     np.testing.assert_array_equal(run(subject.model, x), expected)
 
 
 def test_a_rewrite_below_the_tolerance_passes() -> None:
-    subject = prover()
+    subject = checker()
     subject.rewrite("rounding", scale_weights(1 + 1e-6))  # type: ignore[arg-type]
-    assert subject.proofs[0].kept
+    assert subject.checks[0].kept
     assert kinds(subject.model)[-1] == "DepthToSpace"
 
 

@@ -171,7 +171,7 @@ def test_int8_is_close(tmp_path: Path) -> None:
 @two_gpus
 def test_two_gpus_share_the_pictures(cpu: Upscaler) -> None:
     images = [np.roll(photo(200, 220), shift, axis=1) for shift in range(0, 80, 10)]
-    with Upscaler(device="cuda:0,1", precision="fp32") as up, ThreadPoolExecutor(up.at_once) as pool:
+    with Upscaler(device="cuda:0,1", precision="fp32") as up, ThreadPoolExecutor(up.max_concurrency) as pool:
         assert up.info["name"].count(", ") == 1
         found = list(pool.map(up, images))
     for image, large in zip(images, found, strict=True):

@@ -12,7 +12,7 @@ import pytest
 from srgan_trt.compiler.plan import load_plan
 from srgan_trt.errors import ModelError
 from srgan_trt.models.card import ModelCard, read_card
-from srgan_trt.models.packaged import SHIPPED
+from srgan_trt.models.registry import SHIPPED
 
 from ..shipped import card
 

@@ -11,7 +11,7 @@ import pytest
 
 from srgan_trt.errors import ModelError
 from srgan_trt.models.config_safety import check_config
-from srgan_trt.models.opening import open_network
+from srgan_trt.models.loader import open_network
 
 
 def layer(class_name: str, **config: Any) -> dict[str, Any]:

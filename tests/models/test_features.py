@@ -292,8 +292,8 @@ def test_the_smallest_picture_has_a_distance(packaged: Features) -> None:
 
 def test_the_published_gan_is_closer_than_the_network_it_was_made_of(packaged: Features, shared_images: Path) -> None:
     """People prefer SRGAN to SRResNet to bicubic (arXiv 1609.04802, table 2)."""
-    from srgan_trt.models.opening import open_network
-    from srgan_trt.models.packaged import packaged as generator
+    from srgan_trt.models.loader import open_network
+    from srgan_trt.models.registry import packaged as generator
 
     try:
         networks = [open_network(generator(name)).rebuild() for name in ("srresnet-x4", "srgan-x4")]  # type: ignore

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from srgan_trt.errors import ModelError
-from srgan_trt.models.generator import ARCHITECTURES, compact_generator, paper_generator, seed_generator
+from srgan_trt.models.generator import ARCHITECTURES, compact_generator, paper_generator, superresolution_gans_generator
 from srgan_trt.models.weights_only import known_generator
 
 
@@ -43,7 +43,7 @@ def test_the_papers_network_layer_by_layer() -> None:
 
 
 def test_the_seeds_network_layer_by_layer() -> None:
-    model = seed_generator()
+    model = superresolution_gans_generator()
     kinds = [type(layer).__name__ for layer in model.layers]
     assert kinds.count("Conv2D") == 1 + 2 * 16 + 1 + 2 + 1
     assert kinds.count("UpSampling2D") == 2
@@ -65,7 +65,7 @@ def test_the_compact_network_has_all_its_convolutions_in_the_small_size() -> Non
 def test_a_saved_generator_is_taken_up_with_its_sizes(arch: str, batch_norm: bool, tmp_path: Path) -> None:
     sizes = {"blocks": 3, "filters": 8, "tail_kernel": 5, "batch_norm": batch_norm, "scale": 2}
     sizes = {name: value for name, value in sizes.items() if name in ARCHITECTURES[arch].sizes}
-    if arch == "seed":
+    if arch == "superresolution-gans":
         sizes["upsampling_filters"] = 12
     model = ARCHITECTURES[arch].make(**sizes)
     rng = np.random.default_rng(1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from srgan_trt.errors import ModelError
-from srgan_trt.models.opening import open_network
+from srgan_trt.models.loader import open_network
 from srgan_trt.models.source import SourceNetwork
 
 from .conftest import Floats, noise, randomise, run_onnx

@@ -14,9 +14,9 @@ from srgan_trt.models.losses import (
     PIXEL_LOSSES,
     ContentLoss,
     LossWeights,
+    checkerboard_loss,
     discriminator_loss,
     generator_loss,
-    pattern_loss,
     weighted_sum,
 )
 
@@ -156,8 +156,8 @@ def test_a_pattern_is_what_repeats_with_the_blocks() -> None:
     noisy = truth + rng.normal(0, 0.1, truth.shape).astype(np.float32)
     tile = rng.normal(0, 0.1, (2, 4, 4, 3)).astype(np.float32)
     patterned = truth + np.tile(tile, (1, 3, 4, 1))
-    assert float(pattern_loss(truth, truth, block=4)) == 0
-    assert float(pattern_loss(truth, patterned, block=4)) == pytest.approx(np.abs(tile).mean(), rel=1e-4)
+    assert float(checkerboard_loss(truth, truth, block=4)) == 0
+    assert float(checkerboard_loss(truth, patterned, block=4)) == pytest.approx(np.abs(tile).mean(), rel=1e-4)
     means = (noisy - truth).reshape(2, 3, 4, 4, 4, 3).mean((1, 3))
-    assert float(pattern_loss(truth, noisy, block=4)) == pytest.approx(np.abs(means).mean(), rel=1e-4)
-    assert float(pattern_loss(truth, truth + 0.5, block=4)) == pytest.approx(0.5, rel=1e-5)  # a shift of colour
+    assert float(checkerboard_loss(truth, noisy, block=4)) == pytest.approx(np.abs(means).mean(), rel=1e-4)
+    assert float(checkerboard_loss(truth, truth + 0.5, block=4)) == pytest.approx(0.5, rel=1e-5)  # a shift of colour

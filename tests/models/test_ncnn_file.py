@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from srgan_trt.errors import ModelError
 from srgan_trt.models.files import files_of
+from srgan_trt.models.loader import open_network
 from srgan_trt.models.ncnn_file import MAX_PARAM_BYTES, Stored, read_param, read_weights
 from srgan_trt.models.ncnn_source import open_ncnn
-from srgan_trt.models.opening import open_network
-from srgan_trt.models.packaged import find_model
+from srgan_trt.models.registry import find_model
 from srgan_trt.plan_cache import cached_plan
 
 from .ncnn_nets import FP16, stored, write_net

@@ -16,9 +16,9 @@ from srgan_trt.commands.describe import describe_file
 from srgan_trt.compiler.build import build
 from srgan_trt.errors import ModelError
 from srgan_trt.models.files import hash_files
+from srgan_trt.models.loader import open_network
 from srgan_trt.models.ncnn_source import NcnnNetwork, open_ncnn
-from srgan_trt.models.opening import open_network
-from srgan_trt.models.packaged import packaged_models
+from srgan_trt.models.registry import packaged_models
 from srgan_trt.resolve import resolve
 
 from .ncnn_nets import FP16, Floats, conv, deconv, random, resized, shuffled, stored, write_net

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from srgan_trt.errors import ModelError
-from srgan_trt.models.opening import open_network
+from srgan_trt.models.loader import open_network
 
 from .conftest import noise, run_onnx
 

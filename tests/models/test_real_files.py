@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srgan_trt.models.opening import open_network
+from srgan_trt.models.loader import open_network
 
 from .conftest import noise, run_onnx
 
@@ -79,7 +79,7 @@ def test_the_hash_is_of_the_file(shared_models: Path, tf: Any) -> None:
 def test_the_replaced_lambdas_compute_what_the_original_did(shared_models: Path, tf: Any) -> None:
     """The SavedModel holds the GAN weights with the ranges inside; the weights file of the package, without."""
     from srgan_trt.errors import MissingPackageError
-    from srgan_trt.models.packaged import packaged
+    from srgan_trt.models.registry import packaged
 
     try:
         bare = open_network(packaged("srgan-x4"))

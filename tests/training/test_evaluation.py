@@ -14,7 +14,7 @@ from PIL import Image
 
 from srgan_trt import Upscaler
 from srgan_trt.errors import PictureError
-from srgan_trt.models.packaged import packaged
+from srgan_trt.models.registry import packaged
 from srgan_trt.quality.bicubic import enlarge, shrink
 from srgan_trt.quality.metrics import paper_ssim, psnr, ssim
 from srgan_trt.training.evaluation import CROP, Pair, Scores, find_pairs, mean, measure, read_pair

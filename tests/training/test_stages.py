@@ -43,7 +43,7 @@ def weights(stage: Any, group: str = "generator") -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("loss", ["l1", "mse"])
-@pytest.mark.parametrize("arch", ["paper", "seed"])
+@pytest.mark.parametrize("arch", ["paper", "superresolution-gans"])
 def test_the_pixel_loss_is_the_mean_over_the_pictures_in_their_ranges(batch: Any, arch: str, loss: str) -> None:
     recipe = dataclasses.replace(TINY, arch=arch, loss=loss, teacher="bicubic", teacher_weight=0.25)
     stage = open_stage(recipe)
@@ -98,7 +98,7 @@ def test_gan_with_pixels_alone_is_the_pixel_stage(batch: Any, discriminator: str
 @needs_features
 def test_the_parts_add_up_by_their_weights(batch: Any) -> None:
     stage = open_stage(
-        dataclasses.replace(GAN, content_weight=0.5, adversarial_weight=0.01, pixel_weight=2.0, pattern_weight=3.0)
+        dataclasses.replace(GAN, content_weight=0.5, adversarial_weight=0.01, pixel_weight=2.0, checkerboard_weight=3.0)
     )
     parts = stage.step(*batch, rate=1e-4)
     assert parts["loss"] == pytest.approx(

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import graph
 from ..graph import Convolution
-from ..oracle import Floats
+from ..reference import Floats
 
 if TYPE_CHECKING:
     import onnx_ir as ir

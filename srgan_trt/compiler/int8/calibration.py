@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import PictureError
-from ..oracle import Floats
+from ..reference import Floats
 
 Levels = NDArray[np.uint8]
 
@@ -54,7 +54,7 @@ class Pictures:
     """Photographs, uint8 (N, side, side, 3), or of the only size that the network takes."""
     hard: Levels
     """Dark, bright, oversaturated, noisy and drawn ones, alike; there may be none."""
-    flats: Levels
+    flat_fields: Levels
     """Of one colour each, alike."""
     held_out: tuple[tuple[Levels, Levels], ...]
     """(ground truth uint8 (H, W, 3), the same made smaller uint8 (H/scale, W/scale, 3))."""
@@ -79,7 +79,7 @@ def built_in(*, scale: int, multiple: int = 1, shape: tuple[int, int] | None = N
     return Pictures(
         tiles=np.stack(usual)[: _most(side)],
         hard=random.permutation(np.stack(hard))[: _most(side)],
-        flats=flats(*_sides(_FLAT_SIDE, multiple, shape)),
+        flat_fields=flat_fields(*_sides(_FLAT_SIDE, multiple, shape)),
         held_out=_pairs(random, [_photo("held_out")], scale, _sides(_HELD_SIDE, multiple, shape), varied=True),
         origin="built-in photographs, text, ramps, dark, bright, saturated and noisy pictures",
         caution=_CAUTION,
@@ -111,19 +111,19 @@ def from_folder(folder: Path, *, scale: int, multiple: int = 1, shape: tuple[int
     return Pictures(
         tiles=np.stack(tiles)[: _most(side)],
         hard=np.stack(tiles)[:0],
-        flats=flats(*_sides(_FLAT_SIDE, multiple, shape)),
+        flat_fields=flat_fields(*_sides(_FLAT_SIDE, multiple, shape)),
         held_out=_pairs(random, truths, scale, _sides(_HELD_SIDE, multiple, shape)),
         origin=f"{len(photos)} pictures of {folder.name}, {len(held)} others held out",
     )
 
 
-def witnessed(*, scale: int, multiple: int = 1, shape: tuple[int, int] | None = None) -> Levels:
+def self_test_picture(*, scale: int, multiple: int = 1, shape: tuple[int, int] | None = None) -> Levels:
     """A picture for plans to carry: uint8 (h, w, 3). Never one of the user's, which would travel along."""
     low = _shrunk(_photo("held_out"), scale)
     return _crop(np.random.default_rng(1), low, _sides(_WITNESS_SIDE, multiple, shape))
 
 
-def flats(height: int, width: int) -> Levels:
+def flat_fields(height: int, width: int) -> Levels:
     """uint8 (11, height, width, 3): of each of `COLOURS` a picture."""
     return np.tile(np.array(COLOURS, np.uint8)[:, None, None], (1, height, width, 1))
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from .. import graph
-from ..oracle import Floats, Oracle
-from ..phases import shuffled
+from ..polyphase import shuffled
+from ..reference import Floats, ReferenceRunner
 from .calibration import Levels, values
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ give them values a hundred times the usual, and often artefacts of their own, wh
 class FlatColours(Protocol):
     """What tells how far flat colours moved (flats.py)."""
 
-    def moved(self, candidate: ir.Model) -> float: ...
+    def max_shift(self, candidate: ir.Model) -> float: ...
 
 
 class Comparison:
@@ -39,10 +39,10 @@ class Comparison:
         usual: Floats,
         hard: Floats | None = None,
         *,
-        flats: FlatColours | None = None,
+        flat_fields: FlatColours | None = None,
     ) -> None:
         self._batches = (usual, usual[:0] if hard is None else hard)
-        self._spec, self._flats = spec, flats
+        self._spec, self._flats = spec, flat_fields
         self._references = self._run(exact)
 
     def errors(self, candidate: ir.Model) -> tuple[float, float]:
@@ -62,15 +62,15 @@ class Comparison:
         """All in one: the usual pictures' error, the hard ones', which counts ``HARD_ALLOWANCE`` less, and the square
         of what the worst flat colour moved by."""
         usual, hard = self.errors(candidate)
-        moved = 0.0 if self._flats is None else self._flats.moved(candidate) / 255
-        return usual + hard / 10 ** (HARD_ALLOWANCE / 10) + moved**2
+        max_shift = 0.0 if self._flats is None else self._flats.max_shift(candidate) / 255
+        return usual + hard / 10 ** (HARD_ALLOWANCE / 10) + max_shift**2
 
     def _run(self, model: ir.Model) -> tuple[list[Floats], list[Floats]]:
         low, high = self._spec.output_range
-        oracle = Oracle(graph.to_proto(model))
+        runner = ReferenceRunner(graph.to_proto(model))
         usual, hard = (
             [
-                np.clip((oracle(batch[index : index + 1]) - np.float32(low)) / np.float32(high - low), 0, 1)
+                np.clip((runner(batch[index : index + 1]) - np.float32(low)) / np.float32(high - low), 0, 1)
                 for index in range(len(batch))
             ]
             for batch in self._batches
@@ -78,10 +78,10 @@ class Comparison:
         return usual, hard
 
 
-def levels_of(oracle: Oracle, spec: NetworkSpec, low: Levels) -> Floats:
+def levels_of(runner: ReferenceRunner, spec: NetworkSpec, low: Levels) -> Floats:
     """Levels (h, w, 3), not rounded, of the network's picture."""
     (bottom, top), batch = spec.output_range, values(low[None], spec.input_range)
-    result = shuffled(oracle(batch), spec.shuffle)[0].transpose(1, 2, 0)
+    result = shuffled(runner(batch), spec.shuffle)[0].transpose(1, 2, 0)
     levels: Floats = np.clip((result - np.float32(bottom)) * np.float32(255 / (top - bottom)), 0, 255)
     return levels
 

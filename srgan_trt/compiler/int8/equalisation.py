@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import graph
-from ..oracle import Floats
+from ..reference import Floats
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...self_test import SelfTest
 from ...spec import NetworkSpec
-from ...witness import Witness
 from .. import graph
-from ..oracle import Floats, Oracle
+from ..reference import Floats, ReferenceRunner
 from .calibration import Levels, Pictures, hardened, values
 from .comparison import HARD_ALLOWANCE, Comparison, decibels, geometric_mean, levels_of
-from .flats import Flats
+from .flat_fields import FlatFields
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -112,7 +112,7 @@ class Gate:
     def __init__(self, exact: ir.Model, spec: NetworkSpec, pictures: Pictures) -> None:
         self._spec, self._pairs = spec, pictures.held_out
         self._ramp = _ramp(spec)
-        self._flats = Flats(exact, spec, pictures.flats)
+        self._flats = FlatFields(exact, spec, pictures.flat_fields)
         self._hard = Comparison(exact, spec, values(hardened([low for _, low in self._pairs]), spec.input_range))
         self._exact = self._results(exact)
         self._scores = self._against_truth(self._exact)
@@ -133,18 +133,18 @@ class Gate:
             drop=float(np.mean(lost)),
             most_drop=float(max(lost)),
             shift=(float(shift[0]), float(shift[1]), float(shift[2])),
-            flat=self._flats.moved(candidate),
+            flat=self._flats.max_shift(candidate),
             levels=(distinct[0], distinct[1]),
             step=(steps[0], steps[1]),
             seam=(self._exact.seam, found.seam),
         )
 
     def _results(self, model: ir.Model) -> _Results:
-        oracle = Oracle(graph.to_proto(model))
-        held = [levels_of(oracle, self._spec, low) for _, low in self._pairs]
+        runner = ReferenceRunner(graph.to_proto(model))
+        held = [levels_of(runner, self._spec, low) for _, low in self._pairs]
         # the middle row, grey as the mean of the colours: a network may tint greys a little
-        ramp = levels_of(oracle, self._spec, self._ramp)
-        return _Results(held, ramp[len(ramp) // 2].mean(axis=1), self._seam(oracle, self._pairs[0][1], held[0]))
+        ramp = levels_of(runner, self._spec, self._ramp)
+        return _Results(held, ramp[len(ramp) // 2].mean(axis=1), self._seam(runner, self._pairs[0][1], held[0]))
 
     def _against_truth(self, results: _Results) -> list[float]:
         from ...quality.metrics import psnr
@@ -156,14 +156,14 @@ class Gate:
             for (truth, _), result in zip(self._pairs, rounded, strict=True)
         ]
 
-    def _seam(self, oracle: Oracle, low: Levels, whole: Floats) -> float:
+    def _seam(self, runner: ReferenceRunner, low: Levels, whole: Floats) -> float:
         """How far the right edge of a tile, run alone with the default halo, is from the same place in the whole."""
         if self._spec.fixed_shape is not None:
             return 0.0
         scale, multiple = self._spec.scale, self._spec.multiple
         keep = max(1, low.shape[1] - self._spec.default_halo) // multiple * multiple
         cut = min(low.shape[1], -(-(keep // 2 + self._spec.default_halo) // multiple) * multiple)
-        part = levels_of(oracle, self._spec, np.ascontiguousarray(low[:, :cut]))
+        part = levels_of(runner, self._spec, np.ascontiguousarray(low[:, :cut]))
         core = min(keep // 2, cut) * scale
         if not core:
             return 0.0
@@ -173,13 +173,13 @@ class Gate:
         return float(np.sqrt(np.square(pieces).mean()))
 
 
-def witness(exact: ir.Model, candidate: ir.Model, spec: NetworkSpec, picture: Levels) -> Witness:
+def make_self_test(exact: ir.Model, candidate: ir.Model, spec: NetworkSpec, picture: Levels) -> SelfTest:
     """What devices that run ``candidate`` are held to. picture: uint8 (h, w, 3), of a size that the network takes."""
     mine, theirs = (
-        np.round(levels_of(Oracle(graph.to_proto(model)), spec, picture)).astype(np.uint8)
+        np.round(levels_of(ReferenceRunner(graph.to_proto(model)), spec, picture)).astype(np.uint8)
         for model in (candidate, exact)
     )
-    return Witness.of(picture, exact=theirs, plan=mine)
+    return SelfTest.of(picture, exact=theirs, plan=mine)
 
 
 def _ramp(spec: NetworkSpec) -> Levels:

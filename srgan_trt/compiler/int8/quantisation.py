@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import graph
-from ..oracle import Floats
+from ..reference import Floats
 from .activations import Observed, Site
-from .placement import before_shuffles
-from .ranges import LEVELS, candidates, fake
-from .rounding import corrected_bias, nearest, weight_scales
+from .qdq_propagation import hoist_before_shuffles
+from .ranges import LEVELS, candidates, fake_quantize
+from .weights import corrected_bias, nearest, weight_scales
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -57,7 +57,7 @@ def fit(site: Site, seen: Observed, *, limits: Mapping[str, float] | None = None
     if limits is None:
         limits = candidates(seen.patches, float(seen.largest.max()))
     rule = min(limits, key=lambda name: _loss(weight, exact, truth, trust, limits[name]))
-    quantised = fake(exact, limits[rule])
+    quantised = fake_quantize(exact, limits[rule])
     scales = weight_scales(site.facts.weight)
     levels = nearest(weight, scales)
     rounded = levels * scales[:, None]
@@ -88,7 +88,7 @@ def _trust(truth: Floats) -> Floats:
 
 def _loss(weight: Floats, exact: Floats, truth: Floats, trust: Floats, limit: float) -> float:
     trial = slice(0, _TRIAL_PATCHES)
-    return float(np.square((fake(exact[trial], limit) @ weight.T - truth[trial]) * trust[trial]).mean())
+    return float(np.square((fake_quantize(exact[trial], limit) @ weight.T - truth[trial]) * trust[trial]).mean())
 
 
 def quantised(model: ir.Model, convs: Mapping[str, QuantisedConv], *, shared: Collection[str] = ()) -> ir.Model:
@@ -118,7 +118,7 @@ def quantised(model: ir.Model, convs: Mapping[str, QuantisedConv], *, shared: Co
     for (name, _), value in made.items():
         if name in shared:
             _share(copy, name, value)
-    before_shuffles(copy)
+    hoist_before_shuffles(copy)
     graph.tidy(copy)
     return copy
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..oracle import Floats
+from ..reference import Floats
 
 LEVELS = 127
 """Largest level of a symmetric int8 tensor; -128 is not used, as TensorRT does not."""
@@ -57,7 +57,7 @@ def _between(found: dict[str, float]) -> dict[str, float]:
     return steps
 
 
-def fake(values: Floats, limit: float) -> Floats:
+def fake_quantize(values: Floats, limit: float) -> Floats:
     """``values`` as symmetric int8 of range ``limit`` has them: rounded to levels, clipped."""
     scale = np.float32(limit / LEVELS)
     rounded: Floats = np.rint(values / scale)
@@ -66,7 +66,7 @@ def fake(values: Floats, limit: float) -> Floats:
 
 def _least_squares(counts: np.ndarray, edges: np.ndarray) -> float:
     middles = (edges[1:] + edges[:-1]) / 2
-    errors = [float((counts * np.square(fake(middles, edges[-1] * part) - middles)).sum()) for part in _GRID]
+    errors = [float((counts * np.square(fake_quantize(middles, edges[-1] * part) - middles)).sum()) for part in _GRID]
     return float(edges[-1] * _GRID[int(np.argmin(errors))])
 
 

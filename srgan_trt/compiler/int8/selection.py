@@ -17,8 +17,8 @@ from . import calibration
 from .activations import Observed, Site, observe, sites
 from .comparison import Comparison
 from .equalisation import factors, rescale, tied_channels
-from .flats import Flats
-from .gate import MAX_DROP, MIN_FIDELITY, Gate, Verdict, witness
+from .flat_fields import FlatFields
+from .gate import MAX_DROP, MIN_FIDELITY, Gate, Verdict, make_self_test
 from .quantisation import fit, quantised
 from .sensitivity import Sensitivity, measure
 from .time_model import SOURCE
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from ...witness import Witness
-    from ..verify import Prover
+    from ...self_test import SelfTest
+    from ..verify import RewriteChecker
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Quantised:
     model: ir.Model
     report: dict[str, Any]
     """What was found, for ``plan.report``."""
-    witness: Witness
+    self_test: SelfTest
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Selection:
 
 
 def to_int8(
-    prover: Prover, spec: NetworkSpec, *, folder: Path | None = None, max_drop: float | None = None
+    checker: RewriteChecker, spec: NetworkSpec, *, folder: Path | None = None, max_drop: float | None = None
 ) -> Quantised:
     """The prover's network with as many convolutions in int8 as may be.
 
@@ -93,20 +93,20 @@ def to_int8(
     facts: dict[str, Any] = {"scale": spec.scale, "multiple": spec.multiple, "shape": spec.fixed_shape}
     pictures = calibration.built_in(**facts) if folder is None else calibration.from_folder(folder, **facts)
     usual, hard = (calibration.values(tiles, spec.input_range) for tiles in (pictures.tiles, pictures.hard))
-    found = sites(prover.model)
+    found = sites(checker.model)
     if not found:
         raise ModelError(f"{spec.name} has no convolution that int8 could take: build it with --precision fp16")
-    seen = observe(prover.model, found, np.concatenate([usual, hard]))
-    seen = _equalised(prover, found, seen)
-    found = sites(prover.model)
+    seen = observe(checker.model, found, np.concatenate([usual, hard]))
+    seen = _equalised(checker, found, seen)
+    found = sites(checker.model)
     count = int(max(3, min(9, _TRIAL_MACS / (spec.macs * usual.shape[2] * usual.shape[3]))))
-    flats = Flats(prover.model, spec, pictures.flats)
-    few = Comparison(prover.model, spec, usual[: count * 2 // 3], hard[: count // 3], flats=flats)
-    broad = Comparison(prover.model, spec, usual[-count * _BROADER :], hard[-count:], flats=flats)
-    measured = measure(prover.model, found, seen, few, broad)
-    gate = Gate(prover.model, spec, pictures)
+    flat_fields = FlatFields(checker.model, spec, pictures.flat_fields)
+    few = Comparison(checker.model, spec, usual[: count * 2 // 3], hard[: count // 3], flat_fields=flat_fields)
+    broad = Comparison(checker.model, spec, usual[-count * _BROADER :], hard[-count:], flat_fields=flat_fields)
+    measured = measure(checker.model, found, seen, few, broad)
+    gate = Gate(checker.model, spec, pictures)
     selection = select(
-        prover.model,
+        checker.model,
         measured,
         gate,
         name=spec.name,
@@ -116,18 +116,18 @@ def to_int8(
     return Quantised(
         selection.model,
         _report(measured, selection) | {"pictures": pictures.origin},
-        witness(prover.model, selection.model, spec, calibration.witnessed(**facts)),
+        make_self_test(checker.model, selection.model, spec, calibration.self_test_picture(**facts)),
     )
 
 
-def _equalised(prover: Prover, found: list[Site], seen: dict[str, Observed]) -> dict[str, Observed]:
+def _equalised(checker: RewriteChecker, found: list[Site], seen: dict[str, Observed]) -> dict[str, Observed]:
     """Brings channels to the same range by as much as helps int8 most; returns what the convolutions then read."""
-    channels = tied_channels(prover.model)
+    channels = tied_channels(checker.model)
     spreads = {site.source: seen[site.name].spread() for site in found}
     best, least, kept = None, _noise(found, seen), seen
     for strength in _STRENGTHS:
         factor = factors(channels, spreads, strength=strength)
-        copy = graph.from_proto(graph.to_proto(prover.model))
+        copy = graph.from_proto(graph.to_proto(checker.model))
         rescale(copy, channels, factor)
         scaled = {site.name: seen[site.name].scaled(channels.part(factor, site.source)) for site in found}
         noise = _noise(sites(copy), scaled)
@@ -135,8 +135,8 @@ def _equalised(prover: Prover, found: list[Site], seen: dict[str, Observed]) -> 
             best, least, kept = factor, noise, scaled
     if best is None:
         return seen
-    prover.rewrite("channels to equal ranges", partial(rescale, channels=channels, factor=best))
-    return kept if prover.proofs[-1].kept else seen
+    checker.rewrite("channels to equal ranges", partial(rescale, channels=channels, factor=best))
+    return kept if checker.checks[-1].kept else seen
 
 
 def _noise(found: list[Site], seen: Mapping[str, Observed]) -> float:
@@ -166,7 +166,7 @@ def select(
     every = _sums(model, measured)
     for sums in (every, every[len(every) // 2 :], []) if every else ([],):
         budget = 10 ** (-(min_fidelity - _MARGIN) / 10)
-        while chosen := affordable(measured, budget, sums=sums):
+        while chosen := select_within_budget(measured, budget, sums=sums):
             tried, failures = attempt(chosen, sums)
             if not failures:
                 found.append(tried)
@@ -188,7 +188,7 @@ def _filled(start: Selection, measured: list[Sensitivity], attempt: _Attempts) -
     """``start`` and what else the gate lets through."""
     best, share = start, 1.0
     for _ in range(_FILLS):
-        more = _left_over(best, measured, share)
+        more = _spend_rest(best, measured, share)
         if not more:
             break
         tried, failures = attempt([*best.chosen, *more], best.sums)
@@ -222,28 +222,32 @@ class _Attempts:
         return Selection(candidate, chosen, sums, verdict, **self._asked), failures
 
 
-def _left_over(selection: Selection, measured: list[Sensitivity], share: float) -> list[Sensitivity]:
+def _spend_rest(selection: Selection, measured: list[Sensitivity], share: float) -> list[Sensitivity]:
     """Layers that a share of what the gate left over pays for: the steps down to a choice that passes are coarse, and
     errors may add up to less than their sum."""
     spent, told = sum(each.error for each in selection.chosen), 10 ** (-selection.verdict.fidelity / 10)
     left = (10 ** (-selection.min_fidelity / 10) - told) * spent / told * share
-    return affordable([each for each in measured if each not in selection.chosen], left, sums=selection.sums)
+    return select_within_budget([each for each in measured if each not in selection.chosen], left, sums=selection.sums)
 
 
-def affordable(measured: list[Sensitivity], budget: float, *, sums: Collection[str] = ()) -> list[Sensitivity]:
+def select_within_budget(
+    measured: list[Sensitivity], budget: float, *, sums: Collection[str] = ()
+) -> list[Sensitivity]:
     """The layers whose errors, added up as noise does, stay within ``budget``, and that win much time for it.
 
     Cheapest per second won first; and, since one large layer may be worth more than all that is left of the budget
     after small ones, the same again after each of them: the best of these.
     """
     order = sorted(measured, key=lambda each: each.error / max(each.won(sums), 1e-30))
-    tries = [_bought(order, budget, sums)]
-    tries += [_bought([first, *(each for each in order if each is not first)], budget, sums) for first in order]
+    tries = [_take_within_budget(order, budget, sums)]
+    tries += [
+        _take_within_budget([first, *(each for each in order if each is not first)], budget, sums) for first in order
+    ]
     best = max(tries, key=lambda chosen: sum(each.won(sums) for each in chosen))
     return sorted(best, key=lambda each: each.site.number)
 
 
-def _bought(order: list[Sensitivity], budget: float, sums: Collection[str]) -> list[Sensitivity]:
+def _take_within_budget(order: list[Sensitivity], budget: float, sums: Collection[str]) -> list[Sensitivity]:
     chosen, spent = [], 0.0
     for each in order:
         if each.won(sums) <= 0 or spent + each.error > budget:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..._version import __version__
-from ...cache import cache_folder, read_sealed, write_sealed
+from ...cache import cache_folder, read_checksummed, write_checksummed
 from .measured import KINDS, MEASURED, NEEDED_GAIN
 from .processor import choose_precision
 
@@ -108,7 +108,7 @@ def choose(asked: str | None, plan: Plan, cpu: Cpu, *, verdict: Verdict | None =
 def judge(plan: Plan, twin: Plan, cpu: Cpu) -> Verdict | None:
     """Whether `twin`, the plan in int8, is the default: what is kept of this CPU comes before the table. None where
     that is to be tried."""
-    if (kept := read_sealed(kept_verdict(plan, twin, cpu))) is not None:
+    if (kept := read_checksummed(kept_verdict(plan, twin, cpu))) is not None:
         fields = json.loads(kept)
         return Verdict(fields["int8"], fields["why"])
     if cpu.kind is None:
@@ -146,7 +146,7 @@ def compared(seconds: Mapping[str, float]) -> Verdict:
 def keep(verdict: Verdict, plan: Plan, twin: Plan, cpu: Cpu) -> None:
     """For the next `judge`; a cache that cannot be written is logged."""
     content = {"int8": verdict.int8, "why": verdict.why}
-    write_sealed(kept_verdict(plan, twin, cpu), json.dumps(content).encode())
+    write_checksummed(kept_verdict(plan, twin, cpu), json.dumps(content).encode())
 
 
 def kept_verdict(plan: Plan, twin: Plan, cpu: Cpu) -> Path:

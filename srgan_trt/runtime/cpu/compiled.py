@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...cache import read_sealed, write_sealed
+from ...cache import read_checksummed, write_checksummed
 from ...errors import DeviceError
 from ...imaging.tiles import Tile, TilePlan
 from ...pixels import pack, unpack
 from ...spec import NetworkSpec
-from ..holding import hold
+from ..self_test import run_self_test
 from .memory import live_values
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class CompiledPlan:
         cached: Path,
         *,
         streams: int,
-        form: str | None = None,
+        lowering: str | None = None,
         like: CompiledPlan | None = None,
     ) -> None:
         """settings: OpenVINO's, by name. cached: where the compiled network is kept between processes.
@@ -49,12 +49,12 @@ class CompiledPlan:
         one: OpenVINO reads in what it compiled sooner than it compiles, which takes longest in int8.
 
         Raises DeviceError if OpenVINO cannot take the plan or gives another picture than it was proven to, ModelError
-        if it cannot be brought into `form`.
+        if it cannot be brought into `lowering`.
         """
         self.pixel_values = 0.0
         """Values per input pixel that must be in memory at the same time."""
         self._streams = streams
-        self._form = form
+        self._form = lowering
         self._requests: list[openvino.InferRequest] = []
         self._used = False
         self._cached = cached
@@ -69,7 +69,7 @@ class CompiledPlan:
 
     def _load(self, core: openvino.Core, settings: dict[str, Any], cached: Path) -> openvino.CompiledModel | None:
         # OpenVINO's own CACHE_DIR maps the weights into memory unchecked: a damaged file gives damaged pictures.
-        sealed = read_sealed(cached)
+        sealed = read_checksummed(cached)
         if sealed is None:
             return None
         self.pixel_values = float(np.frombuffer(sealed[:8], np.float64)[0])
@@ -95,22 +95,24 @@ class CompiledPlan:
 
     def _check(self, plan: Plan) -> None:
         """Raises DeviceError if OpenVINO makes another picture of the plan's witness than it should."""
-        if plan.witness is None:
+        if plan.self_test is None:
             return
 
         def run(picture: NDArray[np.uint8], result: NDArray[np.uint8], whole: TilePlan) -> None:
             self.run(picture, result, whole, plan.spec, None)
             self.release()
 
-        hold(plan.witness, plan.spec, run, what=f"the plan {plan.path}, run by OpenVINO on this CPU,")
+        run_self_test(plan.self_test, plan.spec, run, what=f"the plan {plan.path}, run by OpenVINO on this CPU,")
 
     def _keep(self, cached: Path, like: CompiledPlan | None) -> None:
         """Writes the compiled network, or what it was read from: OpenVINO 2026.4 does not import what it exported of a
         network that it imported."""
         if like is None:
-            write_sealed(cached, np.float64(self.pixel_values).tobytes() + self._compiled.export_model().getvalue())
-        elif (sealed := read_sealed(like._cached)) is not None:
-            write_sealed(cached, sealed)
+            write_checksummed(
+                cached, np.float64(self.pixel_values).tobytes() + self._compiled.export_model().getvalue()
+            )
+        elif (sealed := read_checksummed(like._cached)) is not None:
+            write_checksummed(cached, sealed)
 
     def release(self) -> None:
         """Gives back the memory of activations; the next run takes it again."""

@@ -102,7 +102,7 @@ class CpuPipeline:
             self._try(self._choice.candidate)
 
     @property
-    def at_once(self) -> int:
+    def max_concurrency(self) -> int:
         """See Pipeline."""
         return 1
 
@@ -123,7 +123,7 @@ class CpuPipeline:
         """See Pipeline."""
         return self._run(image, out, tiles, progress)
 
-    def for_images_on(self, gpu: int) -> None:
+    def pipeline_on(self, gpu: int) -> None:
         """See Pipeline."""
         return None
 
@@ -132,9 +132,9 @@ class CpuPipeline:
         from ...compiler.conversion import forms_of  # here: graphs take half a second to import
 
         way = self._choice.narrow
-        forms = forms_of(way.plan)
+        lowerings = forms_of(way.plan)
         one_way = self.spec.fixed_shape is not None or self.spec.halo is None
-        if one_way and not forms:
+        if one_way and not lowerings:
             raise DeviceError(f"{self.spec.name} leaves nothing to tune: it runs in one way only")
         image = self._affordable(image, seconds)
         height, width, _ = image.shape
@@ -149,7 +149,7 @@ class CpuPipeline:
             lambda setting: self._seconds_of(setting, image, way),
             size=(height, width),
             budget=seconds,
-            forms=forms,
+            lowerings=lowerings,
         )
         write_tuning(kept_tuning(way.plan, self._cpu, precision=way.arithmetic), tuning)
         self._tunings[way.plan.body_hash, way.arithmetic] = tuning
@@ -183,7 +183,7 @@ class CpuPipeline:
         try:
             with self._lock:
                 self._check_open()
-                self._engine(way, self._streams(tiles, setting, way), setting.form)
+                self._engine(way, self._streams(tiles, setting, way), setting.lowering)
         except (DeviceError, ModelError) as error:
             _log.warning("%s", error)
             return math.inf
@@ -200,7 +200,7 @@ class CpuPipeline:
         while True:
             way = self._choice.narrow
             try:
-                return self._engine(way, 1, self._setting(way).form)
+                return self._engine(way, 1, self._setting(way).lowering)
             except DeviceError as error:
                 self._leave_int8(way, error)
 
@@ -253,7 +253,7 @@ class CpuPipeline:
                 batch = setting.cut.batch if setting.cut is not None and _suits(setting.cut, tiles) else 1
                 self._check_memory(tiles, batch, way)
                 try:
-                    engine = self._engine(way, streams, setting.form)
+                    engine = self._engine(way, streams, setting.lowering)
                     break
                 except DeviceError as error:
                     self._leave_int8(way, error)
@@ -261,9 +261,9 @@ class CpuPipeline:
                 if other is not engine:
                     other.release()
             self.info |= {"precision": way.name, "streams": streams, "batch": batch}
-            self.info.pop("form", None)
-            if setting.form is not None:
-                self.info["form"] = setting.form
+            self.info.pop("lowering", None)
+            if setting.lowering is not None:
+                self.info["lowering"] = setting.lowering
             return engine.run(image, out, tiles, self.spec, progress, batch=batch)
 
     def _warn_of_int8(self, way: Way, dtype: np.dtype[Any]) -> None:
@@ -329,9 +329,9 @@ class CpuPipeline:
         """Input pixels in flight at once."""
         return int(min(_ACTIVATION_BYTES, memory_bytes() / 4) / self._pixel_bytes(way))
 
-    def _engine(self, way: Way, streams: int, form: str | None) -> CompiledPlan:
+    def _engine(self, way: Way, streams: int, lowering: str | None) -> CompiledPlan:
         plan, arithmetic = way.plan, way.arithmetic
-        key = (plan.body_hash, arithmetic, form, streams)
+        key = (plan.body_hash, arithmetic, lowering, streams)
         if key not in self._engines:
             settings = {
                 "NUM_STREAMS": streams,
@@ -341,11 +341,13 @@ class CpuPipeline:
             }
             if arithmetic == "fp32":
                 settings["EXECUTION_MODE_HINT"] = "ACCURACY"
-            held = plan.witness is not None
-            facts = json.dumps([plan.body_hash, held, self._cpu.key(), settings, form], sort_keys=True)
+            held = plan.self_test is not None
+            facts = json.dumps([plan.body_hash, held, self._cpu.key(), settings, lowering], sort_keys=True)
             cached = cache_folder() / "openvino" / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.blob"
             like = next((engine for other, engine in self._engines.items() if other[:3] == key[:3]), None)
-            self._engines[key] = CompiledPlan(self._core, plan, settings, cached, streams=streams, form=form, like=like)
+            self._engines[key] = CompiledPlan(
+                self._core, plan, settings, cached, streams=streams, lowering=lowering, like=like
+            )
         return self._engines[key]
 
 

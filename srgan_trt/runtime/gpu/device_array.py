@@ -26,7 +26,7 @@ import numpy as np
 
 from ...errors import DeviceError, PictureError, missing
 from .device import bindings, checked, current
-from .ends import after_caller
+from .image_buffers import after_caller
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

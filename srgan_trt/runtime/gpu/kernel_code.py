@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._version import __version__
-from ...cache import cache_folder, read_sealed, write_sealed
+from ...cache import cache_folder, read_checksummed, write_checksummed
 from ...errors import DeviceError, missing
 
 _log = logging.getLogger(__name__)
@@ -72,10 +72,10 @@ def compile_kernels(compute_capability: tuple[int, int]) -> bytes:
     architecture = _architecture(compute_capability, known, version)
     key = hashlib.sha256(repr((sorted(kernel_source().items()), architecture, version, __version__)).encode())
     path = cache_folder() / "kernels" / f"sm_{architecture}-{key.hexdigest()[:32]}.cubin"
-    cubin = read_sealed(path)
+    cubin = read_checksummed(path)
     if cubin is None:
         cubin = _compile(nvrtc, architecture)
-        write_sealed(path, cubin)
+        write_checksummed(path, cubin)
     return cubin
 
 

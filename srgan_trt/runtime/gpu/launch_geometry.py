@@ -53,7 +53,7 @@ def pack_launch(height: int, width: int, *, count: int) -> LaunchGeometry:
     """
     # A width that is no multiple of a sector's 16 float16 shifts rows by up to 15 columns.
     columns = width if width % 16 == 0 else width + 15
-    return _launch(height, columns, lambda lanes: lanes * _PACK_COLUMNS_PER_LANE, _PACK_THREADS, count)
+    return _launch(height, columns, lambda workers: workers * _PACK_COLUMNS_PER_LANE, _PACK_THREADS, count)
 
 
 def unpack_launch(
@@ -68,8 +68,8 @@ def unpack_launch(
     if shuffle > LARGEST_SHUFFLE:
         raise ValueError(f"the kernels shuffle by at most {LARGEST_SHUFFLE}, not {shuffle}")
 
-    def pixels(lanes: int) -> int:
-        fit = lanes * _UNPACK_LEVELS_PER_LANE // (shuffle * channels)
+    def pixels(workers: int) -> int:
+        fit = workers * _UNPACK_LEVELS_PER_LANE // (shuffle * channels)
         return fit // 8 * 8 if fit > 8 else fit
 
     return _launch(min(out_height, height * shuffle), width, pixels, _UNPACK_THREADS, count)
@@ -79,8 +79,8 @@ def _launch(rows: int, columns: int, columns_of: Callable[[int], int], threads: 
     """A group of lanes a row: as few lanes as make a row in one go, so that few of them idle in narrow tiles."""
     if count > _LARGEST_GRID:
         raise ValueError(f"the kernels take at most {_LARGEST_GRID} tiles at once, not {count}")
-    lanes = next((lanes for lanes in (8, 16) if columns_of(lanes) >= columns), 32)
-    groups = threads // lanes
+    workers = next((workers for workers in (8, 16) if columns_of(workers) >= columns), 32)
+    groups = threads // workers
     # Kernels stride over what a grid cut off here leaves. The driver refuses a grid of no blocks.
-    grid = (-(-columns // columns_of(lanes)), min(-(-max(1, rows) // groups), _LARGEST_GRID), count)
-    return LaunchGeometry(grid, (lanes, groups, 1))
+    grid = (-(-columns // columns_of(workers)), min(-(-max(1, rows) // groups), _LARGEST_GRID), count)
+    return LaunchGeometry(grid, (workers, groups, 1))

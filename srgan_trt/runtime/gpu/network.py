@@ -15,7 +15,7 @@ from .device import core, cuda_errors
 from .memory import DeviceMemory, quietly
 
 if TYPE_CHECKING:
-    from .engines import SharedEngine
+    from .engine_pool import SharedEngine
 
 _log = logging.getLogger(__name__)
 

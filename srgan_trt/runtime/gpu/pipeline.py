@@ -17,14 +17,12 @@ import numpy as np
 from ...errors import DeviceError, DeviceLostError, DeviceMemoryError, ModelError, SrganTrtError
 from ...imaging.tiles import TilePlan
 from ...spec import NetworkSpec
-from ..holding import hold
+from ..self_test import run_self_test
 from .device import core, current, find_gpu
-from .ends import Source, Target, after_caller
-from .engines import Engines, SharedEngine
+from .engine_pool import EnginePool, SharedEngine
+from .image_buffers import InputImage, OutputImage, after_caller
 from .interfaces import EngineSource
 from .kernels import PixelKernels
-from .lane import SLOTS, Lane
-from .lanes import MOST_LANES, Lanes, closed
 from .memory import DeviceMemory
 from .schedule import (
     Band,
@@ -37,6 +35,8 @@ from .schedule import (
     largest_band,
     tile_side,
 )
+from .worker import SLOTS, PictureWorker
+from .worker_pool import MAX_WORKERS, WorkerPool, closed
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -82,7 +82,7 @@ class GpuPipeline:
         Raises DeviceError if the GPU or the precision is not to be had, MissingPackageError without cuda-core.
         """
         self.spec: NetworkSpec = plan.spec
-        self._witness, self._held_to_it = plan.witness, threading.Lock()
+        self._self_test, self._self_test_lock = plan.self_test, threading.Lock()
         """Until a first engine was held to it."""
         self._what = f"{plan.path}, run by {source.name},"
         self._quantised = plan.spec.precision == "int8"
@@ -97,7 +97,7 @@ class GpuPipeline:
         self._lock = threading.Lock()
         self._failure: str | None = None
         self._closed = False
-        self._engines = Engines(source, self.gpu)
+        self._engines = EnginePool(source, self.gpu)
         self._largest = source.largest_tile
         with current(gpu_id), ExitStack() as stack:
             self._memory = DeviceMemory(gpu_id, max_vram)
@@ -111,22 +111,22 @@ class GpuPipeline:
             )
             self._kernels = PixelKernels(self.gpu)
             stack.pop_all()
-        self._lanes = Lanes(lambda: Lane(gpu_id, self._memory, self._engines, self._kernels, self.spec))
+        self._workers = WorkerPool(lambda: PictureWorker(gpu_id, self._memory, self._engines, self._kernels, self.spec))
         self.info: dict[str, Any] = {
             "device": f"cuda:{gpu_id}",
             "name": self.gpu.name,
             "engine": source.name,
             "precision": self._precision,
-            "streams": MOST_LANES,
+            "streams": MAX_WORKERS,
             "notes": [],
         }
         if self._kernels.note is not None:
             self._note(self._kernels.note)
 
     @property
-    def at_once(self) -> int:
+    def max_concurrency(self) -> int:
         """See Pipeline."""
-        return self._lanes.limit
+        return self._workers.limit
 
     def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
         """See Pipeline. After a DeviceMemoryError of `run` it is smaller.
@@ -163,29 +163,29 @@ class GpuPipeline:
         tiles = self._even(tiles, image)
         report = _Progress(progress)
         with current(self.gpu.number) as before, after_caller(stream, before) as event:
-            source, target = Source(image, 1), Target(out, self.spec.scale)
+            source, target = InputImage(image, 1), OutputImage(out, self.spec.scale)
             while True:
-                with self._lanes.borrow() as lane:
+                with self._workers.borrow() as worker:
                     self._check_alive()
                     try:
-                        lane.follow(event)
-                        self._hold_to_witness(lane)
-                        return self._run(lane, source, target, tiles, report)
+                        worker.wait_for(event)
+                        self._verify_self_test(worker)
+                        return self._run(worker, source, target, tiles, report)
                     except DeviceMemoryError as error:
-                        lane.settle()
-                        lane.release()
+                        worker.synchronize()
+                        worker.release()
                         shortage = str(error)  # the error itself would keep alive what its traceback names
                     except DeviceLostError as error:
                         with self._lock:
                             self._failure = str(error)
-                        lane.settle()
+                        worker.synchronize()
                         raise
                     except BaseException:
-                        lane.settle()
+                        worker.synchronize()
                         raise
                 self._give_way(shortage, tiles)
 
-    def for_images_on(self, gpu: int) -> GpuPipeline | None:
+    def pipeline_on(self, gpu: int) -> GpuPipeline | None:
         """See Pipeline."""
         return self if gpu == self.gpu.number else None
 
@@ -204,7 +204,7 @@ class GpuPipeline:
                 return
             self._closed = True
         try:
-            self._lanes.shut()
+            self._workers.drain()
         except BaseException:  # Ctrl-C: what runs needs all of it, so that another call has to free it
             self._closed = False
             raise
@@ -216,19 +216,21 @@ class GpuPipeline:
             stack.callback(self._memory.close)
             stack.callback(self._kernels.close)
             stack.callback(self._engines.close)
-            stack.callback(self._lanes.close)
+            stack.callback(self._workers.close)
 
-    def _run(self, lane: Lane, source: Source, target: Target, tiles: TilePlan, report: _Progress) -> int:
+    def _run(
+        self, worker: PictureWorker, source: InputImage, target: OutputImage, tiles: TilePlan, report: _Progress
+    ) -> int:
         precision = self._wide if source.dtype.itemsize > 1 else self._precision
         try:
-            shared = self._prepared(lane, precision, tiles)
+            shared = self._prepared(worker, precision, tiles)
         except ModelError as error:
             if precision == self._wide or not self._chosen_here:
                 raise
             self._note(f"{precision} does not do for it, so it runs in {self._wide}: {error}")
             precision = self._precision = self._wide
-            shared = self._prepared(lane, precision, tiles)
-        bands = self._bands(lane, source, target, tiles, shared.engine.settings.batch)
+            shared = self._prepared(worker, precision, tiles)
+        bands = self._bands(worker, source, target, tiles, shared.engine.settings.batch)
         self.info["precision"] = precision
         if source.dtype.itemsize > 1 and shared.engine.element == np.float16:
             self._note(f"16-bit pictures go through {precision} with 11 of their bits: {_OTHER_PLAN}")
@@ -239,7 +241,7 @@ class GpuPipeline:
                 self._note(f"values are not finite in {precision}, all that this plan has: {_OTHER_PLAN}")
                 return None
             try:
-                better = self._prepared(lane, self._wide, tiles)
+                better = self._prepared(worker, self._wide, tiles)
             except (DeviceMemoryError, DeviceLostError):
                 raise
             except SrganTrtError as error:
@@ -249,24 +251,24 @@ class GpuPipeline:
             return better
 
         again = None if precision == self._wide and not self._quantised else wide
-        return sum(lane.run(shared, band, source, target, tiles, wide=again, done=report.more) for band in bands)
+        return sum(worker.run(shared, band, source, target, tiles, wide=again, done=report.more) for band in bands)
 
-    def _hold_to_witness(self, lane: Lane) -> None:
+    def _verify_self_test(self, worker: PictureWorker) -> None:
         """Runs the plan's own picture, if it has one and no picture was run yet; other threads wait for that.
 
         Its window is small, but the engine is the one that most pictures have. Raises DeviceError if it comes out as
         another picture than was proven.
         """
-        with self._held_to_it:
-            if self._witness is None:
+        with self._self_test_lock:
+            if self._self_test is None:
                 return
 
             def run(picture: Any, result: Any, whole: TilePlan) -> None:
-                ends = Source(picture, 1), Target(result, self.spec.scale)
-                self._run(lane, *ends, self._even(whole, picture), _Progress(None))
+                ends = InputImage(picture, 1), OutputImage(result, self.spec.scale)
+                self._run(worker, *ends, self._even(whole, picture), _Progress(None))
 
-            hold(self._witness, self.spec, run, what=f"{self._what} on the {self.gpu.name},")
-            self._witness = None
+            run_self_test(self._self_test, self.spec, run, what=f"{self._what} on the {self.gpu.name},")
+            self._self_test = None
 
     def _even(self, tiles: TilePlan, image: Any) -> TilePlan:
         if self.spec.fixed_shape is not None:
@@ -274,7 +276,7 @@ class GpuPipeline:
         pixel_bytes = self.spec.scale * image.shape[2] * np.dtype(image.dtype).itemsize
         return even_windows(tiles, multiple=self.spec.multiple, pixel_bytes=pixel_bytes, largest=self._largest)
 
-    def _prepared(self, lane: Lane, precision: str, tiles: TilePlan) -> SharedEngine:
+    def _prepared(self, worker: PictureWorker, precision: str, tiles: TilePlan) -> SharedEngine:
         """An engine for windows of these tiles, with slots in the lane."""
         height, width = tiles.tile_height, tiles.tile_width
         with self._lock:
@@ -287,23 +289,25 @@ class GpuPipeline:
         batch = min(batch, batch_size(tile[0] * tile[1], self.gpu.multiprocessors))
         try:
             shared = self._engines.take(precision, tile, batch)
-            lane.prepare(shared)
+            worker.prepare(shared)
         except DeviceMemoryError:
             # Slots of another precision may be all that is in the way.
-            if not lane.forget():
+            if not worker.release_slots():
                 raise
             shared = self._engines.take(precision, tile, batch)
-            lane.prepare(shared)
+            worker.prepare(shared)
         return shared
 
-    def _bands(self, lane: Lane, source: Source, target: Target, tiles: TilePlan, batch: int) -> list[Band]:
+    def _bands(
+        self, worker: PictureWorker, source: InputImage, target: OutputImage, tiles: TilePlan, batch: int
+    ) -> list[Band]:
         """As few as may be, with memory for them reserved in the lane."""
         rows = {"row_bytes": source.row_bytes, "kept_row_bytes": target.row_bytes}
-        limit = min(_LARGEST_BAND, (self._memory.available() + lane.reserved()) // self._lanes.limit)
+        limit = min(_LARGEST_BAND, (self._memory.available() + worker.reserved()) // self._workers.limit)
         while True:
             bands = cut_bands(tiles, **rows, limit=limit)
             try:
-                lane.reserve(source, target, bands, batch)
+                worker.reserve(source, target, bands, batch)
             except DeviceMemoryError:
                 limit = largest_band(bands, **rows) // 2
                 if len(cut_bands(tiles, **rows, limit=limit)) == len(bands):
@@ -322,7 +326,7 @@ class GpuPipeline:
 
     def _give_way(self, shortage: str, tiles: TilePlan) -> None:
         """Takes less memory from now on. Raises DeviceMemoryError if only smaller windows can."""
-        if self._lanes.give_way():
+        if self._workers.shrink():
             _log.warning("GPU memory is short: one picture at a time from now on")
             return
         with self._lock:

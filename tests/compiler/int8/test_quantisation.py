@@ -10,7 +10,7 @@ import pytest
 from srgan_trt.compiler import graph
 from srgan_trt.compiler.int8.activations import observe, sites
 from srgan_trt.compiler.int8.quantisation import fit, quantised
-from srgan_trt.compiler.int8.ranges import fake
+from srgan_trt.compiler.int8.ranges import fake_quantize
 
 from ..graphs import Network, kinds, picture, run
 
@@ -39,7 +39,7 @@ def test_one_convolution_computes_with_levels_of_input_and_weights_and_a_float_b
     (site,) = sites(model)
     conv = fit(site, observe(model, [site], picture(4, 3, 9, 9))[site.name])
     x = picture(1, 3, 9, 9, seed=5)
-    windows = np.lib.stride_tricks.sliding_window_view(fake(x, conv.limit)[0], (3, 3), axis=(1, 2))
+    windows = np.lib.stride_tricks.sliding_window_view(fake_quantize(x, conv.limit)[0], (3, 3), axis=(1, 2))
     weight = conv.levels * conv.scales[:, None, None, None]
     expected = np.einsum("chwij,ocij->ohw", windows, weight) + conv.bias[:, None, None]
     np.testing.assert_allclose(run(quantised(model, {site.name: conv}), x)[0], expected, atol=1e-5)

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from srgan_trt.compiler.int8.ranges import candidates, fake
+from srgan_trt.compiler.int8.ranges import candidates, fake_quantize
 
 
 def test_what_fake_gives_is_what_quantize_and_dequantize_linear_give() -> None:
@@ -27,7 +27,7 @@ def test_what_fake_gives_is_what_quantize_and_dequantize_linear_give() -> None:
     )
     model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 21)])
     (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
-    found = fake(x, limit)
+    found = fake_quantize(x, limit)
     # -128 is a level of the operator that symmetric tensors do without
     np.testing.assert_allclose(found, np.maximum(expected, -127 * scale), atol=1e-6)
     assert len(np.unique(found)) <= 255
@@ -47,7 +47,10 @@ def test_least_squares_clips_an_outlier_that_would_cost_every_other_value_its_le
     x[0] = 100
     limit = candidates(x, 100.0)["squared error"]
     assert limit < 20
-    assert np.square(fake(x[1:], limit) - x[1:]).mean() < np.square(fake(x[1:], 100.0) - x[1:]).mean() / 10
+    assert (
+        np.square(fake_quantize(x[1:], limit) - x[1:]).mean()
+        < np.square(fake_quantize(x[1:], 100.0) - x[1:]).mean() / 10
+    )
 
 
 def test_no_two_neighbours_are_far_apart_however_long_the_tail() -> None:

@@ -20,7 +20,7 @@ from srgan_trt.compiler.int8.activations import Observed, sites
 from srgan_trt.compiler.int8.comparison import decibels
 from srgan_trt.compiler.int8.gate import Gate, Verdict
 from srgan_trt.compiler.int8.quantisation import fit
-from srgan_trt.compiler.int8.selection import affordable, select
+from srgan_trt.compiler.int8.selection import select, select_within_budget
 from srgan_trt.compiler.int8.sensitivity import Sensitivity
 from srgan_trt.compiler.plan import Plan, load_plan
 from srgan_trt.errors import ModelError, PictureError
@@ -82,7 +82,7 @@ class TestAPlan:
         assert load_plan(plan.path).report == plan.report
 
     def test_carries_a_picture_that_devices_are_held_to(self, plan: Plan) -> None:
-        stored = load_plan(plan.path).witness
+        stored = load_plan(plan.path).self_test
         assert stored is not None
         assert stored.fidelity > 40
         with Upscaler(plan, device="cpu") as up:
@@ -114,8 +114,8 @@ class TestAPlan:
 
     def test_tensorrt_builds_the_planned_convolutions_in_int8_and_no_others(self, plan: Plan) -> None:
         pytest.importorskip("tensorrt_rtx", reason="the [tensorrt-rtx] extra is not installed")
-        from srgan_trt.runtime.engines.build import build_engine
-        from srgan_trt.runtime.engines.library import find_library
+        from srgan_trt.runtime.tensorrt.build import build_engine
+        from srgan_trt.runtime.tensorrt.library import find_library
 
         settings = EngineSettings(precision="int8", tile=(64, 96), batch=2, compute_capability=(8, 9))
         built = build_engine(plan.path.read_bytes(), settings, library=find_library("tensorrt-rtx"))
@@ -296,9 +296,9 @@ def test_the_cheapest_decibels_per_time_won_are_bought_first() -> None:
         return Sensitivity(site=found[number], conv=conv, error=error, seconds=(won, won), total=10)
 
     measured = [one(0, 4e-5, 1.0), one(1, 1e-5, 5.0), one(2, 1e-7, -1.0)]
-    assert [each.site.number for each in affordable(measured, 1e-4)] == [0, 1]
-    assert [each.site.number for each in affordable(measured, 4.5e-5)] == [1]
-    assert affordable(measured, 1e-6) == []
+    assert [each.site.number for each in select_within_budget(measured, 1e-4)] == [0, 1]
+    assert [each.site.number for each in select_within_budget(measured, 4.5e-5)] == [1]
+    assert select_within_budget(measured, 1e-6) == []
     assert decibels(1e-4) == pytest.approx(40)
     large = [one(0, 1e-5, 1.0), one(1, 1e-5, 1.0), one(2, 9e-5, 5.0)]
-    assert [each.site.number for each in affordable(large, 1.05e-4)] == [0, 2], "not the two small ones"
+    assert [each.site.number for each in select_within_budget(large, 1.05e-4)] == [0, 2], "not the two small ones"

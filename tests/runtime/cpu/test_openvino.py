@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from srgan_trt.cache import write_sealed
+from srgan_trt.cache import write_checksummed
 from srgan_trt.compiler.conversion import forms_of
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.errors import DeviceError, PlanError
@@ -287,9 +287,9 @@ def test_a_plan_that_was_replaced_since_is_not_compiled_under_its_hash(tmp_path:
 def test_what_was_read_for_another_form_is_not_told_any_more(plan: Plan) -> None:
     image, out = noise(32, 48), np.empty((128, 192, 3), np.uint8)
     with closing(CpuPipeline(plan)) as pipeline:
-        pipeline.info["form"] = "an earlier one"
+        pipeline.info["lowering"] = "an earlier one"
         pipeline.run(image, out, plan_tiles(32, 48, tile=(32, 48), halo=HALO))
-        assert "form" not in pipeline.info
+        assert "lowering" not in pipeline.info
 
 
 def test_no_more_threads_than_asked_for(plan: Plan) -> None:
@@ -339,7 +339,7 @@ def test_a_damaged_cache_is_made_again(plan: Plan, cache: Path, damage: str, cap
     (blob,) = cache.glob("openvino/*.blob")
     content = blob.read_bytes()
     if damage == "sealed garbage":
-        write_sealed(blob, content[32:40] + b"not a network" * 100)
+        write_checksummed(blob, content[32:40] + b"not a network" * 100)
     else:
         blob.write_bytes(
             {
@@ -458,18 +458,18 @@ class TestTuning:
         np.testing.assert_array_equal(out, run(fp32, image, (32, 32)))
         pipeline.close()
 
-    @pytest.mark.parametrize("form", ["phases", "dense", "shifted", "summed"])
+    @pytest.mark.parametrize("lowering", ["phases", "dense", "shifted", "summed"])
     def test_a_tuned_form_gives_the_same_picture_in_this_process_and_the_next(
-        self, tmp_path: Path, cache: Path, form: str
+        self, tmp_path: Path, cache: Path, lowering: str
     ) -> None:
-        plan = dense_plan(tmp_path) if form == "summed" else enlarging_plan(tmp_path)
-        assert form in forms_of(plan)
+        plan = dense_plan(tmp_path) if lowering == "summed" else enlarging_plan(tmp_path)
+        assert lowering in forms_of(plan)
         image = noise(40, 50)
-        use(plan, Setting(None, form))
+        use(plan, Setting(None, lowering))
         for _ in range(2):
             pipeline = CpuPipeline(plan, precision="fp32")
             apart = differences(run(pipeline, image), expected(plan, image))
-            assert pipeline.info["form"] == form
+            assert pipeline.info["lowering"] == lowering
             assert apart.max() <= 1
             pipeline.close()
 
@@ -477,7 +477,7 @@ class TestTuning:
         plan = enlarging_plan(tmp_path)
         pipeline = CpuPipeline(plan, precision="fp32")
         found = pipeline.tune(noise(120, 150), seconds=10.0)
-        assert {trial.setting.form for trial in found.trials} == {None, *forms_of(plan)}
+        assert {trial.setting.lowering for trial in found.trials} == {None, *forms_of(plan)}
         pipeline.close()
 
     def test_a_form_that_gives_another_picture_is_not_chosen(
@@ -493,7 +493,7 @@ class TestTuning:
         monkeypatch.setattr(CompiledPlan, "_check", other_picture)
         pipeline = CpuPipeline(plan, precision="fp32")
         found = pipeline.tune(noise(120, 150), seconds=5.0)
-        assert found.best.form is None
+        assert found.best.lowering is None
         assert "gives another picture" in caplog.text
         pipeline.close()
 

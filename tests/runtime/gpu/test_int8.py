@@ -15,7 +15,7 @@ import pytest
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, PlanError
 from srgan_trt.imaging.tiles import plan_tiles
-from srgan_trt.runtime.engines.from_plan import network_of
+from srgan_trt.runtime.tensorrt.from_plan import network_of
 from tests import handmade
 from tests.cuda_driver import build, standin
 from tests.cuda_host import build as host_build

@@ -50,9 +50,9 @@ def enlarged(pipeline: Any, image: np.ndarray, tile: int = 24, **options: Any) -
 
 def in_threads(plan: Plan, images: list[np.ndarray], most: int = 2) -> dict[str, Any]:
     """Each image by a thread of its own, all at once, twice. most: pictures that may be under way."""
-    from srgan_trt.runtime.gpu import lanes
+    from srgan_trt.runtime.gpu import worker_pool
 
-    lanes.MOST_LANES = most
+    worker_pool.MAX_WORKERS = most
     script = Script(seconds=0.002)
     pipeline = opened(plan, script)
     found: dict[int, list[Any]] = {}
@@ -70,7 +70,7 @@ def in_threads(plan: Plan, images: list[np.ndarray], most: int = 2) -> dict[str,
     for thread in threads:
         thread.join()
     pipeline.close()
-    return {"found": found, "script": script, "at_once": pipeline.at_once}
+    return {"found": found, "script": script, "max_concurrency": pipeline.max_concurrency}
 
 
 def interrupted(plan: Plan, image: np.ndarray) -> dict[str, Any]:
@@ -191,7 +191,7 @@ Interval = tuple[int, int]
 class Picture:
     """When a picture went up, was computed and went down, in nanoseconds, and on which stream it was copied."""
 
-    lane: int
+    worker: int
     up: Interval
     computed: Interval
     down: Interval
@@ -259,12 +259,12 @@ def test_pictures_of_several_threads(plan: Plan, count: int) -> None:
             assert isinstance(out, np.ndarray), out
             limit = 1 if image.dtype == np.uint8 else 2
             assert handmade.differences(out, handmade.expected(plan, image)).max() <= limit
-    assert outcome.value["at_once"] == 2
+    assert outcome.value["max_concurrency"] == 2
     # Two pictures are under way at once: four slots' streams and two for copies, however many threads there are.
     assert len({line["stream"] for line in outcome.executed("kernel")}) <= 8
     shown = pictures(outcome)
     assert len(shown) == 2 * count
-    assert len({picture.lane for picture in shown}) == 2
+    assert len({picture.worker for picture in shown}) == 2
     assert overlapping(shown, lambda one, other: one.begin < other.end and other.begin < one.end)
     # One picture is copied down while another one is computed, and up.
     assert overlapping(shown, lambda one, other: meet(one.down, other.computed))
@@ -306,7 +306,7 @@ def test_closing_waits_for_pictures_under_way(plan: Plan) -> None:
         ["tests.tensorrt_double.engine.EngineDouble"],
         ["srgan_trt.runtime.gpu.network.NetworkSlot"],
         ["srgan_trt.runtime.gpu.memory.HostBuffer", "srgan_trt.runtime.gpu.memory.DeviceBuffer"],
-        ["srgan_trt.runtime.gpu.kernels.PixelKernels", "srgan_trt.runtime.gpu.lane.Lane"],
+        ["srgan_trt.runtime.gpu.kernels.PixelKernels", "srgan_trt.runtime.gpu.worker.Lane"],
     ],
 )
 def test_one_error_while_closing_leaves_nothing_else_behind(plan: Plan, modules: list[str]) -> None:
@@ -347,7 +347,7 @@ def test_one_picture_at_a_time_where_memory_does_not_do_for_two(plan: Plan) -> N
         for out in outcome.value["found"][number]:
             assert isinstance(out, np.ndarray), out
             assert_right(plan, image, out)
-    assert outcome.value["at_once"] == 1
+    assert outcome.value["max_concurrency"] == 1
     assert {settings.batch for settings in outcome.value["script"].opened} == {1}
 
 

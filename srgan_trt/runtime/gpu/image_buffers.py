@@ -1,0 +1,128 @@
+"""Where a picture comes from and where it goes to: arrays of the host, or images that lie on a GPU already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .device import bindings, checked
+from .schedule import Band
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Shape = tuple[int, int, int]
+
+_DEFAULT_STREAMS = (0, 1, 2)
+"""Handles that mean a stream of whichever context is current: legacy, legacy by name, per thread."""
+
+
+class ImageBuffer:
+    """One image (H, W, C), `scale` output pixels for each pixel of the picture that bands count in.
+
+    Our context must be current: the kernels reach an image on the GPU only if it was allocated in that. One that was
+    not (pycuda makes contexts of its own) is copied, on the GPU, as a host's array is copied over the bus.
+    """
+
+    def __init__(self, image: Any, scale: int) -> None:
+        self.dtype: np.dtype[Any] = np.dtype(image.dtype)
+        self._image = image
+        self._scale = scale
+        self.staged = isinstance(image, np.ndarray)
+        """Whether the host has it, so that it is copied through page-locked memory."""
+        self._copied = self.staged or _is_foreign(int(image.address))
+
+    @property
+    def row_bytes(self) -> int:
+        """Of our memory on the GPU, for a row of the picture; 0 where the kernels use the caller's."""
+        return self._row * self._scale if self._copied else 0
+
+    def bytes(self, band: Band) -> int:
+        """Of our memory on the GPU."""
+        first, end = self._extent(band)
+        return (end - first) * self.row_bytes
+
+    def shape(self, band: Band) -> Shape:
+        """Of the band."""
+        first, end = self._extent(band)
+        return (end - first) * self._scale, *self._image.shape[1:]
+
+    def rows(self, band: Band) -> NDArray[Any]:
+        """The band's part of the host's array."""
+        first, end = self._extent(band)
+        part: NDArray[Any] = self._image[first * self._scale : end * self._scale]
+        return part
+
+    def address(self, band: Band) -> int:
+        """Of the band's part of an image on a GPU."""
+        first, _ = self._extent(band)
+        return int(self._image.address) + first * self._scale * self._row
+
+    def placed(self, band: Band, address: int) -> tuple[int, Shape]:
+        """Address and shape of what the kernels see: the band at `address`, or the caller's whole image."""
+        if self._copied:
+            return address, self.shape(band)
+        return int(self._image.address), tuple(self._image.shape)
+
+    @property
+    def _row(self) -> int:
+        _, width, channels = self._image.shape
+        return int(width * channels * self.dtype.itemsize)
+
+    def _extent(self, band: Band) -> tuple[int, int]:
+        raise NotImplementedError
+
+
+class InputImage(ImageBuffer):
+    """The picture."""
+
+    def _extent(self, band: Band) -> tuple[int, int]:
+        return band.top, band.bottom
+
+
+class OutputImage(ImageBuffer):
+    """The canvas."""
+
+    def _extent(self, band: Band) -> tuple[int, int]:
+        return band.keep_top, band.keep_bottom
+
+
+@contextmanager
+def after_caller(stream: int | None, context: int) -> Iterator[Any]:
+    """An event (CUevent) after what is on the caller's stream now; None if there is no stream.
+
+    context: handle of the context that was current when the caller called, 0 if none. Raises DeviceError.
+    """
+    if stream is None:
+        yield None
+        return
+    driver = bindings()
+    handle = driver.CUstream(stream)
+    default = stream in _DEFAULT_STREAMS
+    if default:
+        owner = driver.CUcontext(context) if context else checked(driver.cuCtxGetCurrent())
+    else:
+        owner = checked(driver.cuStreamGetCtx(handle))
+    # An event is of the context of the stream that it is recorded on; anybody may wait for it.
+    checked(driver.cuCtxPushCurrent(owner))
+    try:
+        event = checked(driver.cuEventCreate(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING))
+        status = driver.cuEventRecord(event, handle)
+    finally:
+        driver.cuCtxPopCurrent()
+    try:
+        checked(status)
+        yield event
+    finally:
+        driver.cuEventDestroy(event)
+
+
+def _is_foreign(address: int) -> bool:
+    driver = bindings()
+    context = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_CONTEXT
+    owner = int(checked(driver.cuPointerGetAttribute(context, address)) or 0)
+    # Memory of a pool has no context: it is the device's.
+    return owner not in (0, int(checked(driver.cuCtxGetCurrent())))

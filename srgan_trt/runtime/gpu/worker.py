@@ -1,0 +1,295 @@
+"""What one picture at a time needs of a GPU: memory on both sides of the bus, a stream for copies, slots for batches.
+
+A band of the picture: one copy up (picture and table of tiles), batches that take turns in the slots, so that pack,
+network and unpack of neighbours overlap, one copy down (canvas), and four bytes for each tile that say how many of its
+values were not finite. The copies' stream and the slots' streams wait for each other by events.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...imaging.tiles import Tile, TilePlan
+from ...spec import NetworkSpec
+from .device import bindings, checked, core, cuda_errors
+from .engine_pool import EnginePool, SharedEngine
+from .image_buffers import InputImage, OutputImage
+from .kernels import BandKernels, PixelKernels
+from .launch_geometry import TILE_JOB
+from .memory import DeviceBuffer, DeviceMemory, HostBuffer, quietly
+from .network import NetworkSlot
+from .schedule import Band, even_batches, job_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SLOTS = 2
+"""While one batch is in the network, the next one is packed and the one before unpacked."""
+_ALIGNMENT = 256
+"""Of the table behind the picture: as cuMemAlloc's."""
+
+
+@dataclass(slots=True)
+class _Placed:
+    """A band on the GPU: address and shape of its picture and canvas, and where its rows begin."""
+
+    band: Band
+    source: tuple[int, tuple[int, int, int]]
+    canvas: tuple[int, tuple[int, int, int]]
+    top: int
+    keep_top: int
+
+
+class PictureWorker:
+    """Bands of one picture after another. Not for two threads at once; the GPU's context must be current.
+
+    `synchronize` must follow a `run` that raised, before anything else.
+    """
+
+    def __init__(
+        self, number: int, memory: DeviceMemory, engines: EnginePool, kernels: PixelKernels, spec: NetworkSpec
+    ) -> None:
+        """number: of the GPU. Raises DeviceError."""
+        self._number, self._memory, self._engines, self._kernels, self._spec = number, memory, engines, kernels, spec
+        self._slots: dict[SharedEngine, list[NetworkSlot]] = {}
+        with cuda_errors():
+            device = core().Device(number)
+            self._copies = device.create_stream()
+            self._event = device.create_event(core().EventOptions(blocking_sync=True))
+        self._upload = DeviceBuffer(memory, self._copies)
+        self._canvas = DeviceBuffer(memory, self._copies)
+        self._counts = DeviceBuffer(memory, self._copies)
+        self._staged_upload, self._staged_canvas, self._staged_counts = HostBuffer(), HostBuffer(), HostBuffer()
+
+    def wait_for(self, event: Any) -> None:
+        """The next `run` comes after an event of the caller (CUevent), None for none. Raises DeviceError."""
+        if event is not None:
+            checked(bindings().cuStreamWaitEvent(self._copies.handle, event, 0))
+
+    def prepare(self, shared: SharedEngine) -> None:
+        """Makes the slots of an engine, which this lane then holds. Takes `shared` over, even if it raises.
+
+        Raises DeviceMemoryError, DeviceError.
+        """
+        if shared in self._slots:
+            self._engines.release(shared)
+            return
+        made: list[NetworkSlot] = []
+        try:
+            for _ in range(SLOTS):
+                made.append(NetworkSlot(self._number, self._memory, shared, self._spec))
+        except BaseException:
+            for slot in made:
+                slot.close()
+            self._engines.release(shared)
+            raise
+        self._slots[shared] = made
+
+    def release_slots(self) -> bool:
+        """Closes the slots of all engines; False if there were none. Nothing may be running."""
+        held = bool(self._slots)
+        with ExitStack() as stack:
+            while self._slots:
+                shared, slots = self._slots.popitem()
+                stack.callback(self._engines.release, shared)
+                for slot in slots:
+                    stack.callback(slot.close)
+        return held
+
+    def reserved(self) -> int:
+        """Bytes on the GPU for pictures and canvases."""
+        return self._upload.size + self._canvas.size
+
+    def release(self) -> bool:
+        """Gives back all memory, of both sides; False if there was none. Nothing may be running."""
+        held = bool(self._slots) or self.reserved() > 0
+        with ExitStack() as stack:
+            for staged in (self._staged_upload, self._staged_canvas, self._staged_counts):
+                stack.callback(staged.close)
+            stack.callback(quietly, self._copies.sync)
+            for buffer in (self._upload, self._canvas, self._counts):
+                stack.callback(buffer.close)
+            stack.callback(self.release_slots)
+        return held
+
+    def reserve(self, source: InputImage, target: OutputImage, bands: Sequence[Band], batch: int) -> None:
+        """Memory for the largest of `bands`. Raises DeviceMemoryError, DeviceError."""
+        rows = max(len(band.tiles) for band in bands) + batch
+        table = rows * TILE_JOB.itemsize
+        uploads = max(source.bytes(band) for band in bands)
+        canvas = max(target.bytes(band) for band in bands)
+        self._upload.reserve(_aligned(uploads) + table)
+        self._counts.reserve(4 * rows)
+        self._staged_counts.reserve(4 * rows)
+        self._staged_upload.reserve(_aligned(uploads if source.staged else 0) + table)
+        if canvas:
+            self._canvas.reserve(canvas)
+        if canvas and target.staged:
+            self._staged_canvas.reserve(canvas)
+
+    def run(
+        self,
+        shared: SharedEngine,
+        band: Band,
+        source: InputImage,
+        target: OutputImage,
+        tiles: TilePlan,
+        *,
+        wide: Callable[[], SharedEngine | None] | None,
+        done: Callable[[int], None],
+    ) -> int:
+        """One band through the network; memory is reserved and `shared` prepared.
+
+        wide: prepares and gives the engine for tiles whose values are not finite, if there is one; None where another
+        would not help.
+        done: told how many more tiles are done. Returns how many values were not finite. Raises DeviceError.
+        """
+        placed = self._place(band, source, target)
+        picture = source.bytes(band)
+        counts = self._pass(shared, placed, band.tiles, tiles, target.dtype, picture, source if picture else None, done)
+        bad = [tile for tile, count in zip(band.tiles, counts, strict=True) if count]
+        better = wide() if bad and wide is not None else None
+        if better is not None:
+            counts = self._pass(better, placed, bad, tiles, target.dtype, picture, None, lambda _: None)
+        self._fetch(band, target)
+        return int(counts.sum())
+
+    def synchronize(self) -> None:
+        """Waits for whatever still runs, so that memory may be used again or freed; says nothing about errors."""
+        for stream in [self._copies, *(slot.stream for slots in self._slots.values() for slot in slots)]:
+            quietly(stream.sync)
+
+    def close(self) -> None:
+        """Frees everything. Nothing may be running."""
+        with ExitStack() as stack:
+            stack.callback(quietly, self._copies.close)
+            stack.callback(quietly, self._event.close)
+            stack.callback(self.release)
+
+    def _place(self, band: Band, source: InputImage, target: OutputImage) -> _Placed:
+        """Where picture and canvas of the band lie: in our memory, or all of it where the caller has it on the GPU."""
+        upload = int(self._upload.reserve(0).handle)
+        canvas = int(self._canvas.reserve(0).handle) if target.bytes(band) else 0
+        return _Placed(
+            band,
+            source.placed(band, upload),
+            target.placed(band, canvas),
+            top=band.top if source.bytes(band) else 0,
+            keep_top=band.keep_top if target.bytes(band) else 0,
+        )
+
+    def _pass(
+        self,
+        shared: SharedEngine,
+        placed: _Placed,
+        chosen: Sequence[Tile],
+        tiles: TilePlan,
+        dtype: np.dtype[Any],
+        picture: int,
+        source: InputImage | None,
+        done: Callable[[int], None],
+    ) -> NDArray[np.uint32]:
+        """The chosen tiles from the picture to the canvas, both on the GPU; returns each tile's count of values that
+        were not finite. source: whose band is sent up before; None where it is there already."""
+        batches, batch = even_batches(len(chosen), shared.engine.settings.batch)
+        rows, window = batches * batch, (tiles.tile_height, tiles.tile_width)
+        jobs = job_table(chosen, rows=rows, scale=self._spec.scale, top=placed.top, keep_top=placed.keep_top)
+        table = self._send(placed.band, source, jobs, picture)
+        counts = int(self._counts.reserve(4 * rows).handle)
+        kernels = BandKernels(
+            self._kernels,
+            self._spec,
+            dtype=dtype,
+            element=shared.engine.element,
+            window=window,
+            jobs=jobs,
+            batch=batch,
+            source=placed.source,
+            canvas=placed.canvas,
+            table=table,
+            not_finite=counts,
+        )
+        slots = self._slots[shared]
+        for slot in slots[:batches]:
+            with cuda_errors():
+                slot.stream.wait(self._event)
+        ahead: deque[tuple[Any, int]] = deque()
+        for index in range(batches):
+            slot = slots[index % len(slots)]
+            if len(ahead) == 2 * len(slots):
+                _finish(ahead, done)
+            first = index * batch
+            kernels.pack(slot.stream, first, int(slot.tensors["input"].handle))
+            slot.enqueue(batch, *window)
+            kernels.unpack(slot.stream, first, int(slot.tensors["output"].handle))
+            ahead.append((slot.record(), min(batch, len(chosen) - first)))
+        found = self._receive_counts(rows, [event for event, _ in list(ahead)[-len(slots) :]])
+        while ahead:
+            _finish(ahead, done)
+        with cuda_errors():
+            self._copies.sync()
+        return found[: len(chosen)].copy()
+
+    def _send(self, band: Band, source: InputImage | None, jobs: NDArray[np.void], picture: int) -> int:
+        """Picture and table in one copy; returns the table's address. `self._event` comes after it."""
+        upload = self._upload.reserve(0)
+        where = _aligned(picture)
+        address = int(upload.handle)
+        staged_picture = source is not None and source.staged
+        begin = 0 if staged_picture else where
+        size = where + jobs.nbytes - begin
+        staged = self._staged_upload.reserve(size)
+        if source is not None and source.staged:
+            self._staged_upload.view(source.shape(band), source.dtype)[...] = source.rows(band)
+        self._staged_upload.view(jobs.shape, jobs.dtype, offset=where - begin)[...] = jobs
+        with cuda_errors():
+            if source is not None and not source.staged:
+                copy(self._copies, address, source.address(band), picture)
+            copy(self._copies, address + begin, staged, size)
+            self._counts.reserve(4 * len(jobs)).fill(0, stream=self._copies)
+            self._copies.record(self._event)
+        return address + where
+
+    def _receive_counts(self, rows: int, after: list[Any]) -> NDArray[np.uint32]:
+        """The counts, once the copies' stream was waited for."""
+        staged = self._staged_counts.reserve(4 * rows)
+        with cuda_errors():
+            for event in after:
+                self._copies.wait(event)
+            copy(self._copies, staged, int(self._counts.reserve(0).handle), 4 * rows)
+        return self._staged_counts.view((rows,), np.uint32)
+
+    def _fetch(self, band: Band, target: OutputImage) -> None:
+        size = target.bytes(band)
+        if not size:
+            return
+        canvas = int(self._canvas.reserve(size).handle)
+        with cuda_errors():
+            copy(
+                self._copies, self._staged_canvas.reserve(size) if target.staged else target.address(band), canvas, size
+            )
+            self._copies.sync()
+        if target.staged:
+            target.rows(band)[...] = self._staged_canvas.view(target.shape(band), target.dtype)
+
+
+def copy(stream: Any, to: int, source: int, size: int) -> None:
+    """Bytes from address to address, whichever side of the bus they are on."""
+    checked(bindings().cuMemcpyAsync(to, source, size, stream.handle))
+
+
+def _finish(ahead: deque[tuple[Any, int]], done: Callable[[int], None]) -> None:
+    event, count = ahead.popleft()
+    with cuda_errors():
+        event.sync()
+    done(count)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
