@@ -97,7 +97,7 @@ def _runs(python: Path) -> bool:
 def _interpreter(name: str) -> Path:
     path = shutil.which(name)
     if path is None or not _runs(Path(path)):
-        sys.exit(f"{name} is no Python that can make environments (python3-venv)")
+        sys.exit(f"{name} is not a Python that can make environments (python3-venv)")
     return Path(path)
 
 

@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max-pixels", type=positive, metavar="N", help="largest picture that is taken (default: 200 million)"
     )
     _quiet(upscale, "say only what went wrong")
-    _opening(upscale.add_argument_group("for a --model that is no plan yet"))
+    _opening(upscale.add_argument_group("for a --model that is not a plan yet"))
 
     build = _command(commands, "build", "build a plan of a model file")
     build.add_argument(

@@ -76,10 +76,10 @@ def _displayable(img: Any) -> NDArray[Any]:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise PictureError(f"an array of shape {array.shape} is no picture: give (H, W, 3) or (H, W)")
+        raise PictureError(f"an array of shape {array.shape} is not a picture: give (H, W, 3) or (H, W)")
     if array.dtype.kind == "u":
         return array / np.iinfo(array.dtype).max
     if array.dtype.kind != "f":
-        raise PictureError(f"an array of {array.dtype} is no picture: give floats in [-1, 1], uint8 or uint16")
+        raise PictureError(f"an array of {array.dtype} is not a picture: give floats in [-1, 1], uint8 or uint16")
     shown: NDArray[Any] = np.clip((array.astype(np.float64) + 1) / 2, 0, 1)
     return shown

@@ -16,7 +16,7 @@ class MissingPackageError(SrganTrtError, ImportError):
 
 
 class ModelError(SrganTrtError, ValueError):
-    """A model file is no super-resolver, cannot be read, or cannot be proven."""
+    """A model file is not a super-resolver, cannot be read, or cannot be proven."""
 
 
 class PlanError(SrganTrtError, ValueError):

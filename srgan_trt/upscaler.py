@@ -275,7 +275,7 @@ class Upscaler:
         if not is_device_array(array):
             here = as_host_array(array)
             if here is None:
-                raise PictureError(f"a {type(array).__name__} is no image: give a NumPy array")
+                raise PictureError(f"a {type(array).__name__} is not an image: give a NumPy array")
             return host_result(array, self(np.ascontiguousarray(here), progress=progress))
         with borrow(array, stream=stream) as picture:
             pipeline = self._pipeline.pipeline_on(picture.image.device)

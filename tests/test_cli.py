@@ -66,7 +66,7 @@ class TestUsage:
     def test_memory_is_a_number_of_gigabytes(self, command: Command, size: str) -> None:
         done = command("upscale", "a.png", f"--max-vram={size}")
         assert done.status == 2
-        assert "is no number of gigabytes" in done.err[-1]
+        assert "is not a number of gigabytes" in done.err[-1]
 
     def test_a_picture_alone_is_upscaled(self, command: Command, tmp_path: Path) -> None:
         plan = small_plan(tmp_path)
@@ -204,7 +204,8 @@ class TestBuild:
 
     def test_a_plan_that_cannot_be_written(self, command: Command, model: str) -> None:
         Path("file").touch()
-        for output, reason in [("file/plan.onnx", f"{Path('file').absolute()} is no folder"), (".", "it is a folder")]:
+        reason_file = f"{Path('file').absolute()} is not a folder"
+        for output, reason in [("file/plan.onnx", reason_file), (".", "it is a folder")]:
             done = command("build", model, "-o", output)
             assert (done.status, len(done.err)) == (1, 1)
             assert done.err[0].startswith(f"srgan-trt: cannot write the plan {output}: {reason}; name")
@@ -270,7 +271,7 @@ class TestInfo:
 
     def test_what_is_no_model(self, command: Command) -> None:
         Path("notes.txt").write_text("notes")
-        for name, message in [("notes.txt", "is no model"), (".", "without a saved_model.pb"), ("none", "there is no")]:
+        for name, message in [("notes.txt", "is not a model"), (".", "without a saved_model"), ("none", "there is no")]:
             done = command("info", name)
             assert (done.status, done.out, len(done.err)) == (1, "", 1)
             assert message in done.err[0]

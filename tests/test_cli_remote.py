@@ -94,7 +94,7 @@ def test_what_is_wrong_is_said_in_one_line(
     server.answers["/none.h5"] = answer(404, b"")
     for options, message in [
         ([url], f"srgan-trt: {url} is not fetched without its checksum: give --sha256"),
-        ([url, "--sha256", "abc"], "srgan-trt: 'abc' is no sha256"),
+        ([url, "--sha256", "abc"], "srgan-trt: 'abc' is not a sha256"),
         ([f"{server.base}/none.h5", "--sha256", sha256], f"srgan-trt: {server.base}/none.h5 answered 404 Not Found"),
         ([url, "--sha256", "0" * 64], f"srgan-trt: {url} sent another file than the one asked for"),
         (["source.onnx", "--sha256", "0" * 64], "srgan-trt: source.onnx is another file than the one asked for"),

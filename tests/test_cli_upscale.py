@@ -217,7 +217,7 @@ class TestBadInput:
             ("n*.png", None, "matches no file"),
             ("two\nlines.png", None, "lines.png does not exist"),
             ("empty/", None, "does not exist"),
-            ("ftp://host/photo.png", None, "is no http or https address"),
+            ("ftp://host/photo.png", None, "is not an http or https address"),
         ],
     )
     def test_one_line_says_what(
@@ -351,7 +351,7 @@ class TestBadInput:
                 raise MemoryError
             return real(self, picture, progress=progress)
 
-        monkeypatch.setattr(Upscaler, "enlarge", upscale_picture)
+        monkeypatch.setattr(Upscaler, "upscale_picture", upscale_picture)
         done = command("upscale", "a.png", "b.png", "--model", plan.path)
         assert done.status == 1
         assert done.err == [

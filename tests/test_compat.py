@@ -84,7 +84,7 @@ def test_levels_and_pillow_images_are_shown_too(shown: list[np.ndarray]) -> None
 
 @pytest.mark.parametrize("image", [np.zeros(4), np.zeros((4, 4, 2)), np.zeros((2, 4, 4, 3)), np.zeros((4, 4, 3), int)])
 def test_what_is_no_picture_is_not_shown(image: np.ndarray) -> None:
-    with pytest.raises(PictureError, match="is no picture"):
+    with pytest.raises(PictureError, match="is not a picture"):
         srgan_trt.show_image(image)
 
 

@@ -143,7 +143,7 @@ def test_the_python_of_the_docs_runs(built: Path) -> None:
 
 
 def test_no_other_page_has_python_that_is_not_run() -> None:
-    """The signatures in architecture.md are no program; they must be Python all the same, but for uint8|uint16."""
+    """The signatures in architecture.md are not program; they must be Python all the same, but for uint8|uint16."""
     assert with_blocks("python") == [PAGES[0], DOCS / "architecture.md", DOCS / "python.md"]
 
 

@@ -40,8 +40,9 @@ def upscale_files(
 ) -> bool:
     """Upscales every picture that `inputs` name (see imaging/sources.py) and says what came of it on `console`.
 
-    build: settings of `srgan_trt.build` for a `model` that is no plan yet. The other options are those of `Upscaler`,
-    `plan_outputs` and `run_jobs`. Returns whether every input came out; raises SrganTrtError where none can.
+    build: settings of `srgan_trt.build` for a `model` that is not a plan yet. The other options are those of
+    `Upscaler`, `plan_outputs` and `run_jobs`. Returns whether every input came out; raises SrganTrtError
+    where none can.
     """
     begin = time.perf_counter()
     sources = expand(inputs)

@@ -36,7 +36,7 @@ def build_plan(
 ) -> None:
     """Builds a plan and prints what was found and proved.
 
-    settings: of `srgan_trt.build`, for a file that is no plan. quantising: its calibration and max_drop, if given.
+    settings: of `srgan_trt.build`, for a file that is not a plan. quantising: its calibration and max_drop, if given.
     precision: also "auto", what is fastest on this machine among what loses too little, measured.
     Raises what `srgan_trt.build` raises.
     """

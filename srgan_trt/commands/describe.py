@@ -46,7 +46,7 @@ def describe_file(model: ModelFile) -> str:
     """What `model` is: a plan or an engine with its spec, report and layers; or another model file, and how a plan is
     built of it.
 
-    Raises ModelError for what is no model, PlanError for a damaged plan.
+    Raises ModelError for what is not a model, PlanError for a damaged plan.
     """
     path = model.path
     if model.kind == "plan":
@@ -244,7 +244,7 @@ def _layer_table(found: Sequence[Layer]) -> str:
 
 
 def _foreign(path: Path) -> Rows:
-    """A model file that is no plan; opened as data only, so that neither TensorFlow nor its code is needed."""
+    """A model file that is not a plan; opened as data only, so that neither TensorFlow nor its code is needed."""
     from ..models.files import NCNN_MAGIC
     from ..models.keras_file import read_keras_file
     from ..models.source import HDF5_SIGNATURE, ZIP_SIGNATURE
@@ -262,7 +262,7 @@ def _foreign(path: Path) -> Rows:
         yield from _onnx(path)
     else:
         raise ModelError(
-            f"{path} is no model: give a plan, an .onnx, an ncnn .param, a Keras .h5 or .keras file, or a SavedModel"
+            f"{path} is not a model: give a plan, an .onnx, an ncnn .param, a Keras .h5 or .keras file, or a SavedModel"
         )
 
 

@@ -38,11 +38,11 @@ def describe_roofline(model: ModelFile, *, tile: int | None = None) -> str:
     tile: side of the tile in input pixels (None: 256, or the only size that the network takes), rounded up to a
     multiple that the network takes.
 
-    Raises ModelError if ``model`` is no plan or takes no such tile, PlanError if it is damaged.
+    Raises ModelError if ``model`` is not a plan or takes no such tile, PlanError if it is damaged.
     """
     path = model.path
     if model.kind != "plan":
-        raise ModelError(f"{path} is no plan, and only a plan has a roofline: run 'srgan-trt build {path}' first")
+        raise ModelError(f"{path} is not a plan, and only a plan has a roofline: run 'srgan-trt build {path}' first")
     plan = load_plan(path)
     height, width = _tile(plan, tile)
     pixels = height * width

@@ -106,7 +106,7 @@ def _change(lowering: str) -> Callable[[ir.Model], int]:
     for known in LOWERINGS:
         if lowering == known:
             return functools.partial(relower, lowering=known)
-    raise ModelError(f"{lowering!r} is no form of a convolution: {', '.join((*LOWERINGS, SUMMED))} are")
+    raise ModelError(f"{lowering!r} is not a form of a convolution: {', '.join((*LOWERINGS, SUMMED))} are")
 
 
 def _network(plan: Plan) -> ir.Model:

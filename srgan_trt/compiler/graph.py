@@ -95,7 +95,7 @@ class Convolution:
 
 
 def convolution(node: ir.Node) -> Convolution | None:
-    """The facts of ``node``, or None where its weights are no constants or its padding is not explicit."""
+    """The facts of ``node``, or None where its weights are not constants or its padding is not explicit."""
     weight = constant(node.inputs[1])
     bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     if weight is None or weight.ndim != 4 or (len(node.inputs) > 2 and node.inputs[2] is not None and bias is None):

@@ -114,7 +114,7 @@ def _resize(model: ir.Model, start: ir.Value, factor: int) -> ir.Node:
 
 
 def _run(array: Index, chain: list[ir.Node]) -> Index | None:
-    """What ``chain`` makes of ``array``; None where a node's target is no constant."""
+    """What ``chain`` makes of ``array``; None where a node's target is not a constant."""
     for node in chain:
         attributes = node.attributes
         target = graph.constant(node.inputs[1]) if len(node.inputs) > 1 else None

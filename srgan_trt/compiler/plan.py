@@ -99,12 +99,12 @@ def check_target(
             raise PlanError(f"cannot write the {kind} {path}: it is a folder; name a file in it")
         if path.is_file() and path.stat().st_size and not (is_ours or is_plan)(path):
             raise PlanError(
-                f"cannot write the {kind} {path}: there is a file that is no {kind}, which would be lost; name another "
-                "file with -o, or remove it"
+                f"cannot write the {kind} {path}: there is a file that is not a {kind}, which would be lost; name "
+                "another file with -o, or remove it"
             )
         folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
         if not folder.is_dir():
-            raise PlanError(f"cannot write the {kind} {path}: {folder} is no folder; name another")
+            raise PlanError(f"cannot write the {kind} {path}: {folder} is not a folder; name another")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PlanError(
                 f"cannot write the {kind} {path}: no permission to write into {folder}; name another with -o"

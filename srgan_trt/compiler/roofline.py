@@ -206,7 +206,7 @@ def _kernels(model: ir.Model) -> _Kernels:
 
 
 def _numbers(value: ir.Value) -> int:
-    """How many numbers a constant holds; shapes and axes, which are whole, are no data of the network."""
+    """How many numbers a constant holds; shapes and axes, which are whole, are not data of the network."""
     array = graph.constant(value)
     return int(array.size) if array is not None and array.dtype.kind == "f" else 0
 

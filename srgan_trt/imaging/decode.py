@@ -48,7 +48,7 @@ _WEBP_HEAD = 1 << 20
 def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
     """Reads a picture of any of the ``READABLE`` formats, upright, in the bits it has.
 
-    ``name`` is what errors call it (default: the path). Raises PictureError if it cannot be read, is no picture, is
+    ``name`` is what errors call it (default: the path). Raises PictureError if it cannot be read, is not a picture, is
     damaged or cut off, or has more than ``max_pixels`` pixels; that is found in the header, before memory is taken.
     """
     name = name or (str(source) if isinstance(source, Path) else "the picture")
@@ -106,7 +106,7 @@ def _format(head: bytes, name: str) -> str:
         looks = "a text file"
     else:
         looks = "of a kind unknown here"
-    raise PictureError(f"{name} is no readable picture (it is {looks}): convert it, or give another ({READABLE})")
+    raise PictureError(f"{name} is not a readable picture (it is {looks}): convert it, or give another ({READABLE})")
 
 
 def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels: int) -> Picture:
@@ -184,7 +184,7 @@ def _webp_size(head: bytes) -> tuple[int, int]:
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     if kind == b"VP8 ":
         return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
-    raise ValueError("its first chunk is no image")
+    raise ValueError("its first chunk is not an image")
 
 
 def _upright(picture: Picture) -> Picture:

@@ -201,7 +201,7 @@ def _leaves_http(url: str) -> bool:
 def _refused(error: urllib.error.HTTPError, name: str) -> PictureError:
     reason = " ".join(str(error.reason).split())
     if 300 <= error.code < 400 and _leaves_http(location := error.headers.get("Location", "")):
-        return PictureError(f"{name} leads to {redact_url(location)}, which is no http or https address")
+        return PictureError(f"{name} leads to {redact_url(location)}, which is not an http or https address")
     if 300 <= error.code < 400:
         return PictureError(f"{name} redirects endlessly or nowhere ({error.code}): give the address it should end at")
     mend = "it needs a login: download it yourself" if error.code in (401, 403, 407) else "check the address"

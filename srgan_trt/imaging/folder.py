@@ -15,10 +15,10 @@ from .sources import Source, expand
 def find_pictures(folder: Path, option: str) -> list[Source]:
     """The pictures in `folder`, to the bottom, sorted; `option` is the one that named it.
 
-    Raises PictureError if it is no folder, holds no pictures, or cannot be read.
+    Raises PictureError if it is not a folder, holds no pictures, or cannot be read.
     """
     if not folder.is_dir():
-        raise PictureError(f"{folder} is no folder: {option} names a folder of pictures")
+        raise PictureError(f"{folder} is not a folder: {option} names a folder of pictures")
     sources = expand([folder])
     for source in sources:
         source.read()  # raises what `expand` found wrong

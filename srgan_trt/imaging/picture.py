@@ -111,7 +111,7 @@ def from_array(array: NDArray[Any]) -> Picture:
         raise PictureError(f"arrays of {array.dtype} are not taken: give uint8 (0..255) or uint16 (0..65535)")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         raise PictureError(
-            f"an array of shape {array.shape} is no picture: give (height, width), or (height, width, channels) "
+            f"an array of shape {array.shape} is not a picture: give (height, width), or (height, width, channels) "
             "with 1 to 4 channels"
         )
     if 0 in array.shape:

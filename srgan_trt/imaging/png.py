@@ -29,7 +29,7 @@ _COLOUR_TYPES = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
 def header(head: bytes) -> tuple[int, int, int]:
     """(width, height, bits of a sample) from the first 26 bytes. Raises ValueError if they are not a PNG's."""
     if len(head) < 26 or head[12:16] != b"IHDR":
-        raise ValueError("its first chunk is no IHDR")
+        raise ValueError("its first chunk is not an IHDR")
     width, height, depth = struct.unpack(">IIB", head[16:25])
     if not width or not height:
         raise ValueError("it has no pixels")

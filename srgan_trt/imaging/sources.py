@@ -146,7 +146,7 @@ def _expanded(text: str) -> Iterator[Source]:
     elif os.path.lexists(text):
         yield Source(name=text, location=text, relative=Path(Path(text).name))
     elif re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
-        yield Source(name=text, error=f"{redact_url(text)} is no http or https address: only these can be fetched")
+        yield Source(name=text, error=f"{redact_url(text)} is not an http or https address: only these can be fetched")
     elif glob.has_magic(text):
         yield from _by_pattern(text)
     elif not text:

@@ -64,7 +64,7 @@ def plan_tiles(
     if height < 1 or width < 1:
         raise ValueError(f"a picture of {height} x {width} pixels has no tiles")
     if tile[0] < 1 or tile[1] < 1 or halo < 0 or multiple < 1:
-        raise ValueError(f"tile {tile[0]} x {tile[1]}, halo {halo} and multiple {multiple} are no tile size")
+        raise ValueError(f"tile {tile[0]} x {tile[1]}, halo {halo} and multiple {multiple} are not usable together")
     tile_height, rows = _plan_side(height, tile[0], halo, fixed, multiple)
     tile_width, columns = _plan_side(width, tile[1], halo, fixed, multiple)
     tiles = tuple(

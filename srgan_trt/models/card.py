@@ -107,7 +107,7 @@ def read_card(path: Path) -> ModelCard:
     except OSError as error:
         raise ModelError(f"cannot read the model card {path}: {error.strerror}") from error
     except ValueError as error:
-        raise ModelError(f"{path} is no model card ({error}): {pip_command(options='--force-reinstall')}") from error
+        raise ModelError(f"{path} is not a model card ({error}): {pip_command(options='--force-reinstall')}") from error
 
 
 def _data(fields: dict[str, Any]) -> TrainingData:
@@ -131,7 +131,7 @@ def _scores(fields: dict[str, Any]) -> Scores:
 
 def _object(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is no JSON object")
+        raise ValueError(f"{name} is not a JSON object")
     return value
 
 

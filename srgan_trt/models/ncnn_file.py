@@ -74,7 +74,7 @@ def read_param(path: Path) -> list[NcnnLayer]:
     lines = [(number, line.split()) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
     for number, words in lines:
         if not all(word.isprintable() and len(word) <= _MAX_WORD for word in words):
-            raise ModelError(f"{path}, line {number}: this is no line of an ncnn .param: is the file damaged?")
+            raise ModelError(f"{path}, line {number}: this is not a line of an ncnn .param: is the file damaged?")
     if len(lines) < 2 or [len(words) for _, words in lines[:2]] != [1, 2] or lines[0][1] != [NCNN_MAGIC.decode()]:
         raise ModelError(f"{path} is a truncated or damaged ncnn .param: it does not begin with 7767517 and two counts")
     layer_count, blob_count = (_integer(path, lines[1][0], word) for word in lines[1][1])
@@ -164,11 +164,11 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     if len(data) > MAX_PARAM_BYTES:
-        raise ModelError(f"{path} is no ncnn .param: it has more than {MAX_PARAM_BYTES >> 20} MB")
+        raise ModelError(f"{path} is not an ncnn .param: it has more than {MAX_PARAM_BYTES >> 20} MB")
     try:
         return data.decode("ascii")
     except UnicodeDecodeError as error:
-        raise ModelError(f"{path} is a damaged ncnn .param: byte {error.start} is no text") from None
+        raise ModelError(f"{path} is a damaged ncnn .param: byte {error.start} is not a text") from None
 
 
 def _layer(path: Path, number: int, words: list[str]) -> NcnnLayer:
@@ -186,12 +186,12 @@ def _layer(path: Path, number: int, words: list[str]) -> NcnnLayer:
 def _value(path: Path, number: int, word: str) -> tuple[int, Number | tuple[Number, ...]]:
     key, sign, text = word.partition("=")
     if not sign or re.fullmatch(r"-?\d{1,5}", key, re.ASCII) is None:
-        raise ModelError(f"{path}, line {number}: {word[:40]!r} is no key=value")
+        raise ModelError(f"{path}, line {number}: {word[:40]!r} is not a key=value")
     if int(key) > _FIRST_ARRAY:
         return int(key), _number(path, number, text)
     count, *values = _numbers(path, number, text)
     if count != len(values):
-        raise ModelError(f"{path}, line {number}: {word[:40]!r} is no array: it holds {len(values)} values")
+        raise ModelError(f"{path}, line {number}: {word[:40]!r} is not an array: it holds {len(values)} values")
     return _FIRST_ARRAY - int(key), tuple(values)
 
 
@@ -202,7 +202,7 @@ def _numbers(path: Path, number: int, text: str) -> Iterator[Number]:
 def _number(path: Path, number: int, text: str) -> Number:
     """A number with a point or an exponent is a float, as in ncnn."""
     if len(text) > 40 or _NUMBER.fullmatch(text) is None:
-        raise ModelError(f"{path}, line {number}: {text[:40]!r} is no number")
+        raise ModelError(f"{path}, line {number}: {text[:40]!r} is not a number")
     value: Number = float(text) if re.search("[.eE]", text) else int(text)
     if abs(value) > _MAX_INTEGER:
         raise ModelError(f"{path}, line {number}: {text} is absurdly large")
@@ -212,5 +212,5 @@ def _number(path: Path, number: int, text: str) -> Number:
 def _integer(path: Path, number: int, text: str) -> int:
     value = _number(path, number, text)
     if not isinstance(value, int) or value < 0:
-        raise ModelError(f"{path}, line {number}: {text!r} is no count")
+        raise ModelError(f"{path}, line {number}: {text!r} is not a count")
     return value

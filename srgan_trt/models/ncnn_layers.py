@@ -171,7 +171,7 @@ class _Layer:
 
 
 def _input(layer: _Layer, writer: NodeWriter, blobs: list[Blob]) -> Blob:
-    raise layer.error("is no layer in the middle")
+    raise layer.error("is not a layer in the middle")
 
 
 def _split(layer: _Layer, writer: NodeWriter, blobs: list[Blob]) -> Blob:

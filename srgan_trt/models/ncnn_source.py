@@ -106,7 +106,7 @@ class NcnnNetwork:
             raise ModelError(f"{self.name} has {len(sources)} inputs: a generator takes one picture")
         width, height, channels, depth = (sources[0].values.get(key, 0) for key in (0, 1, 2, 11))
         if depth not in (0, 1):
-            raise ModelError(f"{self.name} takes volumes, not pictures: it is no super-resolver")
+            raise ModelError(f"{self.name} takes volumes, not pictures: it is not a super-resolver")
         if channels != 0:
             check_input(self.name, (None, None, None, channels if isinstance(channels, int) else None))
         if width or height:
@@ -128,7 +128,7 @@ class NcnnNetwork:
             scale = Fraction(second - first, _SIZES[1][axis] - length)
             missing = length - first / scale if scale else Fraction(0)
             if missing < 0 or missing.denominator != 1 or missing % 2:
-                raise ModelError(f"{self.name} makes {first} pixels of {length} ({side}): that is no whole scale")
+                raise ModelError(f"{self.name} makes {first} pixels of {length} ({side}): that is not a whole scale")
             margins.append(int(missing) // 2)
             after.append(int(length * scale))
         check_scale(self.name, _SIZES[0], (after[0], after[1]))
@@ -160,7 +160,7 @@ class NcnnNetwork:
 def open_ncnn(path: Path) -> NcnnNetwork:
     """Opens a text ``.param``, whose ``.bin`` lies beside it.
 
-    Raises ModelError if either is damaged or missing, has layers of an unsupported kind, or is no super-resolver.
+    Raises ModelError if either is damaged or missing, has layers of an unsupported kind, or is not a super-resolver.
     """
     layers = read_param(path)
     weights = ncnn_weights(path)

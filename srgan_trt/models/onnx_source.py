@@ -116,10 +116,10 @@ def open_onnx(path: Path) -> OnnxNetwork:
         parts = _external_files(model, path)
         onnx.load_external_data_for_model(model, str(path.parent))
         if not model.graph.node:
-            raise ModelError(f"{path} is no model file: neither HDF5, .keras, SavedModel nor ONNX")
+            raise ModelError(f"{path} is not a model file: neither HDF5, .keras, SavedModel nor ONNX")
         onnx.checker.check_model(model)
     except DecodeError:
-        what = "is a truncated or damaged ONNX file" if path.suffix == ".onnx" else "is no model file"
+        what = "is a truncated or damaged ONNX file" if path.suffix == ".onnx" else "is not a model file"
         raise ModelError(f"{path} {what}: a Keras .h5 or .keras, a SavedModel folder or an .onnx is needed") from None
     except onnx.checker.ValidationError as error:
         text = " ".join(str(error).split())[:160]
@@ -179,7 +179,7 @@ def _shown(shape: tuple[int | None, ...]) -> str:
 def _layout(name: str, shape: tuple[int | None, ...], verb: str) -> Layout:
     if len(shape) != 4:
         raise ModelError(
-            f"{name} {verb} a tensor of rank {len(shape)}, not a batch of pictures: it is no super-resolver"
+            f"{name} {verb} a tensor of rank {len(shape)}, not a batch of pictures: it is not a super-resolver"
         )
     if shape[1] == 3:
         return "NCHW"

@@ -270,7 +270,7 @@ def _local(name: str | os.PathLike[str]) -> Path:
     if text in models:
         return packaged(text)
     if "://" in text:
-        raise ModelError(f"{redact_url(text)} is no http or https address: only these can be fetched")
+        raise ModelError(f"{redact_url(text)} is not an http or https address: only these can be fetched")
     raise ModelError(f"there is no model {path}: name a plan, a Keras or ONNX file, or one of {', '.join(models)}")
 
 

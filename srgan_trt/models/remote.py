@@ -63,7 +63,7 @@ def fetch_model(url: str, *, sha256: str | None) -> Path:
 
 
 def check_sha256(path: Path, sha256: str) -> None:
-    """Raises ModelError if ``path`` is no file whose content has this checksum, or one of several that belong
+    """Raises ModelError if ``path`` is not a file whose content has this checksum, or one of several that belong
     together."""
     from .files import files_of
 
@@ -84,7 +84,7 @@ def _digest(sha256: str) -> str:
     """64 lower-case digits. A leading "sha256:", as release pages have it, is taken off."""
     digest = sha256.strip().lower().removeprefix("sha256:")
     if re.fullmatch("[0-9a-f]{64}", digest) is None:
-        raise ModelError(f"{sha256!r} is no sha256: that has 64 hexadecimal digits")
+        raise ModelError(f"{sha256!r} is not a sha256: that has 64 hexadecimal digits")
     return digest
 
 
@@ -143,7 +143,7 @@ def _fetch(url: str, place: Path, digest: str) -> None:
 
 
 class _Received:
-    """What arrives, on its way into a file: counted, hashed, and refused if it is no model or without end."""
+    """What arrives, on its way into a file: counted, hashed, and refused if it is not a model or without end."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self._file = file
@@ -174,9 +174,9 @@ def _failed(error: Exception, name: str, size: int) -> ModelError:
     if isinstance(error, requests.TooManyRedirects):
         return ModelError(f"{name} redirects endlessly: give the address it should end at")
     if isinstance(error, requests.exceptions.InvalidSchema):
-        return ModelError(f"{name} leads to what is no http or https address")
+        return ModelError(f"{name} leads to what is not an http or https address")
     if isinstance(error, requests.exceptions.InvalidURL):
-        return ModelError(f"{name} is no whole address: give one like https://host/model.h5")
+        return ModelError(f"{name} is not a whole address: give one like https://host/model.h5")
     if isinstance(error, requests.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes):
         return ModelError(f"{name} did not answer for {TIMEOUT:g} seconds: try again later")
     if isinstance(error, requests.exceptions.ChunkedEncodingError):

@@ -43,7 +43,7 @@ class SourceNetwork(Protocol):
         stands in for ``height, width`` where the file insists on its own size.
 
         Raises:
-            ModelError: something in the network has no ONNX counterpart, or its output is no picture.
+            ModelError: something in the network has no ONNX counterpart, or its output is not a picture.
         """
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -54,7 +54,7 @@ def check_input(name: str, shape: tuple[int | None, ...]) -> None:
     """Raises ModelError unless ``shape`` (NHWC, None = free) is a batch of RGB pictures."""
     if len(shape) != 4:
         raise ModelError(
-            f"{name} takes a tensor of rank {len(shape)}, not a batch of pictures: it is no super-resolver"
+            f"{name} takes a tensor of rank {len(shape)}, not a batch of pictures: it is not a super-resolver"
         )
     if shape[3] == 1:
         raise ModelError(
@@ -71,7 +71,7 @@ def check_output(name: str, shape: tuple[int | None, ...]) -> None:
             f"{name} gives {shape[1]} numbers a picture: it is a classifier (or a discriminator), not a generator"
         )
     if len(shape) != 4:
-        raise ModelError(f"{name} gives a tensor of rank {len(shape)}, not a picture: it is no super-resolver")
+        raise ModelError(f"{name} gives a tensor of rank {len(shape)}, not a picture: it is not a super-resolver")
     if shape[3] not in (3, None):
         raise ModelError(f"{name} gives {shape[3]} channels, not the 3 of an RGB picture")
 
@@ -90,7 +90,7 @@ def check_scale(name: str, size: tuple[int, int], output: tuple[int, int]) -> in
     (height, width), (out_height, out_width) = size, output
     shown = f"{width}x{height} to {out_width}x{out_height}"
     if out_height < height or out_width < width:
-        raise ModelError(f"{name} makes pictures smaller ({shown}): it is no super-resolver")
+        raise ModelError(f"{name} makes pictures smaller ({shown}): it is not a super-resolver")
     if out_height % height or out_width % width or out_height // height != out_width // width:
-        raise ModelError(f"{name} takes {shown}: that is no whole scale (x1, x2, x3, x4, ...)")
+        raise ModelError(f"{name} takes {shown}: that is not a whole scale (x1, x2, x3, x4, ...)")
     return out_height // height

@@ -44,7 +44,7 @@ def import_tensorflow() -> Any:
 def export_function(function: Callable[[Any], Any], height: int, width: int, *, name: str) -> onnx.ModelProto:
     """Converts ``function``, float32 (1, height, width, 3) to (1, H, W, 3), to ONNX (seam 1's ``export``).
 
-    Raises ModelError, naming the model ``name``, if tf2onnx cannot, or if the result is no picture.
+    Raises ModelError, naming the model ``name``, if tf2onnx cannot, or if the result is not a picture.
     """
     tf = import_tensorflow()
     with quiet_logger("tf2onnx"):

@@ -109,7 +109,7 @@ class KnownGenerator:
 def known_generator(path: Path) -> KnownGenerator:
     """Reads a generator of any of our architectures, whole or weights only, to go on training with it.
 
-    Raises ModelError for any other network, or a file that is no HDF5 file of Keras.
+    Raises ModelError for any other network, or a file that is not an HDF5 file of Keras.
     """
     layers = read_weights(path)
     if not layers:

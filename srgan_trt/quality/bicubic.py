@@ -27,13 +27,13 @@ _BAND_BYTES = 1 << 20
 def shrink(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     """``image``, uint8 (H, W, C), made ``scale`` times smaller: uint8 (H / scale, W / scale, C).
 
-    As ``imresize(image, 1 / scale)``. Raises ValueError if a side is no multiple of ``scale``, or for an array of
+    As ``imresize(image, 1 / scale)``. Raises ValueError if a side is not a multiple of ``scale``, or for an array of
     another kind.
     """
     _check(image, scale)
     height, width, _ = image.shape
     if height % scale or width % scale:
-        raise ValueError(f"a picture of {width} x {height} pixels is no multiple of {scale}: crop it first")
+        raise ValueError(f"a picture of {width} x {height} pixels is not a multiple of {scale}: crop it first")
     if scale == 1:
         return image.copy()
     # All results lie alike between the pixels that they are made of: one row of weights serves them all.

@@ -60,23 +60,23 @@ class Recipe:
 def find_recipe(name: str) -> Recipe:
     """The recipe of this name, or in the JSON file that it names: ``{"steps": [{"step": "jpeg", "quality": 75}]}``.
 
-    Raises SrganTrtError, which names what is wrong, for an unknown name or anything that is no recipe.
+    Raises SrganTrtError, which names what is wrong, for an unknown name or anything that is not a recipe.
     """
     if name in RECIPES:
         return RECIPES[name]
     path = Path(name)
     if path.suffix.lower() != ".json":
-        raise SrganTrtError(f"--degrade {name} is no recipe: choose {', '.join(RECIPES)}, or name a .json file of one")
+        raise SrganTrtError(f"--degrade {name} is not a recipe: choose {', '.join(RECIPES)}, or name a .json file")
     try:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SrganTrtError(f"cannot read the recipe {path}: {error.strerror}") from error
     except ValueError as error:
-        raise SrganTrtError(f"{path} is no JSON ({error}): a recipe is an object with a list of steps") from None
+        raise SrganTrtError(f"{path} is not JSON ({error}): a recipe is an object with a list of steps") from None
     try:
         return Recipe(path.stem, _checked(content))
     except ValueError as error:
-        raise SrganTrtError(f"{path} is no recipe: {error}") from None
+        raise SrganTrtError(f"{path} is not a recipe: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

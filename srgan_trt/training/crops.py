@@ -120,7 +120,7 @@ def with_margin(crop: int, scale: int) -> int:
 
 def _small_side(crop: int, scale: int) -> int:
     if crop % scale:
-        raise ValueError(f"a crop of {crop} pixels is no multiple of the scale {scale}")
+        raise ValueError(f"a crop of {crop} pixels is not a multiple of the scale {scale}")
     return crop // scale
 
 

@@ -71,12 +71,12 @@ def degrade(
     """A small picture of ``large``, uint8 RGB (H, W, 3): uint8 (H/scale, W/scale, 3), aligned with it.
 
     Depends on the arguments and the state of ``chance`` alone. The outer pixels depend on how what lies beyond the
-    border is made up: callers cut off ``MARGIN`` pixels of the result. Raises ValueError if a side is no multiple of
+    border is made up: callers cut off ``MARGIN`` pixels of the result. Raises ValueError if a side is not a multiple of
     ``scale``.
     """
     height, width = large.shape[:2]
     if height % scale or width % scale:
-        raise ValueError(f"a picture of {width} x {height} pixels is no multiple of {scale}: crop it first")
+        raise ValueError(f"a picture of {width} x {height} pixels is not a multiple of {scale}: crop it first")
     if chance.random() < how.clean:
         return shrink(large, scale)
     small = (width // scale, height // scale)

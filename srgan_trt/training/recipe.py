@@ -92,11 +92,11 @@ class Recipe:
                 raise TrainingError(f"{_flag(name)} is at least 1, not {value}")
         for name in sorted(_SIZES - ARCHITECTURES[self.arch].sizes):
             if getattr(self, name) is not None:
-                raise TrainingError(f"{_flag(name)} is no size of the architecture {self.arch}: leave it out")
+                raise TrainingError(f"{_flag(name)} is not a size of the architecture {self.arch}: leave it out")
         if self.teacher is not None and self.degrade != "none":
             raise TrainingError("--teacher learns from clean pictures: leave it out, or --degrade")
         if self.crop % self.scale:
-            raise TrainingError(f"--crop {self.crop} is no multiple of the scale: use {self._crop_nearby()}")
+            raise TrainingError(f"--crop {self.crop} is not a multiple of the scale: use {self._crop_nearby()}")
         if self.stage == "gan" and self.crop < _LEAST_GAN_CROP:
             raise TrainingError(f"--crop {self.crop} is too small for VGG and a discriminator: use {_LEAST_GAN_CROP}")
         for name in ("content_weight", "adversarial_weight", "pixel_weight", "checkerboard_weight"):

@@ -171,7 +171,7 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     whole = data[: data.rfind(b"\n") + 1].decode(errors="replace")
     header, *rows = list(csv.reader(io.StringIO(whole))) or [["step"]]
     if header[:1] != ["step"]:
-        raise TrainingError(f"{path} is no table of a training (it begins with {','.join(header)[:40]!r}): remove it")
+        raise TrainingError(f"{path} is not a training's table (it begins with {','.join(header)[:40]!r}): remove it")
     for number, row in enumerate(rows):
         if len(row) != len(header) or not row[0].isdecimal() or not all(map(_is_number, row)):
             raise TrainingError(

@@ -213,7 +213,7 @@ def test_folders_are_looked_at_before_models(high: Path, tmp_path: Path) -> None
     empty = tmp_path / "empty"
     empty.mkdir()
     for option, folders in (("--hr", {"high": empty / "gone"}), ("--lr", {"high": high, "low": empty / "gone"})):
-        with pytest.raises(PictureError, match=f"gone is no folder: {option}"):
+        with pytest.raises(PictureError, match=f"gone is not a folder: {option}"):
             evaluate(**folders, models=["no-such-model"])
     for folders in ({"high": empty}, {"high": high, "low": empty}):
         with pytest.raises(PictureError, match="empty holds no pictures"):

@@ -120,7 +120,8 @@ def test_only_plans_have_one(command: Command) -> None:
     done = command("info", "nearest.onnx", "--roofline")
     assert (done.status, done.out) == (1, "")
     assert done.err == [
-        "srgan-trt: nearest.onnx is no plan, and only a plan has a roofline: run 'srgan-trt build nearest.onnx' first"
+        "srgan-trt: nearest.onnx is not a plan, and only a plan has a roofline: "
+        "run 'srgan-trt build nearest.onnx' first"
     ]
 
 

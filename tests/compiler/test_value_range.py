@@ -1,4 +1,4 @@
-"""Ranges are found by consistency, and a network that is no super-resolver is refused."""
+"""Ranges are found by consistency, and a network that is not a super-resolver is refused."""
 
 from __future__ import annotations
 

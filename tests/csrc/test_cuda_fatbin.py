@@ -17,7 +17,7 @@ CSRC = Path(__file__).resolve().parents[2] / "csrc"
 
 @pytest.fixture(scope="module")
 def fatbin() -> ModuleType:
-    """csrc/fatbin.py, which is no part of the package."""
+    """csrc/fatbin.py, which is not a part of the package."""
     spec = importlib.util.spec_from_file_location("fatbin", CSRC / "fatbin.py")
     assert spec is not None
     assert spec.loader is not None

@@ -303,7 +303,7 @@ def test_16_bit_files_that_are_cut_off_are_said_so(kept: float) -> None:
     ("content", "message"),
     [
         (b"", r"is empty \(0 bytes\)"),
-        (b"hello, I am text\n" * 9, r"is no readable picture \(it is a text file\): convert it, or give"),
+        (b"hello, I am text\n" * 9, r"is not a readable picture \(it is a text file\): convert it, or give"),
         (b"<!DOCTYPE html><html>", "a web page or XML"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIC, AVIF or video file"),
         (b"\x7fELF" + bytes(60), "of a kind unknown here"),

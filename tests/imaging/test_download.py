@@ -60,7 +60,7 @@ def test_endless_redirects_end(server: Server) -> None:
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/a", "data:text/plain,x"])
 def test_redirects_leave_http_for_nothing(server: Server, location: str) -> None:
     server.answers["/a"] = redirect(location)
-    assert "which is no http or https address" in failure(f"{server.base}/a")
+    assert "which is not an http or https address" in failure(f"{server.base}/a")
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ def test_strides_and_byte_order_do_not_matter() -> None:
     [
         (np.zeros((4, 4, 3), np.float32), "arrays of float32 are not taken: give uint8"),
         (np.zeros((4, 4, 3), np.int64), "arrays of int64"),
-        (np.zeros((4, 4, 5), np.uint8), r"shape \(4, 4, 5\) is no picture"),
-        (np.zeros((2, 4, 4, 3), np.uint8), r"shape \(2, 4, 4, 3\) is no picture"),
+        (np.zeros((4, 4, 5), np.uint8), r"shape \(4, 4, 5\) is not a picture"),
+        (np.zeros((2, 4, 4, 3), np.uint8), r"shape \(2, 4, 4, 3\) is not a picture"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
         ([[1, 2]], "not list"),
     ],

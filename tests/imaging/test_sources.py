@@ -70,7 +70,7 @@ def test_what_names_nothing_is_an_error_of_its_own(tree: Path) -> None:
         "the pattern *.gif matches no file: check it, or name the files",
         "the pattern photos/*.txt matches no picture (JPEG, PNG, WebP, TIFF, BMP and GIF), but other files: check it, "
         "or name the files",
-        "ftp://host/a.png is no http or https address: only these can be fetched",
+        "ftp://host/a.png is not an http or https address: only these can be fetched",
         "an input has an empty name: give a file, a folder, a pattern or an address",
     ]
     assert found("absent.png", "one.tiff") == [("one.tiff", "one.tiff")]

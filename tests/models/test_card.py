@@ -39,13 +39,13 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(scale="4"), "scale is '4'"),
         (changed(date="last week"), "Invalid isoformat string: 'last week'"),
         (changed(architecture={"blocks": 8}), "architecture lacks filters, kernel"),
-        (changed(architecture=[8, 32]), "architecture is no JSON object"),
+        (changed(architecture=[8, 32]), "architecture is not a JSON object"),
         (changed(data={"sets": ["a"], "pictures": 3}), "data lacks manifest"),
         (changed(data={"sets": "a", "pictures": 3, "manifest": "m.csv"}), "sets are 'a'"),
         (changed(scores={"Set5": {"psnr": 30.7}}), "scores lacks ssim"),
         (changed(scores={"Set5": {"psnr": None, "ssim": 0.9}}), "scores are"),
-        (changed(scores={"Set5": 30.7}), "Set5 is no JSON object"),
-        (["card"], "the card is no JSON object"),
+        (changed(scores={"Set5": 30.7}), "Set5 is not a JSON object"),
+        (["card"], "the card is not a JSON object"),
     ],
 )
 def test_what_is_no_whole_card_is_said(tmp_path: Path, fields: Any, message: str) -> None:
@@ -53,7 +53,7 @@ def test_what_is_no_whole_card_is_said(tmp_path: Path, fields: Any, message: str
     path.write_text(json.dumps(fields))
     with pytest.raises(ModelError) as raised:
         read_card(path)
-    assert str(raised.value).startswith(f"{path} is no model card ({message}")
+    assert str(raised.value).startswith(f"{path} is not a model card ({message}")
     assert "\n" not in str(raised.value)
 
 
@@ -61,7 +61,7 @@ def test_files_that_are_no_card(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot read the model card"):
         read_card(tmp_path / "card.json")
     (tmp_path / "card.json").write_bytes(b"{\xff")
-    with pytest.raises(ModelError, match="is no model card"):
+    with pytest.raises(ModelError, match="is not a model card"):
         read_card(tmp_path / "card.json")
 
 

@@ -188,7 +188,7 @@ def test_files_that_are_no_vgg_are_refused(packaged: Features, keras2: Any, tmp_
         open_features(tmp_path / "torn.h5")
     other = keras2.Sequential([keras2.layers.Conv2D(64, 3, input_shape=(8, 8, 3))])
     other.save_weights(tmp_path / "other.h5")
-    with pytest.raises(ModelError, match=r"other\.h5 is no VGG19 or VGG16 \(1 convolutions, not 16 or 13"):
+    with pytest.raises(ModelError, match=r"other\.h5 is not a VGG19 or VGG16 \(1 convolutions, not 16 or 13"):
         open_features(tmp_path / "other.h5")
     with pytest.raises(ModelError, match=r"VGG16 has no layer block3_conv4: choose among block1_conv1, "):
         open_features(layers=["block3_conv4"])

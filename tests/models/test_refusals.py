@@ -1,4 +1,4 @@
-"""What is no super-resolver is refused in one line that says what it is."""
+"""What is not a super-resolver is refused in one line that says what it is."""
 
 from __future__ import annotations
 

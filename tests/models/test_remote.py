@@ -145,7 +145,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("text", ["", "abc", HASH[:-1], HASH + "0", "g" * 64, f"md5:{HASH}"])
     def test_what_is_no_checksum_is_said_before_anything_is_fetched(self, server: Server, text: str) -> None:
-        assert failure(f"{server.base}/x4.h5", text) == f"{text!r} is no sha256: that has 64 hexadecimal digits"
+        assert failure(f"{server.base}/x4.h5", text) == f"{text!r} is not a sha256: that has 64 hexadecimal digits"
         assert not server.headers
 
     def test_a_file_with_another_checksum_is_not_kept(self, server: Server, folder: Path) -> None:
@@ -219,7 +219,7 @@ class TestRefusals:
         )
         for location in ("file:///etc/passwd?key=secret", "ftp://127.0.0.1/a", "data:text/plain,x"):
             server.answers["/a"] = redirect(location)
-            assert failure(f"{server.base}/a") == f"{server.base}/a leads to what is no http or https address"
+            assert failure(f"{server.base}/a") == f"{server.base}/a leads to what is not an http or https address"
         assert not kept(folder)
 
     def test_servers_that_are_not_there_are_said(self) -> None:
@@ -234,7 +234,7 @@ class TestRefusals:
         )
         for url in ("http:///a.h5", "https://", "http://[broken/a?key=secret"):
             text = failure(url)
-            assert "is no whole address: give one like" in text
+            assert "is not a whole address: give one like" in text
             assert "secret" not in text
 
     def test_a_server_that_speaks_no_http_is_said(self) -> None:
@@ -278,7 +278,7 @@ class TestRefusals:
 
     def test_other_kinds_of_addresses_are_said(self) -> None:
         assert failure("ftp://user:secret@host/x4.h5") == (
-            "ftp://host/x4.h5 is no http or https address: only these can be fetched"
+            "ftp://host/x4.h5 is not an http or https address: only these can be fetched"
         )
 
 

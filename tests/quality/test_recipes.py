@@ -1,4 +1,4 @@
-"""Recipes of known damage: step by step what Pillow does, and everything that is no recipe."""
+"""Recipes of known damage: step by step what Pillow does, and everything that is not a recipe."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ REDUCE = {"step": "reduce", "filter": "area"}
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is no JSON"),
+        ("", "is not JSON"),
         ("[]", 'it is not {"steps": \\[...\\]}'),
         ('{"steps": [], "more": 1}', "it is not"),
         ('{"steps": []}', "it reduces 0 times"),
@@ -81,7 +81,7 @@ def test_what_is_no_recipe_is_said_in_one_line(tmp_path: Path, content: str, sai
 
 
 def test_unknown_names_and_missing_files_are_said(tmp_path: Path) -> None:
-    with pytest.raises(SrganTrtError, match="--degrade weather is no recipe: choose clean, web, phone"):
+    with pytest.raises(SrganTrtError, match="--degrade weather is not a recipe: choose clean, web, phone"):
         find_recipe("weather")
     with pytest.raises(SrganTrtError, match="cannot read the recipe"):
         find_recipe(str(tmp_path / "none.json"))

@@ -172,7 +172,7 @@ class ContextDouble:
 
     def set_device_memory(self, memory: int, size: int) -> None:
         if memory % _ALIGNMENT or size < self._engine.device_bytes:
-            self._violation(f"{size} bytes at {memory:x} are no memory for a context")
+            self._violation(f"{size} bytes at {memory:x} are not memory for a context")
         self._memory = memory
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:

@@ -67,7 +67,7 @@ def misused(plan: Plan) -> dict[str, Any]:
         checked(driver.cuStreamDestroy(stream))
         checked(driver.cuMemFree(memory))
         checked(driver.cuMemFree(scratch))
-        found["memory"] = f"{engine.device_bytes - 1} bytes at {int(scratch):x} are no memory for a context"
+        found["memory"] = f"{engine.device_bytes - 1} bytes at {int(scratch):x} are not memory for a context"
     return found
 
 

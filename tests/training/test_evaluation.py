@@ -115,9 +115,9 @@ class TestPairs:
         touch(high, "a.png")
         with pytest.raises(PictureError, match="lr holds no pictures"):
             find_pairs(high, low, scale=4)
-        with pytest.raises(PictureError, match=r"a\.png is no folder: --hr names a folder"):
+        with pytest.raises(PictureError, match=r"a\.png is not a folder: --hr names a folder"):
             find_pairs(high / "a.png", scale=4)
-        with pytest.raises(PictureError, match="gone is no folder: --lr names a folder"):
+        with pytest.raises(PictureError, match="gone is not a folder: --lr names a folder"):
             find_pairs(high, low / "gone", scale=4)
 
 
@@ -162,7 +162,7 @@ class TestReading:
 
     def test_what_is_no_picture_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "a.png").write_text("hello")
-        with pytest.raises(PictureError, match=r"a\.png is no readable picture"):
+        with pytest.raises(PictureError, match=r"a\.png is not a readable picture"):
             read_pair(Pair(name="a", high=tmp_path / "a.png"), scale=4)
 
 

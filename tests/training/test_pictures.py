@@ -105,7 +105,7 @@ def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(PictureError, match="no pictures"):
         find_pictures(tmp_path / "empty", "--hr")
-    with pytest.raises(PictureError, match="is no folder"):
+    with pytest.raises(PictureError, match="is not a folder"):
         find_pictures(tmp_path / "nowhere", "--hr")
     folder = photo_folder(tmp_path / "hr", count=2, side=64)
     with pytest.raises(TrainingError, match=r"none of 2 pictures .* at least 96 pixels"):

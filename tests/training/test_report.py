@@ -90,7 +90,7 @@ def test_json_of_an_equal_picture_is_still_json(tmp_path: Path) -> None:
     pictures = [measured("same", psnr=math.inf)]
     write_report(tmp_path, pictures, FACTS)
     text = (tmp_path / "scores.json").read_text("utf-8")
-    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert found["mean"]["fast"]["psnr"] is None
     assert found["mean"]["fast"]["distance"] is None
     assert "inf" in text_table(pictures)

@@ -168,7 +168,7 @@ def view(array: Any, waiter: int, *, told: bool = False) -> tuple[DeviceImage, t
 
 
 def stream_handle(stream: Any) -> int:
-    """The handle of a stream: see `borrow`. Raises DeviceError if it is no stream."""
+    """The handle of a stream: see `borrow`. Raises DeviceError if it is not a stream."""
     if hasattr(stream, "__cuda_stream__"):
         protocol = stream.__cuda_stream__
         # cuda.core 0.1 had a property where the protocol has a method.
@@ -181,7 +181,7 @@ def stream_handle(stream: Any) -> int:
     if value is None:
         return 0
     if isinstance(value, bool | float | str) or not hasattr(value, "__int__") or int(value) < 0:
-        raise DeviceError(f"a {_called(stream)} is no CUDA stream: give the stream of your library, or its handle")
+        raise DeviceError(f"a {_called(stream)} is not a CUDA stream: give the stream of your library, or its handle")
     return int(value)
 
 
@@ -253,7 +253,7 @@ def _follow(waiter: int, handle: int, number: int, *, context: int | None) -> No
 
 
 def _check(array: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[float, ...] | None) -> None:
-    """Raises PictureError if it is no picture, or has gaps; strides are counted in elements."""
+    """Raises PictureError if it is not a picture, or has gaps; strides are counted in elements."""
     name = _called(array)
     if dtype not in (np.uint8, np.uint16):
         raise PictureError(
@@ -271,7 +271,7 @@ def _check(array: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[float,
         )
     if len(shape) not in (2, 3) or shape[2:] not in ((), (1,), (3,)):
         hint = ": channels come last (permute(1, 2, 0).contiguous())" if shape[:1] in ((1,), (3,)) else ""
-        raise PictureError(f"a {name} of shape {shape} is no picture of (height, width) or (height, width, 3){hint}")
+        raise PictureError(f"a {name} of shape {shape} is not a picture of (height, width) or (height, width, 3){hint}")
     if strides is not None and not _without_gaps(shape, strides):
         raise PictureError(
             f"a {name} of shape {shape} with gaps or of another order (strides {strides} elements) is not taken: "

@@ -51,7 +51,7 @@ def pack_launch(height: int, width: int, *, count: int) -> LaunchGeometry:
 
     Raises ValueError for more than 65535 windows.
     """
-    # A width that is no multiple of a sector's 16 float16 shifts rows by up to 15 columns.
+    # A width that is not a multiple of a sector's 16 float16 shifts rows by up to 15 columns.
     columns = width if width % 16 == 0 else width + 15
     return _launch(height, columns, lambda workers: workers * _PACK_COLUMNS_PER_LANE, _PACK_THREADS, count)
 

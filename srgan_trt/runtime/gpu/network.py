@@ -84,7 +84,7 @@ class NetworkSlot:
         """
         shape = (count, height, width)
         if count > self._batch or height > self._tile[0] or width > self._tile[1]:
-            raise DeviceError(f"{shape} is no shape of an engine for {self._batch} windows of {self._tile}")
+            raise DeviceError(f"{shape} is not a shape of an engine for {self._batch} windows of {self._tile}")
         shaped = self._shapes.get(shape)
         if shaped is None:
             shaped = self._shapes[shape] = self._shaped(shape)

@@ -108,7 +108,7 @@ def even_windows(
 
 
 def tile_side(halo: int) -> int:
-    """The longest side of a window for this halo, where memory is no matter."""
+    """The longest side of a window for this halo, where memory is not a matter."""
     return max(TILE, -(-_SIDE_PER_HALO * halo // _STEP) * _STEP)
 
 

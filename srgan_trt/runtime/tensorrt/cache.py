@@ -136,7 +136,7 @@ class EngineOnDisk:
     def __init__(self, path: str | Path, *, trust_model: bool = False, library: Library | None = None) -> None:
         """trust_model: that the file's maker is trusted: TensorRT runs what an engine holds, as it is.
 
-        Raises PlanError if it is no engine or damaged, DeviceError if it is not trusted.
+        Raises PlanError if it is not an engine or damaged, DeviceError if it is not trusted.
         """
         self.path = Path(path)
         self.header = read_header(self.path)

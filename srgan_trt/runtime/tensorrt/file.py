@@ -1,7 +1,7 @@
 """The engine file: NVIDIA's bytes behind a header that says what they are, sealed by hashes.
 
 Layout: `MAGIC`; the header's length, 8 bytes, little-endian; sha256 of the header; the header, JSON in UTF-8; and
-TensorRT's bytes, whose length and sha256 the header has. TensorRT crashes on some bytes that are no engine of its own,
+TensorRT's bytes, whose length and sha256 the header has. TensorRT crashes on bytes that are not an engine of its own,
 and an engine may hold code: so all that the header says is checked before TensorRT sees any.
 """
 
@@ -230,7 +230,7 @@ def layer_table(header: EngineHeader) -> str:
 
 def _header(file: BinaryIO, path: Path) -> EngineHeader:
     if file.read(len(MAGIC)) != MAGIC:
-        raise PlanError(f"{path} is no engine of srgan-trt: build one with 'srgan-trt build --target'")
+        raise PlanError(f"{path} is not an engine of srgan-trt: build one with 'srgan-trt build --target'")
     length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
     seal = file.read(_SEAL_BYTES)
     text = file.read(length) if length <= _LARGEST_HEADER else b""

@@ -31,7 +31,7 @@ _LINE = re.compile(
 _TENSOR = re.compile(r"Dimensions: \[(?P<sides>[^\]]*)\].*?Datatype: (?P<type>\w+)")
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 _POINTWISE = ("kgen", "runtime_function", "PointWise", "PointWiseV2")
-"""Kinds whose constants are no filters."""
+"""Kinds whose constants are not filters."""
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _LESS_THAN_FP32 = ("bf16", "fp16", "fp8", "int8")
 _FILTERING = re.compile(r"conv|correlation|gemm|matmul|matrixmultiply", re.IGNORECASE)

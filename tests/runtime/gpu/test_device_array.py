@@ -208,7 +208,7 @@ def test_the_memory_stays_while_it_is_borrowed() -> None:
         ("alpha", "has alpha, which is not taken on the GPU: give the colours alone"),
         ("channels first", "channels come last (permute(1, 2, 0).contiguous())"),
         ("batch", "is a batch: give a list of its images"),
-        ("line", "of shape (5,) is no picture"),
+        ("line", "of shape (5,) is not a picture"),
         ("strides", "make it contiguous, by .contiguous() in PyTorch"),
         ("every second row", "with gaps"),
         ("empty", "is on no GPU: it is empty, or was freed"),
@@ -275,7 +275,7 @@ def test_streams_of_other_libraries() -> None:
     assert stream_handle(kept_as("handle", c_void_p(9))) == 9  # Numba
     assert stream_handle(kept_as("handle", c_void_p(0))) == 0
     for thing in ("default", 1.5, -1, True, object()):
-        with pytest.raises(DeviceError, match="is no CUDA stream"):
+        with pytest.raises(DeviceError, match="is not a CUDA stream"):
             stream_handle(thing)
 
 

@@ -57,7 +57,7 @@ def header(**changes: Any) -> EngineHeader:
         "settings": EngineSettings(precision="fp16", tile=(256, 192), batch=4, workspace=1 << 30),
         "element": "float16",
         "layers": LAYERS,
-        "untold": 0,
+        "unreported": 0,
         "float32": (Float32Layer("last", "Conv", "values reach 7e+04, float16 ends at 65504"),),
         "engine_bytes": len(DATA),
         "engine_sha256": hashlib.sha256(DATA).hexdigest(),
@@ -123,7 +123,7 @@ class TestDamage:
     @pytest.mark.parametrize("kept", [0, 10, 20, 40, 300, -len(DATA), -1])
     def test_a_cut_off_file(self, kept: int, path: Path) -> None:
         path.write_bytes(path.read_bytes()[:kept])
-        with pytest.raises(PlanError, match=r"small\.engine (is no engine|is cut off)"):
+        with pytest.raises(PlanError, match=r"small\.engine (is not an engine|is cut off)"):
             read_engine(path)
 
     def test_something_after_the_end(self, path: Path) -> None:
@@ -136,7 +136,7 @@ class TestDamage:
         path = tmp_path / "trtexec.engine"
         path.write_bytes(content)
         assert not is_engine(path)
-        with pytest.raises(PlanError, match=r"trtexec\.engine is no engine of srgan-trt"):
+        with pytest.raises(PlanError, match=r"trtexec\.engine is not an engine of srgan-trt"):
             read_header(path)
 
     def test_no_file(self, tmp_path: Path) -> None:
