@@ -48,7 +48,7 @@ class Ncnn:
         import ncnn
 
         self._ncnn = ncnn
-        self._ends = open_ncnn(param).ends
+        self._io_blobs = open_ncnn(param).io_blobs
         self._net = ncnn.Net()
         self._net.opt.num_threads = ncnn.get_physical_big_cpu_count()
         if self._net.load_param(str(param)) or self._net.load_model(str(ncnn_weights(param))):
@@ -57,7 +57,7 @@ class Ncnn:
     def __call__(self, image: Levels) -> Levels:
         """uint8 (H, W, 3) -> (H*scale, W*scale, 3)."""
         planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) / np.float32(255)
-        source, result = self._ends
+        source, result = self._io_blobs
         with self._net.create_extractor() as extractor:
             extractor.input(source, self._ncnn.Mat(planes).clone())
             status, values = extractor.extract(result)

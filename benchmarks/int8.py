@@ -63,9 +63,9 @@ def plans_of(model: str, folder: Path) -> tuple[Path, Path]:
             wide.write_bytes(open_plan(model).path.read_bytes())
         else:
             build(model, out=wide)
-    twin = open_plan(model).int8 if model in _NAMES else None
-    if not narrow.exists() and twin is not None:
-        narrow.write_bytes(twin.path.read_bytes())
+    int8_plan = open_plan(model).int8 if model in _NAMES else None
+    if not narrow.exists() and int8_plan is not None:
+        narrow.write_bytes(int8_plan.path.read_bytes())
     if not narrow.exists():
         print(f"  quantising {stem} ...", end="", file=sys.stderr, flush=True)
         begin = time.perf_counter()

@@ -16,7 +16,7 @@ class MissingPackageError(SrganTrtError, ImportError):
 
 
 class ModelError(SrganTrtError, ValueError):
-    """A model file is not a super-resolver, cannot be read, or cannot be proven."""
+    """A model file is not a super-resolver, cannot be read, or cannot be verified."""
 
 
 class PlanError(SrganTrtError, ValueError):
@@ -44,7 +44,7 @@ class DeviceMemoryError(DeviceError):
 
 
 class OtherPictureError(DeviceError):
-    """The device gives another picture than the plan was proven to give."""
+    """The device fails the plan's self-test: it gives another picture than the plan should."""
 
 
 def pip_command(extra: str = "", *, options: str = "") -> str:

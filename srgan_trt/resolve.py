@@ -39,8 +39,8 @@ class ModelFile:
                 f"{self.path} is {what}, built already: leave {', '.join(settings)} out, or build it again"
             )
         if self.kind == "plan":
-            plan, twin = load_plan(self.path), int8_beside(self.path)
-            return plan if twin is None else plan.with_int8(load_plan(twin))
+            plan, int8_plan = load_plan(self.path), int8_beside(self.path)
+            return plan if int8_plan is None else plan.with_int8(load_plan(int8_plan))
         if self.kind == "engine":
             return engine_plan(self.path, trust_model=trust_model)
         from .plan_cache import cached_plan

@@ -1,4 +1,4 @@
-"""A small picture that travels in a plan, with what the exact network gives for it: devices are held to it.
+"""The self-test of a plan: a small picture and what the exact network gives for it; a device must reproduce it.
 
 A plan in int8 is judged by its own arithmetic on the machine that builds it. What a device's library makes of it on
 another machine is another matter (docs/architecture.md has a case), so whoever compiles such a plan runs this picture
@@ -28,7 +28,7 @@ Levels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SelfTest:
-    """What a device is held to."""
+    """A known-answer test."""
 
     picture: Levels
     """uint8 (h, w, 3), of a size that the network takes at once."""
@@ -43,11 +43,11 @@ class SelfTest:
         return cls(picture, exact, round(_decibels(plan, exact), 2))
 
     def check(self, result: Levels, *, what: str) -> None:
-        """Raises OtherPictureError if `result`, which `what` gave for the picture, is not the one that was promised."""
+        """Raises OtherPictureError if `result`, which `what` gave for the picture, is too far from `expected`."""
         found = _decibels(result, self.expected)
         if not found >= min(_ENOUGH, self.fidelity - _ALLOWANCE):
             raise OtherPictureError(
-                f"{what} gives another picture than it was proven to: {found:.1f} dB from the exact network's, not "
+                f"{what} fails the plan's self-test: {found:.1f} dB from the exact network's picture, not "
                 f"{self.fidelity:.1f}; use a plan in fp32 here"
             )
 
@@ -71,7 +71,7 @@ class SelfTest:
             )
             return cls(picture, expected, float(content["fidelity"]))
         except (ValueError, KeyError, TypeError, zlib.error) as error:
-            raise PlanError(f"the picture that devices are held to is damaged ({error})") from None
+            raise PlanError(f"its self-test is damaged ({error})") from None
 
 
 def _decibels(mine: Levels, other: Levels) -> float:

@@ -145,8 +145,8 @@ def with_int8(plan: Plan, folder: Path, *, shift: int = 0) -> Plan:
     """`plan`, a `small_plan`, beside a twin that says it is in int8. It ends in another function, so that pictures tell
     which of them ran. shift: levels that the picture is off by which devices are held to."""
     folder.mkdir()
-    twin = small_plan(folder, last="Softsign", precision="int8")
-    return plan.with_int8(witnessed(twin, folder / "small.int8.onnx", shift=shift))
+    int8_plan = small_plan(folder, last="Softsign", precision="int8")
+    return plan.with_int8(witnessed(int8_plan, folder / "small.int8.onnx", shift=shift))
 
 
 def expected(plan: Plan, image: NDArray[Any]) -> NDArray[Any]:

@@ -83,7 +83,7 @@ def _describe_plan(plan: Plan) -> str:
     rows = [
         ("plan", f"{plan.path} ({size:.1f} MB)"),
         *_rows(plan),
-        *_twin_rows(plan.int8),
+        *_int8_plan_rows(plan.int8),
         ("runs in", runs),
         *(("", note) for note in notes),
         ("tuned", "; ".join(tunings) or "not on this machine: srgan-trt tune"),
@@ -94,12 +94,12 @@ def _describe_plan(plan: Plan) -> str:
     return _with_sensitivities(text, plan if plan.int8 is None else plan.int8)
 
 
-def _twin_rows(twin: Plan | None) -> Rows:
+def _int8_plan_rows(int8_plan: Plan | None) -> Rows:
     """The plan in int8 that a packaged model has beside its plan."""
-    if twin is not None:
-        yield "int8 plan", f"{twin.path} ({twin.path.stat().st_size / 1e6:.1f} MB)"
-        if "int8" in twin.report:
-            yield from _int8_rows(twin.report["int8"])
+    if int8_plan is not None:
+        yield "int8 plan", f"{int8_plan.path} ({int8_plan.path.stat().st_size / 1e6:.1f} MB)"
+        if "int8" in int8_plan.report:
+            yield from _int8_rows(int8_plan.report["int8"])
 
 
 def _rows(plan: Plan) -> Rows:
@@ -115,7 +115,7 @@ def _rows(plan: Plan) -> Rows:
     if "macs_before" in report:
         more = " (more, but in shapes that run faster)" if report["macs_after"] > report["macs_before"] else ""
         yield "work", f"{_mega(report['macs_before'])} -> {_mega(report['macs_after'])} MMAC per input pixel{more}"
-        yield "difference", f"at most {_share(report['difference'])} of the range, proven from the file to the plan"
+        yield "difference", f"at most {_share(report['difference'])} of the range, measured from the file to the plan"
     else:
         yield "work", f"{_mega(spec.macs)} MMAC per input pixel"
     yield "precision", f"{spec.precision} in the plan"
@@ -152,14 +152,14 @@ def _range_rows(ranges: Mapping[str, Any]) -> Rows:
 
 
 def _rewrite_rows(rewrites: Sequence[Mapping[str, Any]]) -> Rows:
-    for number, proof in enumerate(rewrites):
-        if not proof["count"]:
+    for number, check in enumerate(rewrites):
+        if not check["count"]:
             what = "nothing to do"
-        elif proof["kept"]:
-            what = f"{proof['count']} done, moved the output by {_share(proof['difference'])} of its range"
+        elif check["kept"]:
+            what = f"{check['count']} done, moved the output by {_share(check['difference'])} of its range"
         else:
-            what = f"left out: it would move the output by {_share(proof['difference'])} of its range"
-        yield "" if number else "rewrites", f"{proof['rewrite']}: {what}"
+            what = f"left out: it would move the output by {_share(check['difference'])} of its range"
+        yield "" if number else "rewrites", f"{check['rewrite']}: {what}"
 
 
 def _int8_rows(found: Mapping[str, Any]) -> Rows:

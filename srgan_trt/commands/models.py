@@ -126,9 +126,9 @@ def _speed_file(path: Path) -> Path:
 
     The model file stands for its plan: with the version it determines it, and need not be built to be listed.
     """
-    twin = int8_beside(path)
+    int8_plan = int8_beside(path)
     facts = [
-        hash_files([*files_of(path), *([] if twin is None else [twin])]),
+        hash_files([*files_of(path), *([] if int8_plan is None else [int8_plan])]),
         __version__,
         importlib.metadata.version("openvino"),
         *_machine(),

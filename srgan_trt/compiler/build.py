@@ -1,4 +1,4 @@
-"""From somebody's generator file to a plan: export, canonicalise, find, rewrite, prove, save."""
+"""From a generator file to a plan: export, canonicalise, find its facts, rewrite, check, save."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def compile_network(
     restores: bool = False,
 ) -> Plan:
     """``build`` for a network that is already open."""
-    model, ends, shape, notes, halves = _bare_network(source)
+    model, normalization, shape, notes, halves = _bare_network(source)
     for end, named in (("input", input_range), ("output", output_range)):
         if named is not None and end in source.stripped:
             notes.append(
@@ -143,18 +143,18 @@ def compile_network(
     finding = find_ranges(
         exact,
         scale=scale,
-        ends=ends,
+        normalization=normalization,
         shape=shape,
         multiple=field.multiple,
         input_range=input_range,
         output_range=output_range,
         name=source.name,
     )
-    bare_in = ends.bare_input_range(finding.input_range)
-    bare_out = ends.bare_output_range(finding.output_range)
+    bare_in = normalization.bare_input_range(finding.input_range)
+    bare_out = normalization.bare_output_range(finding.output_range)
     macs_before = macs_per_pixel(model)
     layers_before = _layer_rows(model)
-    against_source = _difference_from_source(source, exact, ends, finding, shape, field)
+    against_source = _difference_from_source(source, exact, normalization, finding, shape, field)
     if against_source > (_HALF_TOLERANCE if halves else verify.TOLERANCE):
         raise ModelError(
             f"{source.name}: the converted network differs from the original by {against_source:.1e} of its range; "
@@ -209,11 +209,11 @@ def compile_network(
         "kind": source.kind,
         "notes": notes,
         "ranges": dataclasses.asdict(finding),
-        "rewrites": [dataclasses.asdict(proof) for proof in checker.checks],
+        "rewrites": [dataclasses.asdict(check) for check in checker.checks],
         "macs_before": macs_before,
         "macs_after": macs_after,
         "layers_before": layers_before,
-        "difference": max([against_source, *(proof.difference for proof in checker.checks if proof.kept)]),
+        "difference": max([against_source, *(check.difference for check in checker.checks if check.kept)]),
         **quantisation,
     }
     proto.graph.name = Path(source.name).stem
@@ -239,10 +239,10 @@ def _finite(value: Any) -> Any:
 
 
 def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Normalization, tuple[int, int] | None, list[str], bool]:
-    """The canonical graph without its ends, free in size where possible; its fixed shape if not; notes; and whether the
-    file itself computes in float16."""
+    """The canonical graph without its normalization, of dynamic size where possible; its fixed shape if not;
+    notes; and whether the file itself computes in float16."""
     notes = list(source.notes)
-    model, ends, halves = _canonical(source, source.fixed_shape or _EXPORT_SHAPE)
+    model, normalization, halves = _canonical(source, source.fixed_shape or _EXPORT_SHAPE)
     if halves:
         notes.append("the file computes in float16; the plan keeps the same weights and computes more exactly")
     ties = make_dynamic(model)
@@ -250,12 +250,12 @@ def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Normalization, tuple
         if source.fixed_shape:
             height, width = source.fixed_shape
             notes.append(f"the file insists on {width}x{height} pictures; the plan takes any size")
-        return model, ends, None, notes, halves
+        return model, normalization, None, notes, halves
     shape = source.fixed_shape or _FIXED_TILE
     if not source.fixed_shape:
-        model, ends, _ = _canonical(source, shape)
+        model, normalization, _ = _canonical(source, shape)
     notes.append(f"runs in fixed tiles of {shape[1]}x{shape[0]}: {ties[0]} ties the network to its size")
-    return model, ends, shape, notes, halves
+    return model, normalization, shape, notes, halves
 
 
 def _canonical(source: SourceNetwork, shape: tuple[int, int]) -> tuple[ir.Model, Normalization, bool]:
@@ -263,9 +263,9 @@ def _canonical(source: SourceNetwork, shape: tuple[int, int]) -> tuple[ir.Model,
     model.graph.inputs[0].name, model.graph.outputs[0].name = graph.INPUT, graph.OUTPUT
     halves = to_fp32(model)
     canonicalise(model)
-    ends = strip_normalization(model)
+    normalization = strip_normalization(model)
     graph.infer_shapes(model)
-    return model, ends, halves
+    return model, normalization, halves
 
 
 def _whole_scale(scale: Fraction, name: str) -> int:
@@ -277,12 +277,12 @@ def _whole_scale(scale: Fraction, name: str) -> int:
 def _difference_from_source(
     source: SourceNetwork,
     exact: ReferenceRunner,
-    ends: Normalization,
+    normalization: Normalization,
     finding: RangeFinding,
     shape: tuple[int, int] | None,
     field: Field,
 ) -> float:
-    """How far the bare network with its ends put back is from the file's own framework, as a fraction of the range.
+    """Difference of the bare network, normalization put back, from the file's own framework, as a share of the range.
 
     A free network is compared at a size it was not exported at; a fixed one at its own. Where the file has no
     framework here (ONNX), the graph is compared with a second export.
@@ -295,8 +295,10 @@ def _difference_from_source(
         expected = ReferenceRunner(source.export(size[0], size[1]))(probe)
     else:
         expected = np.ascontiguousarray(reference.transpose(0, 3, 1, 2))
-    bare: Floats = exact((probe * ends.input_gain + ends.input_shift).astype(np.float32))
-    result = np.clip(bare * ends.output_gain + ends.output_shift, ends.low, ends.high)
+    bare: Floats = exact((probe * normalization.input_gain + normalization.input_shift).astype(np.float32))
+    result = np.clip(
+        bare * normalization.output_gain + normalization.output_shift, normalization.low, normalization.high
+    )
     low, high = finding.output_range
     return verify.difference(result.astype(np.float32), expected.astype(np.float32), high - low)
 

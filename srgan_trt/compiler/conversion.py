@@ -68,7 +68,7 @@ def convert_plan(
         checker = _prover(model, spec)
         quantised = to_int8(checker, spec, folder=folder, max_drop=max_drop)
         report["int8"], self_test = quantised.report, quantised.self_test
-        report["rewrites"] = [*report.get("rewrites", []), *(dataclasses.asdict(proof) for proof in checker.checks)]
+        report["rewrites"] = [*report.get("rewrites", []), *(dataclasses.asdict(check) for check in checker.checks)]
         proto = graph.to_proto(quantised.model)
     proto.graph.name = Path(spec.name).stem
     return save_plan(proto, dataclasses.replace(spec, precision=precision), out, report=report, self_test=self_test)

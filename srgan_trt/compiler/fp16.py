@@ -204,7 +204,7 @@ def _converted(model: ir.Model, reasons: dict[str, str], *, fp16_io: bool) -> tu
     stayed = to_fp16(
         copy,
         float32=[node for node in copy.graph if node.name in reasons],
-        ends=ir.DataType.FLOAT16 if fp16_io else ir.DataType.FLOAT,
+        io_type=ir.DataType.FLOAT16 if fp16_io else ir.DataType.FLOAT,
     )
     names = [(node.name or "", node.op_type) for node in stayed]
     data: bytes = graph.to_proto(copy).SerializeToString()

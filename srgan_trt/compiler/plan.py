@@ -41,7 +41,7 @@ class Plan:
     body_hash: str
     """sha256 of the network's bytes: the key for anything cached for this plan."""
     self_test: SelfTest | None = None
-    """What a device is held to that compiles the plan; None of plans whose arithmetic leaves no room."""
+    """What a device must reproduce; None for plans in fp32 and fp16."""
     int8: Plan | None = None
     """The same network in int8, where there is one beside this plan: devices take the one that is faster there."""
     engine: bool = False
@@ -64,11 +64,11 @@ class Plan:
             raise PlanError(f"{self.path} was replaced since it was opened: open it again")
         return body
 
-    def with_int8(self, twin: Plan) -> Plan:
-        """This plan and its `twin` in int8. Raises PlanError if `twin` is of another network or precision."""
-        if twin.spec != dataclasses.replace(self.spec, precision="int8", macs=twin.spec.macs):
-            raise PlanError(f"{twin.path} is not {self.path} in int8: {pip_command(options='--force-reinstall')}")
-        return dataclasses.replace(self, int8=twin)
+    def with_int8(self, int8_plan: Plan) -> Plan:
+        """This plan and its `int8_plan` in int8. Raises PlanError if `int8_plan` is of another network or precision."""
+        if int8_plan.spec != dataclasses.replace(self.spec, precision="int8", macs=int8_plan.spec.macs):
+            raise PlanError(f"{int8_plan.path} is not {self.path} in int8: {pip_command(options='--force-reinstall')}")
+        return dataclasses.replace(self, int8=int8_plan)
 
 
 def is_plan(path: Path) -> bool:

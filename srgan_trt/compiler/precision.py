@@ -52,7 +52,7 @@ def to_fp32(model: ir.Model) -> bool:
 
 
 def to_fp16(
-    model: ir.Model, *, float32: Collection[ir.Node] = (), ends: ir.DataType | None = None
+    model: ir.Model, *, float32: Collection[ir.Node] = (), io_type: ir.DataType | None = None
 ) -> tuple[ir.Node, ...]:
     """Weights and activations become float16, with casts where a float32 value meets a float16 one.
 
@@ -65,12 +65,12 @@ def to_fp16(
     import onnx_ir as ir
 
     half, single = ir.DataType.FLOAT16, ir.DataType.FLOAT
-    ends = ends or single
+    io_type = io_type or single
     source, result = model.graph.inputs[0], model.graph.outputs[0]
     stay = [node for node in model.graph if node in set(float32) or not can_be_half(node)]
     kept = set(stay)
     nodes = list(model.graph)
-    source.dtype = ends
+    source.dtype = io_type
     for node in nodes:
         if node not in kept:
             for made in node.outputs:
@@ -90,8 +90,8 @@ def to_fp16(
                     _half_weight(model, value) if weight else _cast(model, value, wanted, before=node)
                 )
             node.replace_input_with(index, others[value, wanted])
-    if result.dtype != ends:
-        model.graph.outputs[0] = value = _cast(model, result, ends, before=None)
+    if result.dtype != io_type:
+        model.graph.outputs[0] = value = _cast(model, result, io_type, before=None)
         value.name, result.name = result.name, f"{result.name}.inside"
     graph.tidy(model)
     return tuple(stay)

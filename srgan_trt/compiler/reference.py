@@ -1,4 +1,4 @@
-"""onnxruntime as the oracle: what a graph computes, whatever we believe of it."""
+"""Runs a graph in onnxruntime on the CPU: the reference for every rewrite."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def find_ranges(
     network: Callable[[Floats], Floats],
     *,
     scale: int,
-    ends: Normalization,
+    normalization: Normalization,
     shape: tuple[int, int] | None = None,
     multiple: int = 1,
     input_range: Range | None = None,
@@ -58,13 +58,13 @@ def find_ranges(
 ) -> RangeFinding:
     """Finds the ranges that were not given.
 
-    ``network`` is the bare network: float32 NCHW in, (N, 3, H*scale, W*scale) out; ``ends`` maps its ranges to the
-    file's. ``shape`` is the only input shape it takes, if there is one. Raises ModelError below THRESHOLD.
+    ``network`` is the bare network: float32 NCHW in, (N, 3, H*scale, W*scale) out; ``normalization`` maps its
+    ranges to the file's. ``shape`` is the only input shape it takes, if there is one. Raises ModelError below THRESHOLD.
     """
     tiles = [_window(tile, shape, multiple) for tile in _test_tiles(shape)]
     inputs = (input_range,) if input_range else USUAL
     outputs = (output_range,) if output_range else USUAL
-    scores = _scores(network, tiles, scale, ends, inputs, outputs)
+    scores = _scores(network, tiles, scale, normalization, inputs, outputs)
     if not scores:
         raise ModelError(f"{name}: the clip at its end allows none of the usual ranges; name --output-range A,B")
     best = max(score for score, _, _ in scores)
@@ -75,7 +75,7 @@ def find_ranges(
             f"{THRESHOLD:.0f}): either it is none, or name its ranges with --input-range A,B --output-range A,B"
         )
     if best < THRESHOLD:
-        usual = max(_scores(network, tiles, scale, ends, USUAL, USUAL), default=(-np.inf, (0, 0), (0, 0)))
+        usual = max(_scores(network, tiles, scale, normalization, USUAL, USUAL), default=(-np.inf, (0, 0), (0, 0)))
         if usual[0] >= THRESHOLD:
             log.warning(
                 "%s: with the ranges that were named its output, scaled down, is not its input (%.1f dB); "
@@ -100,19 +100,19 @@ def _scores(
     network: Callable[[Floats], Floats],
     tiles: list[Floats],
     scale: int,
-    ends: Normalization,
+    normalization: Normalization,
     inputs: Sequence[Range],
     outputs: Sequence[Range],
 ) -> list[tuple[float, Range, Range]]:
     """(consistency in dB, input range, output range) of every pair that the file's own clip allows."""
     scores = []
     for outer_in in inputs:
-        low, high = ends.bare_input_range(outer_in)
+        low, high = normalization.bare_input_range(outer_in)
         results = [network((tile * (high - low) + low).astype(np.float32)) for tile in tiles]
         for outer_out in outputs:
-            if not ends.allows(outer_out) and len(outputs) > 1:
+            if not normalization.allows(outer_out) and len(outputs) > 1:
                 continue
-            bottom, top = ends.bare_output_range(outer_out)
+            bottom, top = normalization.bare_output_range(outer_out)
             levels = [np.clip((result - bottom) / (top - bottom), 0, 1) for result in results]
             scores.append((_consistency(tiles, levels, scale), outer_in, outer_out))
     return scores

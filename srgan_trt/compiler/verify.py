@@ -1,4 +1,4 @@
-"""The proof of a rewrite: both graphs are run, borders included, and a rewrite that shows is refused."""
+"""Checks each rewrite numerically: the graph runs before and after, borders included; a visible change is undone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Lambda layers and custom pixel shuffles, replaced by what position, shapes and names prove they are.
 
 A Lambda's bytecode is never run and never unmarshalled: of its bytes only the names it mentions are read.
-What can be proven (``resolve_lambdas``):
+What is recognised (``resolve_lambdas``):
 
 - It turns C*r*r channels into the C that its readers have weights for: a pixel shuffle by r.
 - It ends the network on 3*r*r channels: the same, for a picture has three.
@@ -74,11 +74,11 @@ def resolve_lambdas(
     ("input", "output") whose range mapping was left out.
 
     Args:
-        given: Names of the user's own functions and classes, which come before any proof: a Lambda takes the function
+        given: Names of the user's own functions and classes, which come first: a Lambda takes the function
             named as the layer, as its function, or as one that its bytecode mentions.
-        trust: A Lambda that cannot be proven is to run its bytecode instead of being refused.
+        trust: A Lambda that is not recognised may run its bytecode instead of being refused.
 
-    Raises ModelError, naming the layer and the reason, for a Lambda that cannot be proven.
+    Raises ModelError, naming the layer and the reason, for a Lambda that is not recognised.
     """
     assert file.config is not None
     config = copy.deepcopy(file.config)
@@ -120,7 +120,7 @@ def _walk(value: Any) -> list[Config]:
 def _replacement(
     graph: LayerGraph, node: Node, opaque: set[Node], name: str, given: frozenset[str], trust: bool
 ) -> _Replacement:
-    """What takes the layer's place: the user's own function, what is proven, or, on trust, its bytecode."""
+    """What takes the layer's place: the user's own function, what was recognised, or, on trust, its bytecode."""
     code, label = _bytecode(node.config), f"{node.kind} {node.name}"
     arguments = {"arguments": node.config.get("arguments")}
     if node.kind == "Lambda" and (function := _given_function(node, given)) is not None:

@@ -48,7 +48,7 @@ class NcnnNetwork:
         self.notes: list[str] = []
         self.layers = layers
         self._path, self._arrays = path, arrays
-        self.ends = self._ends()
+        self.io_blobs = self._io_blobs()
         """The blobs that the picture comes in by and goes out by."""
         self._margins = (0, 0)
         self._margins = self._find_margins()
@@ -93,13 +93,13 @@ class NcnnNetwork:
         extractor = net.create_extractor()
         held = np.ascontiguousarray(picture)  # ncnn.Mat does not keep it alive
         # and a copy in ncnn's own memory: its layers that work in place crash on NumPy's
-        failed = extractor.input(self.ends[0], ncnn.Mat(held).clone())
-        status, result = extractor.extract(self.ends[1])
+        failed = extractor.input(self.io_blobs[0], ncnn.Mat(held).clone())
+        status, result = extractor.extract(self.io_blobs[1])
         if failed or status:
             raise ModelError(f"{self._path}: the ncnn package cannot run this network (status {failed or status})")
         return np.array(result, np.float32)
 
-    def _ends(self) -> tuple[str, str]:
+    def _io_blobs(self) -> tuple[str, str]:
         """The blobs that the picture comes in by and goes out by."""
         sources = [layer for layer in self.layers if layer.kind == "Input"]
         if len(sources) != 1 or len(sources[0].outputs) != 1:
@@ -145,7 +145,7 @@ class NcnnNetwork:
         source = Blob("input", 3, height, width)
         if top or left:
             source = padded(writer, source, (top, left, top, left))
-        blobs = {self.ends[0]: source}
+        blobs = {self.io_blobs[0]: source}
         try:
             for layer, arrays in zip(self.layers, self._arrays, strict=True):
                 if layer.kind == "Input":
@@ -154,7 +154,7 @@ class NcnnNetwork:
                 blobs |= zip(layer.outputs, results, strict=True)
         except ModelError as error:
             raise ModelError(f"{self.name}: {error}") from None
-        return blobs[self.ends[1]]
+        return blobs[self.io_blobs[1]]
 
 
 def open_ncnn(path: Path) -> NcnnNetwork:

@@ -82,8 +82,8 @@ class PackagedModel:
     @property
     def int8_size(self) -> int | None:
         """Bytes of its int8 plan; None where there is none."""
-        twin = self.place.int8 if isinstance(self.place, Shipped) else None
-        return None if twin is None else twin.stat().st_size
+        int8_plan = self.place.int8 if isinstance(self.place, Shipped) else None
+        return None if int8_plan is None else int8_plan.stat().st_size
 
     @property
     def pip(self) -> str | None:
@@ -249,8 +249,8 @@ def int8_beside(path: Path) -> Path | None:
     folder = path.absolute().parent
     if folder.parent != SHIPPED or path.name != f"{folder.name}.plan.onnx":
         return None
-    twin = folder / f"{folder.name}.int8.plan.onnx"
-    return twin if twin.is_file() else None
+    int8_plan = folder / f"{folder.name}.int8.plan.onnx"
+    return int8_plan if int8_plan.is_file() else None
 
 
 def plan_target(name: str) -> Path | None:

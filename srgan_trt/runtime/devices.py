@@ -43,7 +43,7 @@ def open_pipeline(
     GPU if there is one that works, else the CPU: a GPU that is there and does not work is logged. Some show only at the
     first picture, when the engine is built, that they do not.
     precision: of the device's arithmetic: "fp32", "bf16" (CPU), "fp16" (GPU), "int8" for a plan that is in it or has a
-    twin that is, or None for the fastest that is proven to keep the picture's levels.
+    int8 plan that is, or None for the fastest that keeps the picture's levels.
     max_vram: bytes of each GPU's memory that may be used; None for what is free.
     threads: the most of the CPU's that compute; None for all that this process may use (see machine.py).
     build_progress: called while an engine is built for a GPU, with what is being done and how much is done (0..1), from

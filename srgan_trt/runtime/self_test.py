@@ -1,4 +1,4 @@
-"""How a device is held to the picture in a plan, whatever runs it."""
+"""Runs the self-test of a plan on a device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def run_self_test(
     self_test: SelfTest, spec: NetworkSpec, run: Callable[[Levels, Levels, TilePlan], Any], *, what: str
 ) -> None:
-    """Has `run` fill the witness's result, (picture, result, one tile of all of it), and judges that.
+    """Runs the self-test's picture by `run(picture, result, tiles)`, as one tile, and checks the result.
 
     what: runs it, for the message. Raises DeviceError if another picture comes out, and what `run` raises.
     """

@@ -57,7 +57,7 @@ class Progress:
 
 @dataclass(slots=True)
 class _Interval:
-    """Sums since the last row of the journal."""
+    """Sums since the last row of the training log."""
 
     losses: dict[str, float] = field(default_factory=dict)
     steps: int = 0
@@ -86,7 +86,7 @@ class _Interval:
 
 
 class Trainer:
-    """A training in the folder `out`: recipe.json, checkpoint.npz, generator.h5, the journal, panels.png.
+    """A training in the folder `out`: recipe.json, checkpoint.npz, generator.h5, the log, panels.png.
 
     generator.h5 is the running average of the generator as a whole Keras 3 model, written with every checkpoint.
     """

@@ -30,7 +30,7 @@ _EVENTS = "events.out.tfevents."
 
 
 class TrainingLog:
-    """The journal of the training in a folder; use it in a ``with``, or call ``close()``.
+    """The log of the training in a folder; use it in a ``with``, or call ``close()``.
 
     ``training.csv`` and ``validation.csv`` have a column "step", and one for each name of their first row; numbers
     have 9 digits, which is all of a float32. ``tensorboard/`` has the rows as scalars ``training/<name>`` and
@@ -107,7 +107,7 @@ class _Table:
         elif path.exists():
             self._take_up(resume_at)
         # Without a buffer: what a full disk did not take must not be tried again when the file is closed.
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - open as long as the journal is
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - open as long as the log is
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
         if self._last is not None and step <= self._last:

@@ -44,8 +44,8 @@ def test_what_a_model_with_two_plans_runs_in_is_told_and_why(
     cpu = Cpu("a CPU", "2026.4.1", ("BF16", "FP32"), 2, kind)
     monkeypatch.setattr(processor, "find_cpu", lambda: cpu)
     plan = ship(tmp_path)
-    twin = ship_int8(plan)
+    int8_plan = ship_int8(plan)
     told = " ".join(describe_file(resolve(plan.path)).split())
     assert f"runs in {precision} on this CPU (a CPU), by OpenVINO 2026.4.1" in told
-    assert f"int8 plan {twin.path} (" in told
+    assert f"int8 plan {int8_plan.path} (" in told
     assert why in told

@@ -186,10 +186,10 @@ def test_several_models_share_a_table(
 def test_models_of_one_file_name_are_told_apart_by_their_paths(
     high: Path, plan: Plan, tmp_path: Path, without_features: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    twin = small_plan(tmp_path)
-    evaluate(high, models=[str(plan.path), str(twin.path)])
+    int8_plan = small_plan(tmp_path)
+    evaluate(high, models=[str(plan.path), str(int8_plan.path)])
     methods = {line.split()[-4] for line in capsys.readouterr().out.splitlines()[1:]}
-    assert methods == {"bicubic", str(plan.path), str(twin.path)}
+    assert methods == {"bicubic", str(plan.path), str(int8_plan.path)}
 
 
 def test_models_of_several_scales_are_refused(high: Path, plan: Plan, tmp_path: Path) -> None:

@@ -97,11 +97,11 @@ def test_what_is_not_clear_about_a_licence_is_told_below_the_list(command: Comma
 
 def test_a_plan_in_int8_is_listed_with_its_size(command: Command, shipped: Path) -> None:
     before = measure_speed(shipped)
-    twin = ship_int8(load_plan(shipped)).path.stat().st_size
+    int8_plan = ship_int8(load_plan(shipped)).path.stat().st_size
     lines = command("models").out.splitlines()
-    assert lines[1].split()[1:5] == [f"{shipped.stat().st_size / 1e6:.1f}", "MB", "+", f"{twin / 1e6:.1f}"]
+    assert lines[1].split()[1:5] == [f"{shipped.stat().st_size / 1e6:.1f}", "MB", "+", f"{int8_plan / 1e6:.1f}"]
     assert "size + that of the plan in int8, which runs where that is faster" in lines
-    assert listed(command)[NAME]["int8_bytes"] == twin
+    assert listed(command)[NAME]["int8_bytes"] == int8_plan
     assert before is not None
     assert entries()[0].speed is None  # measured without it
 

@@ -25,8 +25,8 @@ def test_weights_are_half_and_ends_are_float() -> None:
     onnx.checker.check_model(proto, full_check=True)
     types = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
     assert sorted(types.values()) == [TensorProto.FLOAT] + [TensorProto.FLOAT16] * 4  # scales of Resize stay
-    ends = [value.type.tensor_type.elem_type for value in (proto.graph.input[0], proto.graph.output[0])]
-    assert ends == [TensorProto.FLOAT, TensorProto.FLOAT]
+    io_type = [value.type.tensor_type.elem_type for value in (proto.graph.input[0], proto.graph.output[0])]
+    assert io_type == [TensorProto.FLOAT, TensorProto.FLOAT]
     np.testing.assert_allclose(run(model, x), expected, atol=5e-3)
     assert np.abs(run(model, x) - expected).max() > 0
 

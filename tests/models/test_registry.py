@@ -58,21 +58,21 @@ class TestShipped:
         plan = ship(shipped)
         model = packaged_models()[NAME]
         assert (int8_beside(plan.path), model.int8_size, open_plan(NAME).int8) == (None, None, None)
-        twin = ship_int8(plan)
+        int8_plan = ship_int8(plan)
         assert model.find() == plan.path
-        assert int8_beside(plan.path) == twin.path
-        assert model.int8_size == twin.path.stat().st_size
+        assert int8_beside(plan.path) == int8_plan.path
+        assert model.int8_size == int8_plan.path.stat().st_size
         family = open_plan(NAME)
         assert family.int8 is not None
-        assert (family.path, family.int8.path, family.int8.spec.precision) == (plan.path, twin.path, "int8")
+        assert (family.path, family.int8.path, family.int8.spec.precision) == (plan.path, int8_plan.path, "int8")
 
     def test_only_in_the_package(self, shipped: Path, tmp_path: Path) -> None:
         """A plan of the user's own is one plan, whatever lies beside it; and that in int8 is one, too."""
         plan = ship(shipped)
-        twin = ship_int8(plan)
+        int8_plan = ship_int8(plan)
         mine = shutil.copytree(plan.path.parent, tmp_path / NAME)
         assert open_plan(mine / plan.path.name).int8 is None
-        assert open_plan(twin.path).int8 is None
+        assert open_plan(int8_plan.path).int8 is None
 
     def test_a_plan_in_int8_of_another_model_is_said(self, shipped: Path) -> None:
         plan = ship(shipped)
@@ -203,8 +203,8 @@ def test_shipped_plans_are_of_this_version() -> None:
     for model in packaged_models().values():
         if model.pip is None:
             load_plan(packaged(model.name))
-            twin = open_plan(model.name).int8
-            assert twin is None or twin.self_test is not None
+            int8_plan = open_plan(model.name).int8
+            assert int8_plan is None or int8_plan.self_test is not None
 
 
 def test_what_is_no_model_is_said(tmp_path: Path) -> None:

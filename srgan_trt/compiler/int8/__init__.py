@@ -1,1 +1,1 @@
-"""INT8 that is proven not to hurt: the convolutions that can take it, chosen by measurement, behind a gate."""
+"""Int8 quantisation: the convolutions that can take it, chosen by measurement, behind a gate on quality."""

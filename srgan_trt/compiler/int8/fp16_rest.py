@@ -44,7 +44,7 @@ def with_fp16_activations(plan: Plan) -> bytes:
     stored = onnx.load_from_string(plan.network())
     model = graph.from_proto(stored)
     graph.infer_shapes(model)
-    to_fp16(model, ends=ir.DataType.FLOAT16)
+    to_fp16(model, io_type=ir.DataType.FLOAT16)
     made = graph.to_proto(model)
     for opset in made.opset_import:
         if opset.domain in ("", "ai.onnx"):

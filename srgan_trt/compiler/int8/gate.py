@@ -174,7 +174,7 @@ class Gate:
 
 
 def make_self_test(exact: ir.Model, candidate: ir.Model, spec: NetworkSpec, picture: Levels) -> SelfTest:
-    """What devices that run ``candidate`` are held to. picture: uint8 (h, w, 3), of a size that the network takes."""
+    """The self-test for devices that run ``candidate``. picture: uint8 (h, w, 3), of a size that the network takes."""
     mine, theirs = (
         np.round(levels_of(ReferenceRunner(graph.to_proto(model)), spec, picture)).astype(np.uint8)
         for model in (candidate, exact)

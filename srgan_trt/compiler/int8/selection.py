@@ -84,9 +84,9 @@ class Selection:
 def to_int8(
     checker: RewriteChecker, spec: NetworkSpec, *, folder: Path | None = None, max_drop: float | None = None
 ) -> Quantised:
-    """The prover's network with as many convolutions in int8 as may be.
+    """The checker's network with as many convolutions in int8 as the gate allows.
 
-    The prover's own network gets its channels equalised, which is proven as every rewrite is. folder: Pictures to
+    The checker's own network gets its channels equalised, which is checked as every rewrite is. folder: Pictures to
     calibrate with and to judge by; None takes the built-in ones. Raises ModelError if nothing can be quantised within
     ``max_drop``, PictureError as ``calibration.from_folder`` does.
     """

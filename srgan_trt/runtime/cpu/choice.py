@@ -3,7 +3,7 @@
 A model may have a plan in int8 beside the one in fp32. It is the default where it was measured to be faster: on this
 kind of CPU (measured.py), or by a trial on this one. The trial waits for the second start, when the network that runs
 otherwise comes from the cache: a first picture is not delayed. What it found is kept in the user's cache, as is that
-a plan in int8 does not give here what it was proven to give.
+a plan in int8 fails its self-test here.
 """
 
 from __future__ import annotations
@@ -75,24 +75,24 @@ _LEFT_OUT = "int8 is left out: {}"
 
 
 def choose(asked: str | None, plan: Plan, cpu: Cpu, *, verdict: Verdict | None = None) -> Choice:
-    """asked: "fp32", "bf16", "int8", or None for the fastest that is proven here.
+    """asked: "fp32", "bf16", "int8", or None for the fastest that passes here.
     verdict: on int8, if it is known better than by `judge`.
 
     Raises DeviceError if that is not to be had of this plan on this CPU.
     """
-    twin = plan.int8
-    if twin is None or asked not in (None, "int8"):
+    int8_plan = plan.int8
+    if int8_plan is None or asked not in (None, "int8"):
         same = asked == plan.spec.precision == "int8"
         narrow, wide, notes = choose_precision(None if same else asked, cpu.has_bf16)
         if plan.spec.precision == "int8" and asked in ("fp32", "bf16"):
             notes = [*notes, f"the plan's convolutions in int8 stay so: {asked} is what the others run in"]
         return Choice(narrow=Way(plan, narrow), wide=Way(plan, wide), notes=tuple(notes))
     high, wide, notes = choose_precision(None, cpu.has_bf16)
-    exact, usual, fast = Way(plan, wide), Way(plan, high), Way(twin, high)
+    exact, usual, fast = Way(plan, wide), Way(plan, high), Way(int8_plan, high)
     split = f"8-bit pictures run in {fast.name}, 16-bit pictures in {exact.name}"
     if asked == "int8":
         return Choice(narrow=fast, wide=exact, notes=(split,))
-    verdict = verdict or judge(plan, twin, cpu)
+    verdict = verdict or judge(plan, int8_plan, cpu)
     if verdict is None:
         return Choice(
             narrow=usual,
@@ -105,10 +105,10 @@ def choose(asked: str | None, plan: Plan, cpu: Cpu, *, verdict: Verdict | None =
     return Choice(narrow=usual, wide=exact, notes=(*notes, verdict.why))
 
 
-def judge(plan: Plan, twin: Plan, cpu: Cpu) -> Verdict | None:
-    """Whether `twin`, the plan in int8, is the default: what is kept of this CPU comes before the table. None where
-    that is to be tried."""
-    if (kept := read_checksummed(kept_verdict(plan, twin, cpu))) is not None:
+def judge(plan: Plan, int8_plan: Plan, cpu: Cpu) -> Verdict | None:
+    """Whether `int8_plan` is the default: what is kept of this CPU comes before the table; None where it must be
+    tried."""
+    if (kept := read_checksummed(kept_verdict(plan, int8_plan, cpu))) is not None:
         fields = json.loads(kept)
         return Verdict(fields["int8"], fields["why"])
     if cpu.kind is None:
@@ -143,15 +143,15 @@ def compared(seconds: Mapping[str, float]) -> Verdict:
     return Verdict(True, f"int8 is {told}")
 
 
-def keep(verdict: Verdict, plan: Plan, twin: Plan, cpu: Cpu) -> None:
+def keep(verdict: Verdict, plan: Plan, int8_plan: Plan, cpu: Cpu) -> None:
     """For the next `judge`; a cache that cannot be written is logged."""
     content = {"int8": verdict.int8, "why": verdict.why}
-    write_checksummed(kept_verdict(plan, twin, cpu), json.dumps(content).encode())
+    write_checksummed(kept_verdict(plan, int8_plan, cpu), json.dumps(content).encode())
 
 
-def kept_verdict(plan: Plan, twin: Plan, cpu: Cpu) -> Path:
+def kept_verdict(plan: Plan, int8_plan: Plan, cpu: Cpu) -> Path:
     """Where the verdict on these plans on this CPU is kept."""
-    text = json.dumps([__version__, _FORMAT, plan.body_hash, twin.body_hash, cpu.key(), cpu.kind], sort_keys=True)
+    text = json.dumps([__version__, _FORMAT, plan.body_hash, int8_plan.body_hash, cpu.key(), cpu.kind], sort_keys=True)
     return cache_folder() / "precisions" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 

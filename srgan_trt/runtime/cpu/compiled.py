@@ -48,7 +48,7 @@ class CompiledPlan:
         form: of the convolutions, None as they are. like: the same but for the number of streams, if there is
         one: OpenVINO reads in what it compiled sooner than it compiles, which takes longest in int8.
 
-        Raises DeviceError if OpenVINO cannot take the plan or gives another picture than it was proven to, ModelError
+        Raises DeviceError if OpenVINO cannot take the plan or the plan's self-test fails, ModelError
         if it cannot be brought into `lowering`.
         """
         self.pixel_values = 0.0
@@ -94,7 +94,7 @@ class CompiledPlan:
         return compiled
 
     def _check(self, plan: Plan) -> None:
-        """Raises DeviceError if OpenVINO makes another picture of the plan's witness than it should."""
+        """Raises DeviceError if the plan's self-test fails."""
         if plan.self_test is None:
             return
 

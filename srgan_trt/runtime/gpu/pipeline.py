@@ -60,7 +60,7 @@ class GpuPipeline:
 
     Two pictures are under way at once: one is copied while the other computes; further threads wait. 8-bit pictures run
     in fp16, 16-bit ones in fp32. A window whose values are not all finite in fp16 runs again in fp32. An int8 plan has
-    int8 only, for 16-bit pictures, too, which is noted; before the first picture it is held to the one in the plan.
+    int8 only, for 16-bit pictures, too, which is noted; before the first picture it runs the plan's self-test.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class GpuPipeline:
         """
         self.spec: NetworkSpec = plan.spec
         self._self_test, self._self_test_lock = plan.self_test, threading.Lock()
-        """Until a first engine was held to it."""
+        """None once an engine passed it."""
         self._what = f"{plan.path}, run by {source.name},"
         self._quantised = plan.spec.precision == "int8"
         self._precision = ("int8" if self._quantised else "fp16") if precision is None else precision
@@ -264,8 +264,8 @@ class GpuPipeline:
                 return
 
             def run(picture: Any, result: Any, whole: TilePlan) -> None:
-                ends = InputImage(picture, 1), OutputImage(result, self.spec.scale)
-                self._run(worker, *ends, self._even(whole, picture), _Progress(None))
+                images = InputImage(picture, 1), OutputImage(result, self.spec.scale)
+                self._run(worker, *images, self._even(whole, picture), _Progress(None))
 
             run_self_test(self._self_test, self.spec, run, what=f"{self._what} on the {self.gpu.name},")
             self._self_test = None
@@ -277,7 +277,7 @@ class GpuPipeline:
         return even_windows(tiles, multiple=self.spec.multiple, pixel_bytes=pixel_bytes, largest=self._largest)
 
     def _prepared(self, worker: PictureWorker, precision: str, tiles: TilePlan) -> SharedEngine:
-        """An engine for windows of these tiles, with slots in the lane."""
+        """An engine for windows of these tiles, with slots in the worker."""
         height, width = tiles.tile_height, tiles.tile_width
         with self._lock:
             limit, batch = self._tile_limit, self._batch
@@ -301,7 +301,7 @@ class GpuPipeline:
     def _bands(
         self, worker: PictureWorker, source: InputImage, target: OutputImage, tiles: TilePlan, batch: int
     ) -> list[Band]:
-        """As few as may be, with memory for them reserved in the lane."""
+        """As few as may be, with memory for them reserved in the worker."""
         rows = {"row_bytes": source.row_bytes, "kept_row_bytes": target.row_bytes}
         limit = min(_LARGEST_BAND, (self._memory.available() + worker.reserved()) // self._workers.limit)
         while True:

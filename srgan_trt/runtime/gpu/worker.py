@@ -73,7 +73,7 @@ class PictureWorker:
             checked(bindings().cuStreamWaitEvent(self._copies.handle, event, 0))
 
     def prepare(self, shared: SharedEngine) -> None:
-        """Makes the slots of an engine, which this lane then holds. Takes `shared` over, even if it raises.
+        """Makes the slots of an engine, which this worker then holds. Takes `shared` over, even if it raises.
 
         Raises DeviceMemoryError, DeviceError.
         """

@@ -14,7 +14,7 @@ MAX_WORKERS = 2
 
 
 class WorkerPool:
-    """At most `limit` lanes; a thread that finds none free waits."""
+    """At most `limit` workers; a thread that finds none free waits."""
 
     def __init__(self, make: Callable[[], PictureWorker]) -> None:
         self._make = make
@@ -26,9 +26,9 @@ class WorkerPool:
 
     @contextmanager
     def borrow(self) -> Iterator[PictureWorker]:
-        """A lane for the calling thread, in which the GPU's context is current.
+        """A worker for the calling thread, in which the GPU's context is current.
 
-        Raises DeviceError if `close` was called, before or while waiting, or a lane cannot be made.
+        Raises DeviceError if `close` was called, before or while waiting, or a worker cannot be made.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._lent < self.limit)
@@ -52,7 +52,7 @@ class WorkerPool:
                 self._changed.notify_all()
 
     def shrink(self) -> bool:
-        """Frees what idle lanes hold; if one is lent, it is the only one from now on. False if that changes nothing."""
+        """Frees idle workers; one that is lent is the only one from now on. False if that changes nothing."""
         with self._changed:
             idle, self._idle = self._idle, []
             fewer = self.limit > 1 and self._lent > 0
@@ -64,14 +64,14 @@ class WorkerPool:
         return fewer or any(held)
 
     def drain(self) -> None:
-        """Lends no lane any more and waits for those that are lent. Calling it again does nothing."""
+        """Lends no more workers and waits for those that are lent. Calling it again does nothing."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._lent == 0)
 
     def close(self) -> None:
-        """Frees all lanes, each whatever becomes of the others; `drain` must have returned."""
+        """Frees all workers, each whatever becomes of the others; `drain` must have returned."""
         with self._changed:
             idle, self._idle = self._idle, []
         with ExitStack() as stack:

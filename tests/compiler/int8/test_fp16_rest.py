@@ -38,8 +38,8 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def test_ends_and_weights_are_float16_and_int8_stays(plan: Plan) -> None:
     model = onnx.load_from_string(with_fp16_activations(plan))
     onnx.checker.check_model(model)
-    ends = [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)]
-    assert ends == [onnx.TensorProto.FLOAT16] * 2
+    io_type = [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)]
+    assert io_type == [onnx.TensorProto.FLOAT16] * 2
     single = {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     assert [node.op_type for node in model.graph.node if single & set(node.input)] == ["QuantizeLinear"]
     kinds = [node.op_type for node in model.graph.node]

@@ -1,4 +1,4 @@
-"""Which plan of a network runs on which CPU: the one in int8 where that is proven to be faster, and only there."""
+"""Which plan of a network runs on which CPU: the one in int8 where that measures faster, and only there."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class TestPictures:
 
 
 class TestSelfTest:
-    """An int8 plan that does not give here what it was proven to give."""
+    """An int8 plan that fails its self-test here."""
 
     @pytest.fixture
     def wrong(self, tmp_path: Path) -> Plan:
@@ -215,7 +215,7 @@ class TestSelfTest:
                 assert up.info["precision"] == high
                 note = up.info["notes"][-1]
         assert "int8 is left out: " in note
-        assert "gives another picture than it was proven to" in note
+        assert "fails the plan.s self-test" in note
         warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
         assert len(warnings) == 1
         assert warnings[0].startswith(f"small runs in {high} here, not in int8: the plan ")
@@ -305,16 +305,16 @@ class TestTrial:
         assert not list(cache.glob("precisions/*"))
 
     def test_another_cpu_or_plan_is_another_trial(self, family: Plan, tmp_path: Path) -> None:
-        twin = family.int8
-        assert twin is not None
+        int8_plan = family.int8
+        assert int8_plan is not None
         other = small_plan(tmp_path, last="Sigmoid")
         here = cpu(UNTABLED)
         places = {
-            choice.kept_verdict(family, twin, here),
-            choice.kept_verdict(other, twin, here),
+            choice.kept_verdict(family, int8_plan, here),
+            choice.kept_verdict(other, int8_plan, here),
             choice.kept_verdict(family, other, here),
-            choice.kept_verdict(family, twin, cpu(TABLED)),
-            choice.kept_verdict(family, twin, dataclasses.replace(here, cores=4)),
+            choice.kept_verdict(family, int8_plan, cpu(TABLED)),
+            choice.kept_verdict(family, int8_plan, dataclasses.replace(here, cores=4)),
         }
         assert len(places) == 5
 
