@@ -59,7 +59,7 @@ def find_ranges(
     """Finds the ranges that were not given.
 
     ``network`` is the bare network: float32 NCHW in, (N, 3, H*scale, W*scale) out; ``normalization`` maps its
-    ranges to the file's. ``shape`` is the only input shape it takes, if there is one. Raises ModelError below THRESHOLD.
+    ranges to the file's. ``shape`` is the only input shape it takes, if any. Raises ModelError below THRESHOLD.
     """
     tiles = [_window(tile, shape, multiple) for tile in _test_tiles(shape)]
     inputs = (input_range,) if input_range else USUAL

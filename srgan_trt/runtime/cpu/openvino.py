@@ -64,8 +64,8 @@ class CpuPipeline:
     """
 
     def __init__(self, plan: Plan, *, precision: str | None = None, threads: int | None = None) -> None:
-        """precision: "fp32" or "bf16", of what the plan does not have in int8; "int8" for a plan that is in it or has
-        an int8 plan; None for the fastest that passes here (see choice.py). threads: the most that compute; None for all
+        """precision: "fp32" or "bf16", of what the plan does not have in int8; "int8" for a plan that is or has one
+        in int8; None for the fastest that passes here (see choice.py). threads: the most that compute; None for all
         cores that this process may use.
 
         Raises DeviceError if `precision` is not to be had here, OpenVINO cannot take the plan, or gives another picture
