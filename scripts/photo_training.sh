@@ -25,4 +25,4 @@ train() { # OUT STEPS RATE OPTIONS...
 }
 
 train clean 15000 5e-4 --arch compact --blocks 8 --filters 64
-train pixel 40000 4e-4 --degrade real --init "$out/clean/generator.h5"
+train pixel 20000 4e-4 --degrade real --init "$out/clean/generator.h5"
