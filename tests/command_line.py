@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan_trt.cli import main
+from srgan_trt.cli.main import main
 
 from .handmade import noise
 

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from srgan_trt import __version__
-from srgan_trt.arguments import FORMATS
+from srgan_trt.cli.main import COMMANDS
+from srgan_trt.cli.upscale import FORMATS
 from srgan_trt.compiler.plan import load_plan
 from srgan_trt.imaging import encode
 
-from .command_line import Command
-from .handmade import nearest_model, small_plan
+from ..command_line import Command
+from ..handmade import nearest_model, small_plan
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ class TestUsage:
     def test_memory_is_a_number_of_gigabytes(self, command: Command, size: str) -> None:
         done = command("upscale", "a.png", f"--max-vram={size}")
         assert done.status == 2
-        assert "is no number of gigabytes" in done.err[-1]
+        assert "is not a number of gigabytes" in done.err[-1]
 
     def test_a_picture_alone_is_upscaled(self, command: Command, tmp_path: Path) -> None:
         plan = small_plan(tmp_path)
@@ -108,7 +109,7 @@ class TestUsage:
         ("option", "message"),
         [
             ("--tile=0", "less than 1"),
-            ("--tile=wide", "no whole number"),
+            ("--tile=wide", "not a whole number"),
             ("--halo=-1", "less than 0"),
             ("--jobs=0", "less than 1"),
             ("--format=gif", "invalid choice"),
@@ -123,17 +124,27 @@ class TestUsage:
         assert message in done.err[-1]
 
     def test_every_command_has_help(self, command: Command) -> None:
-        for name in ("build", "upscale", "info", "models", "doctor"):
+        for name in COMMANDS:
             done = command(name, "--help")
             assert done.status == 0
             assert done.out.startswith(f"usage: srgan-trt {name}")
+
+    def test_only_the_command_that_is_called_is_loaded(self) -> None:
+        program = (
+            "import sys; from srgan_trt.cli.main import main\n"
+            "try: main(['--help'])\nexcept SystemExit: print(*(name for name in sys.modules if 'srgan_trt' in name))"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        loaded = set(done.stdout.splitlines()[-1].split())
+        assert loaded.isdisjoint(f"srgan_trt.cli.{name}" for name in COMMANDS)
 
     def test_the_formats_are_those_that_can_be_written(self) -> None:
         assert encode.FORMATS == FORMATS
 
     def test_help_loads_nothing_heavy(self) -> None:
         program = (
-            "import sys, srgan_trt.cli as c\ntry: c.main(['upscale', '-h'])\nexcept SystemExit: print(*sys.modules)"
+            "import sys; from srgan_trt.cli.main import main\n"
+            "try: main(['upscale', '-h'])\nexcept SystemExit: print(*sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert {"numpy", "openvino", "onnx", "PIL"}.isdisjoint(done.stdout.split())
@@ -287,7 +298,7 @@ class TestInfo:
     def test_whoever_stops_reading_is_no_trouble(self, tmp_path: Path) -> None:
         plan = small_plan(tmp_path).path
         program = (
-            "import os, sys; os.dup2(int(sys.argv[1]), 1); from srgan_trt.cli import main;"
+            "import os, sys; os.dup2(int(sys.argv[1]), 1); from srgan_trt.cli.main import main;"
             f"sys.exit(main(['info', {str(plan)!r}]))"
         )
         reader, writer = os.pipe()

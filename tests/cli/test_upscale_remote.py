@@ -17,9 +17,9 @@ import pytest
 
 from srgan_trt.compiler.plan import load_plan
 
-from .command_line import Command, load, save_noise
-from .handmade import nearest_model, small_plan
-from .web_server import Server, answer, redirect
+from ..command_line import Command, load, save_noise
+from ..handmade import nearest_model, small_plan
+from ..web_server import Server, answer, redirect
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from srgan_trt.commands.describe import _with_sensitivities, describe_file
+from srgan_trt.cli.info import _with_sensitivities, describe_file
 from srgan_trt.models import packaged as registry
 from srgan_trt.resolve import resolve
 from srgan_trt.runtime.cpu import processor

@@ -1,4 +1,4 @@
-"""What the values of options are made of, and what is said of those that are wrong."""
+"""Types of option values, and what is said of values that are wrong."""
 
 from __future__ import annotations
 
@@ -17,23 +17,19 @@ def whole(text: str) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is less than 0")
     return number
 
 
-def names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def range(text: str) -> tuple[float, float]:
+def value_range(text: str) -> tuple[float, float]:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range: give two numbers like -1,1") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a range: give two numbers like -1,1") from None
     if not -math.inf < low < high < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range: give the smaller number first, like -1,1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a range: give the smaller number first, like -1,1")
     return low, high
 
 
@@ -50,7 +46,7 @@ def gigabytes(text: str) -> int:
     except ValueError:
         size = math.nan
     if not 0 < size < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of gigabytes")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of gigabytes")
     return int(size * 1e9)
 
 
@@ -60,12 +56,12 @@ def decibels(text: str) -> float:
     except ValueError:
         loss = math.nan
     if not 0 <= loss < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of decibels")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of decibels")
     return loss
 
 
 def compute_capability(text: str) -> tuple[int, int]:
     major, point, minor = text.partition(".")
     if not (major.isdecimal() and point and minor.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no compute capability, like 8.9")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a compute capability, like 8.9")
     return int(major), int(minor)
