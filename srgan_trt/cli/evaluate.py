@@ -12,21 +12,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .._version import __version__
 from ..errors import MissingPackageError, PictureError, SrganTrtError
-from ..imaging.folder import find_pictures
 from ..models.packaged import DEFAULT_MODEL
-from ..quality.recipes import Recipe, find_recipe
-from ..resolve import open_plan
-from ..training.evaluation import BICUBIC, Features, Method, degraded, find_pairs, measure, read_pair
-from ..training.report import MEASURES, PROTOCOL, text_table, write_report
-from ..upscaler import Upscaler
 from .options import add_denoise, add_device, add_precision, add_quiet
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
+    from ..quality.recipes import Recipe
+    from ..training.evaluation import Features, Method
+    from ..upscaler import Upscaler
     from .console import Console
 
 _log = logging.getLogger(__name__)
@@ -81,6 +76,12 @@ def run(args: Namespace, console: Console) -> int:
     Raises SrganTrtError for anything wrong with folders, pictures and models, before the first is measured; OSError
     where the report cannot be written.
     """
+    from ..imaging.folder import find_pictures
+    from ..quality.recipes import find_recipe
+    from ..training.evaluation import degraded, find_pairs, measure, read_pair
+    from ..training.report import text_table, write_report
+    from ..upscaler import Upscaler
+
     high, low, report = args.hr, args.lr, args.report
     # Whatever is wrong with the folders is found before the models are opened, which may take minutes.
     find_pictures(high, "--hr")
@@ -128,11 +129,16 @@ def run(args: Namespace, console: Console) -> int:
 
 def _method(up: Upscaler) -> Method:
     """The upscaler as a function of pixels, or of a file, whose results are arrays."""
+    import numpy as np
+
     return lambda low: np.asarray(up(low))
 
 
 def _plans(models: Sequence[str] | None) -> dict[str, Plan]:
     """By the name that each model has in the tables: what the user called it, a path's last part if that tells."""
+    from ..resolve import open_plan
+    from ..training.evaluation import BICUBIC
+
     named = list(dict.fromkeys(models or ()))
     if not named:
         return {DEFAULT_MODEL: open_plan(None)}
@@ -182,6 +188,8 @@ def _facts(
     upscalers: Mapping[str, Upscaler],
     features: Features | None,
 ) -> dict[str, Any]:
+    from ..training.report import MEASURES, PROTOCOL
+
     described = {}
     for name, up in upscalers.items():
         info, plan = up.info, up.plan

@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeviceError, ModelError, pip_command
-from ..models.denoisers import denoisers_installed
-from ..resolve import ModelFile, resolve
-from ..spec import NetworkSpec
 from .argument_types import positive
 from .options import add_checksum
 
@@ -23,6 +20,8 @@ if TYPE_CHECKING:
     from ..compiler.analysis import Layer
     from ..compiler.plan import Plan
     from ..models.keras_file import KerasFile
+    from ..resolve import ModelFile
+    from ..spec import NetworkSpec
     from .console import Console
 
 Rows = Iterator[tuple[str, str]]
@@ -44,13 +43,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, console: Console) -> int:
-    from .roofline import describe_roofline
+    from ..resolve import resolve
 
     if args.tile and not args.roofline:
         console.error("--tile is the tile of --roofline: give both, or neither")
         return 2
     model = resolve(args.file, sha256=args.sha256)
-    console.result(describe_roofline(model, tile=args.tile) if args.roofline else describe_file(model))
+    if args.roofline:
+        from .roofline import describe_roofline
+
+        console.result(describe_roofline(model, tile=args.tile))
+    else:
+        console.result(describe_file(model))
     return 0
 
 
@@ -131,6 +135,8 @@ def _twin_rows(twin: Plan | None) -> Rows:
 
 def _rows(plan: Plan) -> Rows:
     """The facts that a plan carries: its spec and the compiler's report."""
+    from ..models.denoisers import denoisers_installed
+
     spec, report = plan.spec, plan.report
     yield "model", f"{spec.name}{': ' + report['kind'] if 'kind' in report else ''}"
     for note in report.get("notes", ()):

@@ -15,23 +15,20 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import TrainingError
 from ..files import atomic_write
-from ..imaging.folder import find_pictures
-from ..imaging.sources import Source
-from ..quality.metrics import WINDOW
 from ..runtime.devices import cpu_facts
-from ..training.pictures import PictureSet, Teacher, hold_out, prepare
 from ..training.recipe import Recipe, checked_setting, choices, read_settings, setting_types
-from ..training.samples import with_margin
 from .argument_types import positive
 from .console import PROGRAM, Console
 from .options import add_quiet
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..imaging.sources import Source
+    from ..training.pictures import PictureSet, Teacher
     from ..training.trainer import Progress
     from ..upscaler import Upscaler
 
@@ -107,6 +104,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     Raises what ``prepare``, ``Trainer`` and ``Trainer.run`` raise; TrainingError if `--out` holds a training already
     and `--resume` is not given, or a setting contradicts it.
     """
+    from ..imaging.folder import find_pictures
+    from ..quality.metrics import WINDOW
+    from ..training.pictures import hold_out, prepare
+    from ..training.samples import with_margin
+    from ..training.trainer import GENERATOR, RECIPE, Trainer
+
     out: Path = args.out
     settings = {} if args.recipe is None else read_settings(args.recipe)
     settings |= {name: value for name in setting_types() if (value := getattr(args, name, None)) is not None}
@@ -142,9 +145,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.note(
         f"{len(pictures)} pictures to train on, {len(validation)} to validate on; arithmetic in {recipe.precision}"
     )
-
-    from ..training.trainer import GENERATOR, RECIPE, Trainer
-
     trainer = Trainer(recipe, pictures, validation, out=out, resume=args.resume)
     recipe.save(out / RECIPE)
     with _stopped_by_signals(console) as stopped:

@@ -141,10 +141,11 @@ class TestUsage:
     def test_the_formats_are_those_that_can_be_written(self) -> None:
         assert encode.FORMATS == FORMATS
 
-    def test_help_loads_nothing_heavy(self) -> None:
+    @pytest.mark.parametrize("name", ["upscale", "info", "train", "evaluate", "models", "doctor"])
+    def test_help_loads_nothing_heavy(self, name: str) -> None:
         program = (
-            "import sys; from srgan_trt.cli.main import main\n"
-            "try: main(['upscale', '-h'])\nexcept SystemExit: print(*sys.modules)"
+            f"import sys; from srgan_trt.cli.main import main\n"
+            f"try: main(['{name}', '-h'])\nexcept SystemExit: print(*sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert {"numpy", "openvino", "onnx", "PIL"}.isdisjoint(done.stdout.split())

@@ -136,7 +136,9 @@ def test_a_recipe_file_is_overruled_by_options(command: Command, hr: Path) -> No
 def test_a_training_is_repeated_by_its_recipe(command: Command, hr: Path) -> None:
     command("train", "--hr", hr, "--steps", "2", "--out", "first", *SMALL)
     assert command("train", "--hr", hr, "--recipe", "first/recipe.json", "--out", "second").status == 0
-    assert Path("second/generator.h5").read_bytes() == Path("first/generator.h5").read_bytes()
+    first, second = (load_checkpoint(Path(out) / "checkpoint.npz")[0] for out in ("first", "second"))
+    for name, array in first.items():
+        np.testing.assert_array_equal(second[name], array, err_msg=name)
 
 
 def test_a_new_process_learns_the_same_to_the_last_bit(command: Command, hr: Path) -> None:
