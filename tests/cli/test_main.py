@@ -1,4 +1,4 @@
-"""build, info, doctor, usage errors, and how the command ends."""
+"""Usage, help, and how the command ends."""
 
 from __future__ import annotations
 
@@ -7,44 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-import onnx
 import pytest
 from PIL import Image
 
 from srgan_trt import __version__
 from srgan_trt.cli.main import COMMANDS
 from srgan_trt.cli.upscale import FORMATS
-from srgan_trt.compiler.plan import load_plan
 from srgan_trt.imaging import encode
 
 from ..command_line import Command
-from ..handmade import nearest_model, small_plan
-
-
-@pytest.fixture
-def command(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(capfdbinary, monkeypatch)
+from ..handmade import small_plan
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def model() -> str:
-    onnx.save(nearest_model(), "nearest.onnx")
-    return "nearest.onnx"
-
-
-def rows(text: str) -> dict[str, str]:
-    """A printed table by its labels; rows without one belong to the label above."""
-    found: dict[str, str] = {}
-    label = ""
-    for line in text.split("\n\n")[0].splitlines():
-        label = line[:12].strip() or label
-        found[label] = f"{found[label]}\n{line[12:]}" if label in found else line[12:]
-    return found
 
 
 class TestUsage:
@@ -155,146 +132,6 @@ class TestUsage:
             [sys.executable, "-m", "srgan_trt", "--version"], capture_output=True, text=True, check=True
         )
         assert done.stdout == f"srgan-trt {__version__}\n"
-
-
-class TestBuild:
-    def test_it_tells_what_it_found_and_proved(self, command: Command, model: str) -> None:
-        done = command("build", model)
-        assert (done.status, done.err) == (0, [])
-        table = rows(done.out)
-        assert table["model"] == "nearest.onnx: ONNX"
-        assert table["scale"] == "x2"
-        assert table["input"].startswith("0..255, found (")
-        assert "dB consistent, the runner-up" in table["input"]
-        assert "as good: 0..1 to 0..1" in table["output"]
-        assert (
-            "last shuffle into the unpack kernel: 1 done, moved the output by 0.0e+00 of its range" in table["rewrites"]
-        )
-        assert "enlargements into sub-pixel convolutions: nothing to do" in table["rewrites"]
-        assert table["work"] == "0.000 -> 0.000 MMAC per input pixel"
-        assert table["difference"].startswith("at most 0.0e+00 of the range, proven")
-        assert table["layout"] == "3 channels 0..255 in, 12 channels 0..255 out, shuffled by 2 on the way out"
-        assert table["plan"].startswith("nearest.plan.onnx (0.0 MB), built in ")
-        assert load_plan(Path("nearest.plan.onnx")).spec.scale == 2
-
-    def test_options_reach_the_compiler(self, command: Command, model: str) -> None:
-        done = command("build", model, "-o", "new/half.onnx", "--precision", "fp16", "--input-range", "0,1", "--quiet")
-        assert (done.status, done.out) == (0, "")
-        spec = load_plan(Path("new/half.onnx")).spec
-        assert (spec.precision, spec.input_range, spec.output_range) == ("fp16", (0.0, 1.0), (0.0, 1.0))
-
-    @pytest.mark.parametrize(
-        "ranges", [["--input-range=-1,1", "--output-range=-1,1"], "--input-range -1,1 --output-range -1,1".split()]
-    )
-    def test_ranges_may_begin_with_a_minus(self, command: Command, model: str, ranges: list[str]) -> None:
-        done = command("build", model, *ranges)
-        assert done.status == 0
-        assert rows(done.out)["input"].startswith("-1..1, given")
-        assert load_plan(Path("nearest.plan.onnx")).spec.input_range == (-1.0, 1.0)
-
-    def test_a_network_of_scale_1_is_a_restorer(self, command: Command) -> None:
-        onnx.save(nearest_model(scale=1), "same.onnx")
-        assert rows(command("build", "same.onnx").out)["scale"] == "x1: a restorer, it keeps the size"
-
-    @pytest.mark.parametrize(
-        ("name", "content", "message"),
-        [
-            ("none.h5", None, "there is no model none.h5"),
-            ("empty.h5", b"", "empty.h5 is empty (0 bytes)"),
-            ("text.h5", b"no model", "text.h5 is not a Keras file"),
-            ("text.onnx", b"no model at all", "text.onnx"),
-        ],
-    )
-    def test_what_is_no_model(self, command: Command, name: str, content: bytes | None, message: str) -> None:
-        if content is not None:
-            Path(name).write_bytes(content)
-        done = command("build", name)
-        assert done.status == 1
-        assert len(done.err) == 1
-        assert done.err[0].startswith("srgan-trt: ")
-        assert message in done.err[0]
-
-    def test_a_plan_that_cannot_be_written(self, command: Command, model: str) -> None:
-        Path("file").touch()
-        for output, reason in [("file/plan.onnx", f"{Path('file').absolute()} is no folder"), (".", "it is a folder")]:
-            done = command("build", model, "-o", output)
-            assert (done.status, len(done.err)) == (1, 1)
-            assert done.err[0].startswith(f"srgan-trt: cannot write the plan {output}: {reason}; name")
-
-    def test_a_plan_is_built_already(self, command: Command, model: str) -> None:
-        command("build", model)
-        done = command("build", "nearest.plan.onnx", "-o", "again.onnx")
-        assert done.err == [
-            "srgan-trt: nearest.plan.onnx is a plan, built already: name the model file that it was built from"
-        ]
-
-
-class TestInfo:
-    def test_a_plan(self, command: Command, model: str) -> None:
-        command("build", model)
-        done = command("info", "nearest.plan.onnx")
-        assert done.status == 0
-        table = rows(done.out)
-        spec = load_plan(Path("nearest.plan.onnx")).spec
-        assert table["source"] == f"sha256 {spec.source_hash}"
-        assert table["operators"] == "1 Conv"
-        assert table["sees"].startswith("1 pixels around each pixel")
-        assert table["runs in"].split()[0] in ("bf16", "fp32")
-        assert "OpenVINO" in table["runs in"]
-        layers = done.out.split("\n\n")[1].splitlines()
-        assert layers[1].split() == ["1", "Conv", "12", "x", "3", "x", "3", "x", "3", "x1", "0.000"]
-
-    def test_a_plan_without_a_report(self, command: Command, tmp_path: Path) -> None:
-        done = command("info", small_plan(tmp_path, fixed_shape=(24, 20)).path)
-        assert done.status == 0
-        assert rows(done.out)["tiles"] == "of 20 x 24 only, a halo of 3 pixels, 4 for exactness"
-        assert rows(done.out)["work"] == "0.001 MMAC per input pixel"
-
-    def test_the_layers_add_up(self, command: Command, tmp_path: Path) -> None:
-        """Of the small network: 600 + 1152 at scale 1, 432 at scale 2."""
-        lines = command("info", small_plan(tmp_path).path).out.split("\n\n")[1].splitlines()
-        assert [line.split()[-1] for line in lines[1:]] == ["0.001", "0.001", "0.002", "0.003"]
-        assert [line.split()[-2] for line in lines[1:-1]] == ["x1", "x1", "x2"]
-
-    def test_an_onnx_file_that_is_no_plan(self, command: Command, model: str) -> None:
-        table = rows(command("info", model).out)
-        assert table["model"].startswith("nearest.onnx: ONNX, opset 18")
-        assert table["inputs"] == "input (batch, 3, height, width)"
-        assert table["operators"] == "1 Conv, 1 DepthToSpace"
-        assert table["plan"] == "none yet: srgan-trt build nearest.onnx"
-
-    @pytest.mark.parametrize(
-        ("name", "kind", "layers"),
-        [
-            ("fastsrgan_r2.h5", "Keras 2 .h5, written by Keras 2.2.4-tf", "2 TensorFlowOpLayer"),
-            ("vee_x2.h5", "Keras 2 .h5, written by Keras 2.3", "Conv2D"),
-            ("ned_x4.keras", "Keras 3 .keras, written by Keras 3.0.5", "2 PixelShuffle"),
-            ("krasserm_srgan_x4_savedmodel", "a TensorFlow SavedModel", None),
-        ],
-    )
-    def test_keras_files(self, command: Command, shared_models: Path, name: str, kind: str, layers: str | None) -> None:
-        done = command("info", shared_models / name)
-        assert done.status == 0
-        table = rows(done.out)
-        assert kind in table["model"]
-        assert layers is None or layers in table["layers"]
-        assert table["plan"].startswith("none yet: srgan-trt build")
-
-    def test_what_is_no_model(self, command: Command) -> None:
-        Path("notes.txt").write_text("notes")
-        for name, message in [("notes.txt", "is no model"), (".", "without a saved_model.pb"), ("none", "there is no")]:
-            done = command("info", name)
-            assert (done.status, done.out, len(done.err)) == (1, "", 1)
-            assert message in done.err[0]
-
-    def test_a_plan_that_was_changed(self, command: Command, tmp_path: Path) -> None:
-        path = small_plan(tmp_path).path
-        data = bytearray(path.read_bytes())
-        data[300] ^= 1
-        path.write_bytes(data)
-        done = command("info", path)
-        assert done.status == 1
-        assert "build" in done.err[0]
 
     def test_whoever_stops_reading_is_no_trouble(self, tmp_path: Path) -> None:
         plan = small_plan(tmp_path).path

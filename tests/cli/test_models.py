@@ -35,11 +35,6 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return ship(tmp_path / "shipped").path
 
 
-@pytest.fixture
-def command(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(capfdbinary, monkeypatch)
-
-
 def listed(command: Command, *options: str) -> dict[str, dict[str, Any]]:
     done = command("models", "--json", *options)
     assert done.status == 0

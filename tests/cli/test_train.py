@@ -24,11 +24,6 @@ SMALL = ("--blocks", "1", "--filters", "8", "--no-batch-norm", "--batch", "2", "
 
 
 @pytest.fixture
-def command(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(capfdbinary, monkeypatch)
-
-
-@pytest.fixture
 def hr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("tail.toml").write_text("tail_kernel = 3\n")

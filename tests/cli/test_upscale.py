@@ -32,11 +32,6 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return small_plan(tmp_path_factory.mktemp("plan"))
 
 
-@pytest.fixture
-def command(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(capfdbinary, monkeypatch)
-
-
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of the test's own, which is the current one."""

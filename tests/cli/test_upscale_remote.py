@@ -22,11 +22,6 @@ from ..handmade import nearest_model, small_plan
 from ..web_server import Server, answer, redirect
 
 
-@pytest.fixture
-def command(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(capfdbinary, monkeypatch)
-
-
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
