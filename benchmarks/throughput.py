@@ -29,7 +29,7 @@ from PIL import Image
 from timing import timed
 
 from srgan_trt import Upscaler
-from srgan_trt.commands.conveyor import run_jobs
+from srgan_trt.cli.scheduler import run_jobs
 from srgan_trt.imaging.sources import expand, plan_outputs
 from srgan_trt.resolve import open_plan
 

@@ -12,7 +12,7 @@ from baselines import has_bf16
 from isolation import in_fresh_process
 
 from srgan_trt import load_plan
-from srgan_trt.commands.photo import photo
+from srgan_trt.cli.sample_image import photo
 from srgan_trt.runtime.devices import open_pipeline
 
 if TYPE_CHECKING:

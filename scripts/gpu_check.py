@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from srgan_trt import Upscaler
-from srgan_trt.commands.photo import photo
+from srgan_trt.cli.sample_image import photo
 from srgan_trt.errors import ModelError
 from srgan_trt.models.registry import packaged_models
 from srgan_trt.resolve import open_plan

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from srgan_trt import Upscaler, load_plan
-from srgan_trt.commands.photo import photo
+from srgan_trt.cli.sample_image import photo
 from srgan_trt.compiler.conversion import convert_plan
 from srgan_trt.errors import DeviceError, ModelError
 from srgan_trt.models.registry import SHIPPED

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .cli import main as command
+from .cli.main import main as command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan_trt.cli import main
+from srgan_trt.cli.main import main
 
 from .handmade import noise
 
@@ -63,3 +63,13 @@ def load(path: Path) -> NDArray[Any]:
 def files(folder: Path) -> list[str]:
     """Everything below `folder`, hidden files too."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def rows(text: str) -> dict[str, str]:
+    """A printed table by its labels; rows without one belong to the label above."""
+    found: dict[str, str] = {}
+    label = ""
+    for line in text.split("\n\n")[0].splitlines():
+        label = line[:12].strip() or label
+        found[label] = f"{found[label]}\n{line[12:]}" if label in found else line[12:]
+    return found

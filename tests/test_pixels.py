@@ -79,7 +79,7 @@ def test_without_it_pictures_are_the_same_and_one_warning_says_how_to_mend_it(pl
 def test_without_it_doctor_has_no_complaint_but_a_hint() -> None:
     program = """
 import json
-from srgan_trt.commands import doctor
+from srgan_trt.cli import doctor
 
 finding = doctor._kernels()
 print(json.dumps([finding.ok, finding.text]))

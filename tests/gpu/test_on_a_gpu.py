@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from srgan_trt import Upscaler
-from srgan_trt.cli import main
-from srgan_trt.commands.photo import photo
+from srgan_trt.cli.main import main
+from srgan_trt.cli.sample_image import photo
 from srgan_trt.runtime.devices import gpu_packages, nvidia_gpus
 
 from ..handmade import differences

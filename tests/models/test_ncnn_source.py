@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from srgan_trt.commands.describe import describe_file
+from srgan_trt.cli.info import describe_file
 from srgan_trt.compiler.build import build
 from srgan_trt.errors import ModelError
 from srgan_trt.models.files import hash_files

@@ -21,10 +21,6 @@ class EngineSettings:
     """Height and width of the largest window, in input pixels."""
     batch: int
     """The most windows at once."""
-    opt_level: int | None = None
-    """The builder's effort; None is its default."""
-    workspace: int | None = None
-    """Bytes that the builder may use for a layer's scratch memory; None is its default."""
     compute_capability: tuple[int, int] | None = None
     """Of the GPU to build for; None is the one that is here."""
 

@@ -28,8 +28,6 @@ _log = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]
 """Called with what TensorRT is at, in its words, and how much of the build is done (0..1), from any thread."""
 
-OPT_LEVELS = range(6)
-"""The builder's; TensorRT takes others in silence (developer guide, "Builder Optimization Level")."""
 PORTABLE = ((8, 0), (8, 6), (8, 9), (12, 0))
 """What TensorRT-RTX builds for where no compute capability is named: all from Ampere on, but not Turing, which would
 cost the others speed (TensorRT-RTX documentation, "CPU-Only AOT")."""
@@ -79,8 +77,6 @@ def build_engine(
     """
     import onnx
 
-    if settings.opt_level is not None and settings.opt_level not in OPT_LEVELS:
-        raise DeviceError(f"there is no optimisation level {settings.opt_level}: use one from 0 to {OPT_LEVELS[-1]}")
     library = library or find_library()
     if not library.builds_for_others:
         need_gpu(f"{library} builds engines only for the GPU that is there (--target tensorrt-rtx needs none)")
@@ -103,10 +99,6 @@ def build_engine(
         # TensorRT-RTX allocates while it runs, which a CUDA graph cannot capture, unless it is told not to (release
         # notes of 1.2).
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
-    if settings.opt_level is not None:
-        config.builder_optimization_level = settings.opt_level
-    if settings.workspace is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace)
     capabilities = targets(library, settings.compute_capability)
     _set_targets(library, config, capabilities)
     messages.check("take the settings of the build")

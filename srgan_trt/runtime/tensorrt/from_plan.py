@@ -12,7 +12,7 @@ from ...errors import DeviceError, ModelError, PlanError
 from ..gpu.device import core, current, find_gpu
 from ..gpu.interfaces import EngineSettings
 from ..gpu.schedule import batch_size, tile_side
-from .build import OPT_LEVELS, Progress, build_engine, targets
+from .build import Progress, build_engine, targets
 from .driver import driver_version
 from .file import EngineHeader, is_engine, write_engine
 from .library import Library, find_library
@@ -117,8 +117,6 @@ def build_engine_file(
     tile: int | None = None,
     batch: int | None = None,
     compute_capability: tuple[int, int] | None = None,
-    opt_level: int | None = None,
-    workspace: int | None = None,
     gpu_id: int | None = None,
     progress: Progress | None = None,
 ) -> EngineHeader:
@@ -132,7 +130,6 @@ def build_engine_file(
         compute_capability: Of the GPU to build for, (8, 9); None is that of the GPU `gpu_id`.
         gpu_id: Of this machine's GPUs the one to build for, as CUDA counts; None is the first for "tensorrt", and all
             from Ampere on, wherever they are, for "tensorrt-rtx".
-        opt_level: 0 to 5; workspace: bytes of scratch memory; None is TensorRT's default.
         progress: See build.Progress.
 
     Raises PlanError if `out` cannot be written or the plan has no such network, DeviceError if it cannot be built so,
@@ -146,8 +143,6 @@ def build_engine_file(
     size = _tile(plan, tile)
     if batch is not None and batch < 1:
         raise DeviceError(f"a batch of {batch} is none: use --batch 1 or more")
-    if opt_level is not None and opt_level not in OPT_LEVELS:
-        raise DeviceError(f"there is no optimisation level {opt_level}: use one from 0 to {OPT_LEVELS[-1]}")
     named = _named(library, gpu_id, compute_capability)
     gpu = None if library.builds_for_others else named
     settings = EngineSettings(
@@ -155,8 +150,6 @@ def build_engine_file(
         tile=size,
         batch=batch or batch_size(size[0] * size[1], _MULTIPROCESSORS if named is None else named.multiprocessors),
         compute_capability=compute_capability if named is None else named.compute_capability,
-        opt_level=opt_level,
-        workspace=workspace,
     )
     with nullcontext() if gpu is None else current(core().Device(gpu.number)):
         header, data = assemble_engine(plan, settings, library=library, gpu=gpu, progress=progress)

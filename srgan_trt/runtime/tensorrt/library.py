@@ -23,10 +23,7 @@ FLAVOURS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _TITLES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 
 _ADVICE = (
-    (
-        r"OutOfMemory|[Oo]ut of memory|[Ii]nsufficient memory|workspace (limit|size)",
-        "use a smaller tile or batch, or allow more --workspace",
-    ),
+    (r"OutOfMemory|[Oo]ut of memory|[Ii]nsufficient memory|workspace (limit|size)", "use a smaller tile or batch"),
     (r"[Nn]o importer|[Pp]lugin not found|[Uu]nsupported|UNSUPPORTED_NODE", "use --device cpu for this network"),
     (r"insufficient for CUDA runtime|CUDA initialization|no CUDA-capable", "install a newer NVIDIA driver"),
     (r"[Dd]eserializ|magic tag|[Vv]ersion tag", "build the engine again"),

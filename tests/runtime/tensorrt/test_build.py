@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from srgan_trt.compiler.fp16 import fp16_network
 from srgan_trt.compiler.plan import Plan
-from srgan_trt.errors import DeviceError, DeviceMemoryError
+from srgan_trt.errors import DeviceError
 from srgan_trt.runtime.gpu.device import gpus
 from srgan_trt.runtime.gpu.interfaces import EngineSettings
 from srgan_trt.runtime.tensorrt.build import PORTABLE, BuildProgress, build_engine
@@ -100,9 +100,6 @@ class TestWhatComesOut:
     def test_without_a_gpu_named_it_serves_all_from_ampere_on(self, half: bytes, rtx: Library) -> None:
         built = build_engine(half, dataclasses.replace(HALF, compute_capability=None), library=rtx)
         assert built.compute_capabilities == PORTABLE
-
-    def test_the_options_of_the_builder(self, half: bytes, rtx: Library) -> None:
-        build_engine(half, dataclasses.replace(HALF, opt_level=5, workspace=2 << 30), library=rtx)
 
     def test_a_network_of_one_size(self, tmp_path: Path, rtx: Library) -> None:
         network = small_model(shape=(32, 48)).SerializeToString()
@@ -232,19 +229,10 @@ class TestRefusals:
         with pytest.raises(DeviceError, match=r"the network's tensors are picture .*, output .*build its plan again"):
             build_engine(model.SerializeToString(), ADA, library=rtx)
 
-    def test_too_little_workspace(self, half: bytes, rtx: Library) -> None:
-        settings = dataclasses.replace(HALF, tile=(512, 512), batch=8, workspace=1 << 20)
-        with pytest.raises(DeviceMemoryError, match="smaller tile or batch, or allow more --workspace"):
-            build_engine(half, settings, library=rtx)
-
     @pytest.mark.parametrize("capability", [(9, 0), (6, 1)])
     def test_a_gpu_that_it_does_not_build_for(self, capability: tuple[int, int], half: bytes, rtx: Library) -> None:
         with pytest.raises(DeviceError, match=r"does not build for compute capability [69]\.[01], only for 7\.5, 8\.0"):
             build_engine(half, dataclasses.replace(HALF, compute_capability=capability), library=rtx)
-
-    def test_an_impossible_level(self, half: bytes, rtx: Library) -> None:
-        with pytest.raises(DeviceError, match="no optimisation level 99: use one from 0 to 5"):
-            build_engine(half, dataclasses.replace(HALF, opt_level=99), library=rtx)
 
     @pytest.mark.skipif(gpus() is not None, reason="there is an NVIDIA driver here")
     def test_tensorrt_without_a_driver(self, half: bytes, rtx: Library) -> None:

@@ -54,7 +54,7 @@ def header(**changes: Any) -> EngineHeader:
         "gpu": None,
         "cuda": None,
         "driver": None,
-        "settings": EngineSettings(precision="fp16", tile=(256, 192), batch=4, workspace=1 << 30),
+        "settings": EngineSettings(precision="fp16", tile=(256, 192), batch=4),
         "element": "float16",
         "layers": LAYERS,
         "unreported": 0,
@@ -88,7 +88,7 @@ class TestContent:
 
     def test_a_gpu_and_a_driver_are_told(self, tmp_path: Path) -> None:
         built_here = header(gpu=ADA.name, cuda=ADA.driver, driver="580.65.06", settings=EngineSettings(
-            precision="fp32", tile=(64, 64), batch=1, compute_capability=(8, 9), opt_level=3,
+            precision="fp32", tile=(64, 64), batch=1, compute_capability=(8, 9),
         ))  # fmt: skip
         write_engine(tmp_path / "here.engine", built_here, DATA)
         assert read_header(tmp_path / "here.engine") == built_here
@@ -149,7 +149,7 @@ class TestDamage:
         [
             lambda text: text.replace('"format": "3"', '"format": "2"'),
             lambda text: text.replace('"flavour"', '"flavor"'),
-            lambda text: text.replace('"opt_level"', '"level"'),
+            lambda text: text.replace('"batch"', '"windows"'),
             lambda text: text.replace('"made_of"', '"nodes"'),
             lambda text: "[]",
             lambda text: "{",
@@ -206,7 +206,7 @@ class TestFit:
     def test_other_settings(self, path: Path) -> None:
         own = header().settings
         check_fit(header(), path, library=RTX, gpu=ADA, settings=own)
-        for change in ({"precision": "fp32"}, {"tile": (64, 64)}, {"batch": 1}, {"opt_level": 5}, {"workspace": None}):
+        for change in ({"precision": "fp32"}, {"tile": (64, 64)}, {"batch": 1}):
             with pytest.raises(PlanError, match=r"small\.engine was built for other settings: .*build it again"):
                 check_fit(header(), path, library=RTX, gpu=ADA, settings=dataclasses.replace(own, **change))
 
@@ -226,7 +226,6 @@ class TestDescription:
         assert rows["precision"] == "fp16 was asked for; convolutions as built: 1 in fp16, 1 in fp32"
         assert rows["fp32"] == "last (Conv): values reach 7e+04, float16 ends at 65504"
         assert rows["windows"] == "at most 192 x 256 pixels, at most 4 at once"
-        assert rows["options"] == f"bytes of workspace {1 << 30}"
 
     def test_what_tensorrt_did_not_tell_is_said(self, path: Path) -> None:
         said = dict(describe_engine(header(unreported=2), path))["precision"]

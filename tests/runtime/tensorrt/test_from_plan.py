@@ -86,10 +86,8 @@ class TestFile:
             tile=96,
             batch=3,
             compute_capability=(7, 5),
-            opt_level=1,
-            workspace=1 << 30,
         )
-        assert dataclasses.astuple(header.settings) == ("fp32", (96, 96), 3, 1, 1 << 30, (7, 5))
+        assert dataclasses.astuple(header.settings) == ("fp32", (96, 96), 3, (7, 5))
         assert header.compute_capabilities == ((7, 5),)
         assert np.dtype(header.element) == np.float32
 
@@ -113,8 +111,6 @@ class TestRefusals:
             build_engine_file(plan, out, target=RTX, batch=0)
         with pytest.raises(DeviceError, match="--tile than 0"):
             build_engine_file(plan, out, target=RTX, tile=0)
-        with pytest.raises(DeviceError, match="no optimisation level 6"):
-            build_engine_file(plan, out, target=RTX, opt_level=6)
         with pytest.raises(DeviceError, match=r"compute capability 10\.0, only for"):
             build_engine_file(plan, out, target=RTX, compute_capability=(10, 0))
         assert not out.exists()

@@ -95,7 +95,7 @@ class TestMessages:
     def test_want_of_memory_is_an_error_of_its_own(self, rtx: Library) -> None:
         messages = Messages(rtx)
         messages.native.log(rtx.module.ILogger.ERROR, "Error Code 2: OutOfMemory (Requested size was 268979462 bytes.)")
-        with pytest.raises(DeviceMemoryError, match="smaller tile or batch, or allow more --workspace"):
+        with pytest.raises(DeviceMemoryError, match="use a smaller tile or batch"):
             messages.check("build it")
 
     def test_the_absent_driver_is_not_the_reason_where_there_is_another(self, rtx: Library) -> None:

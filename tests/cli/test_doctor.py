@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from srgan_trt.cli import main
-from srgan_trt.commands import doctor
-from srgan_trt.commands.doctor import Finding, findings
+from srgan_trt.cli import doctor
+from srgan_trt.cli.doctor import Finding, findings
+from srgan_trt.cli.main import main
 from srgan_trt.errors import pip_command
 from srgan_trt.runtime import devices
 from srgan_trt.runtime.cpu.processor import find_cpu

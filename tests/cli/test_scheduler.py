@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srgan_trt.commands import conveyor
-from srgan_trt.commands.conveyor import run_jobs
+from srgan_trt.cli import scheduler
+from srgan_trt.cli.scheduler import run_jobs
 from srgan_trt.imaging.sources import Job, expand, plan_outputs
 from srgan_trt.upscaler import Upscaler
 
@@ -38,7 +38,7 @@ class Gauge:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = self.most = 0
         self._lock = threading.Lock()
-        read, write = conveyor._read, conveyor._write
+        read, write = scheduler._read, scheduler._write
 
         def counted_read(*arguments: Any) -> Any:
             with self._lock:
@@ -53,8 +53,8 @@ class Gauge:
                 self.now -= 1
             return result
 
-        monkeypatch.setattr(conveyor, "_read", counted_read)
-        monkeypatch.setattr(conveyor, "_write", counted_write)
+        monkeypatch.setattr(scheduler, "_read", counted_read)
+        monkeypatch.setattr(scheduler, "_write", counted_write)
 
 
 @pytest.mark.parametrize("max_concurrency", [1, 2, 3, 4])
@@ -71,7 +71,7 @@ def test_as_many_are_in_the_works_as_allowed(
 
 def test_large_pictures_go_one_by_one(up: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where two of them with their results are more than the memory that is given to them."""
-    monkeypatch.setattr(conveyor, "_memory_budget", lambda: 10 * 20 * 3 * 17)
+    monkeypatch.setattr(scheduler, "_memory_budget", lambda: 10 * 20 * 3 * 17)
     gauge = Gauge(monkeypatch)
     assert len(list(run_jobs(jobs_of(tmp_path, 4), up))) == 4
     assert gauge.most == 1
@@ -122,7 +122,7 @@ def test_an_error_of_ours_is_not_hidden(up: Upscaler, tmp_path: Path, monkeypatc
     def broken(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("a mistake in the program")
 
-    monkeypatch.setattr(conveyor, "encode", broken)
+    monkeypatch.setattr(scheduler, "encode", broken)
     for max_concurrency in (1, 3):
         with pytest.raises(AssertionError, match="a mistake"):
             list(run_jobs(jobs_of(tmp_path, 3), up, max_concurrency=max_concurrency))

@@ -1,4 +1,4 @@
-"""What this machine can run, and the command that mends what it cannot."""
+"""`srgan-trt doctor`: what this machine can run, and the command that mends what it cannot."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import re
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .._version import __version__
 from ..cache import cache_folder
 from ..errors import SrganTrtError, pip_command
+
+if TYPE_CHECKING:
+    from .console import Console
 
 _EXTRAS = {
     "keras": "to build plans of Keras files",
@@ -39,6 +44,19 @@ class Finding:
     def __str__(self) -> str:
         sign = {True: "ok", False: "NO", None: "--"}[self.ok]
         return f"{sign}  {self.name:<15}{self.text}"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """There are none."""
+
+
+def run(args: Namespace, console: Console) -> int:
+    """Prints the findings as they come. Returns 1 where the CPU path does not work."""
+    works = True
+    for finding in findings():
+        console.result(str(finding))
+        works &= finding.ok is not False
+    return 0 if works else 1
 
 
 def findings() -> Iterator[Finding]:

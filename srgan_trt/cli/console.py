@@ -27,12 +27,12 @@ class Console:
     Inside its `with`, what the package logs is said too.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, results_to: TextIO | None = None) -> None:
-        """quiet: only errors and warnings are said. verbose: debug messages and tracebacks of errors, too. results_to:
-        None for standard output."""
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        """quiet: only errors and warnings are said. verbose: debug messages and tracebacks of errors, too."""
         self._quiet = quiet
         self._verbose = verbose
-        self._results_to = results_to
+        self.results_to: TextIO | None = None
+        """None is standard output."""
         self._lock = threading.RLock()
         self._bar: tqdm[None] | None = None
         self._begin: float | None = None
@@ -59,7 +59,7 @@ class Console:
     def result(self, text: str) -> None:
         """What was asked for."""
         if not self._quiet:
-            self._print(text, self._results_to or sys.stdout)
+            self._print(text, self.results_to or sys.stdout)
 
     def note(self, text: str) -> None:
         """What is worth knowing."""

@@ -1,40 +1,48 @@
-"""What `srgan-trt tune` does: a photo is run in many ways, and the fastest is kept for this plan and machine."""
+"""`srgan-trt tune`: a photo is run in many ways, and the fastest is kept for this plan and machine."""
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from ..resolve import open_plan
-from ..runtime.devices import open_pipeline
 from ..runtime.tuning import DEFAULT
-from .photo import photo
+from .argument_types import positive
+from .options import add_checksum, add_device, add_precision
 
 if TYPE_CHECKING:
     from ..runtime.tuning import Setting, Tuning
     from .console import Console
 
-SECONDS = 20.0
 _SIZE = (320, 480)
 
 
-def tune(
-    model: str | None,
-    *,
-    console: Console,
-    sha256: str | None = None,
-    device: str = "auto",
-    precision: str | None = None,
-    seconds: float | None = None,
-) -> None:
-    """Tunes the plan of `model` and tells what was found; seconds: about how long, None is `SECONDS`.
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "model", nargs="?", metavar="FILE", help="model, as --model of upscale takes it (default: that of upscale)"
+    )
+    add_checksum(parser)
+    add_device(parser)
+    add_precision(parser)
+    parser.add_argument(
+        "--seconds", type=positive, default=20, metavar="N", help="time to take, in seconds, about (default: 20)"
+    )
+
+
+def run(args: Namespace, console: Console) -> int:
+    """Tunes the plan of the model and tells what was found.
 
     Raises what `open_plan` and `open_pipeline` raise, and DeviceError where there is nothing to choose.
     """
-    plan = open_plan(model, sha256=sha256)
-    with closing(open_pipeline(plan, device=device, precision=precision)) as pipeline:
-        tuning = pipeline.tune(photo(*_SIZE), seconds=SECONDS if seconds is None else seconds)
+    from ..resolve import open_plan
+    from ..runtime.devices import open_pipeline
+    from .sample_image import photo
+
+    plan = open_plan(args.model, sha256=args.sha256)
+    with closing(open_pipeline(plan, device=args.device, precision=args.precision)) as pipeline:
+        tuning = pipeline.tune(photo(*_SIZE), seconds=args.seconds)
         console.result(describe_tuning(tuning, name=plan.spec.name, precision=str(pipeline.info["precision"])))
+    return 0
 
 
 def describe_tuning(tuning: Tuning, *, name: str, precision: str) -> str:

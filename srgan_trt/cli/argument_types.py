@@ -1,4 +1,4 @@
-"""What the values of options are made of, and what is said of those that are wrong."""
+"""Types of option values, and what is said of values that are wrong."""
 
 from __future__ import annotations
 
@@ -23,11 +23,7 @@ def whole(text: str) -> int:
     return number
 
 
-def names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def range(text: str) -> tuple[float, float]:
+def value_range(text: str) -> tuple[float, float]:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:

@@ -1,8 +1,9 @@
-"""Plans and model files in words: what `srgan-trt build` and `srgan-trt info` print."""
+"""`srgan-trt info`, and what `srgan-trt build` prints: plans, engines and model files in words."""
 
 from __future__ import annotations
 
 import textwrap
+from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -10,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeviceError, ModelError, pip_command
-from ..models.denoisers import denoisers_installed
-from ..resolve import ModelFile
-from ..spec import NetworkSpec
+from .argument_types import positive
+from .options import add_checksum
 
 if TYPE_CHECKING:
     import onnx
@@ -20,11 +20,42 @@ if TYPE_CHECKING:
     from ..compiler.analysis import Layer
     from ..compiler.plan import Plan
     from ..models.keras_file import KerasFile
+    from ..resolve import ModelFile
+    from ..spec import NetworkSpec
+    from .console import Console
 
 Rows = Iterator[tuple[str, str]]
 
 _LABEL = 12
-_ONNX_ENDINGS = (".onnx",)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "file", metavar="FILE", help="a plan, an engine, or any model file that --model of upscale takes"
+    )
+    parser.add_argument(
+        "--roofline", action="store_true", help="theoretical lower bound of the time on NVIDIA GPUs, instead"
+    )
+    parser.add_argument(
+        "--tile", type=positive, metavar="N", help="side of the tile of --roofline, in pixels (default: 256)"
+    )
+    add_checksum(parser)
+
+
+def run(args: Namespace, console: Console) -> int:
+    from ..resolve import resolve
+
+    if args.tile and not args.roofline:
+        console.error("--tile is the tile of --roofline: give both, or neither")
+        return 2
+    model = resolve(args.file, sha256=args.sha256)
+    if args.roofline:
+        from .roofline import describe_roofline
+
+        console.result(describe_roofline(model, tile=args.tile))
+    else:
+        console.result(describe_file(model))
+    return 0
 
 
 def describe_build(plan: Plan, *, seconds: float) -> str:
@@ -104,6 +135,8 @@ def _int8_plan_rows(int8_plan: Plan | None) -> Rows:
 
 def _rows(plan: Plan) -> Rows:
     """The facts that a plan carries: its spec and the compiler's report."""
+    from ..models.denoisers import denoisers_installed
+
     spec, report = plan.spec, plan.report
     yield "model", f"{spec.name}{': ' + report['kind'] if 'kind' in report else ''}"
     for note in report.get("notes", ()):
@@ -258,7 +291,7 @@ def _foreign(path: Path) -> Rows:
         yield from _keras(read_keras_file(path))
     elif head.startswith(NCNN_MAGIC) or path.suffix.lower() == ".param":
         yield from _ncnn(path)
-    elif path.suffix.lower() in _ONNX_ENDINGS:
+    elif path.suffix.lower() == ".onnx":
         yield from _onnx(path)
     else:
         raise ModelError(

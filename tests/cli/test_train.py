@@ -20,17 +20,13 @@ from ..command_line import Command, files
 from ..handmade import small_plan
 from ..training.photos import photo_folder
 
-SMALL = ("--blocks", "1", "--filters", "8", "--tail-kernel", "3", "--no-batch-norm", "--batch", "2", "--crop", "32")
-
-
-@pytest.fixture
-def command(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(capfdbinary, monkeypatch)
+SMALL = ("--blocks", "1", "--filters", "8", "--no-batch-norm", "--batch", "2", "--crop", "32", "--recipe", "tail.toml")
 
 
 @pytest.fixture
 def hr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    Path("tail.toml").write_text("tail_kernel = 3\n")
     return photo_folder(tmp_path / "hr", count=5, side=64)
 
 
@@ -60,7 +56,7 @@ def test_it_goes_on_where_it_stopped_with_its_own_settings(command: Command, hr:
     )
     other = command("train", "--hr", hr, "--out", "run", "--resume", "--filters", "16")
     assert other.status == 1
-    assert "the training in run has --filters 8, not 16: leave it out" in other.err[-1]
+    assert "the training in run has filters 8, not 16: leave it out" in other.err[-1]
     assert command("train", "--hr", hr, "--out", "run", "--resume", "--steps", "7").status == 0
     assert load_checkpoint(Path("run/checkpoint.npz"))[1]["step"] == 7
 
@@ -87,7 +83,7 @@ def test_a_teacher_is_any_model_of_that_scale(command: Command, hr: Path, tmp_pa
     assert "training/pictures/train/teacher.bin" in [f"training/{name}" for name in files(Path("training"))]
     done = command("train", "--hr", hr, "--teacher", plan.path, "--scale", "2", "--out", "x2", *SMALL)
     assert done.status == 1
-    assert done.err[-1].endswith("enlarges by 4, --scale is 2")
+    assert done.err[-1].endswith("enlarges by 4, scale is 2")
 
 
 def test_it_begins_with_another_generator_and_takes_its_sizes(command: Command, hr: Path) -> None:
@@ -98,7 +94,7 @@ def test_it_begins_with_another_generator_and_takes_its_sizes(command: Command, 
     assert (recipe["blocks"], recipe["filters"], recipe["tail_kernel"], recipe["batch_norm"]) == (1, 8, 3, False)
     done = command(*begin, "--out", "third", "--blocks", "3")
     assert done.status == 1
-    assert "first/generator.h5 has blocks 1, not 3: leave that option out" in done.err[-1]
+    assert "first/generator.h5 has blocks 1, not 3: leave it out" in done.err[-1]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +103,7 @@ def test_it_begins_with_another_generator_and_takes_its_sizes(command: Command, 
         (("--hr", "empty"), "no pictures"),
         (("--hr", "nowhere"), "nowhere is not a folder: --hr names a folder of pictures"),
         (("--hr", "hr", "--crop", "512"), "none of 4 pictures is readable and at least 512 pixels on both sides"),
-        (("--hr", "hr", "--crop", "50"), "--crop 50 is not a multiple of the scale: use 48"),
+        (("--hr", "hr", "--crop", "50"), "crop 50 is not a multiple of the scale: use 48"),
         (("--hr", "hr", "--init", "absent.h5"), "absent.h5"),
         (("--hr", "hr", "--teacher", "absent"), "there is no model absent"),
         (("--hr", "hr", "--resume"), "training holds no training to resume: leave --resume out"),
@@ -119,6 +115,25 @@ def test_what_cannot_be_is_said_in_one_line(command: Command, hr: Path, argument
     assert done.status == 1
     assert said in done.err[-1]
     assert not Path("training/generator.h5").exists()
+
+
+def test_a_recipe_file_is_overruled_by_options(command: Command, hr: Path) -> None:
+    Path("own.json").write_text('{"crop": 50, "steps": 3, "blocks": null}')
+    begin = ("train", "--hr", hr, "--recipe", "own.json")
+    assert "crop 50 is not a multiple of the scale" in command(*begin).err[-1]
+    assert "at least 512 pixels on both sides" in command(*begin, "--crop", "512").err[-1]
+    Path("own.json").write_text('{"crop": 48, "step": 3}')
+    done = command(*begin)
+    assert (done.status, len(done.err)) == (1, 1)
+    assert done.err[0].startswith("srgan-trt: own.json: there is no setting step: use stage, arch, blocks, ")
+
+
+def test_a_training_is_repeated_by_its_recipe(command: Command, hr: Path) -> None:
+    command("train", "--hr", hr, "--steps", "2", "--out", "first", *SMALL)
+    assert command("train", "--hr", hr, "--recipe", "first/recipe.json", "--out", "second").status == 0
+    first, second = (load_checkpoint(Path(out) / "checkpoint.npz")[0] for out in ("first", "second"))
+    for name, array in first.items():
+        np.testing.assert_array_equal(second[name], array, err_msg=name)
 
 
 def test_a_new_process_learns_the_same_to_the_last_bit(command: Command, hr: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `srgan-trt build` does: a plan of a model file, in some precision, or an engine for NVIDIA GPUs of it."""
+"""`srgan-trt build`: a plan of a model file, in some precision, or an engine for NVIDIA GPUs of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import statistics
 import tempfile
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from ..errors import DeviceError, ModelError, SrganTrtError
 from ..files import atomic_write
 from ..models.registry import plan_target
 from ..resolve import ModelFile, resolve
+from .argument_types import compute_capability, decibels, positive, whole
+from .options import add_checksum, add_opening, add_quiet, given, opening
 
 if TYPE_CHECKING:
     from .console import Console
@@ -24,61 +27,133 @@ _SIZE = (320, 480)
 _ROUNDS = 7
 
 
-def build_plan(
-    model: str,
-    *,
-    console: Console,
-    out: str | None = None,
-    sha256: str | None = None,
-    precision: str | None = None,
-    settings: Mapping[str, Any],
-    quantising: Mapping[str, Any],
-) -> None:
-    """Builds a plan and prints what was found and proved.
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a Keras .h5 or .keras file, a SavedModel folder, a super-resolution .onnx, an ncnn .param, the http(s) "
+        "address of a file, or a name that 'srgan-trt models' lists",
+    )
+    add_checksum(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="PLAN",
+        help="file to write (default: model.plan.onnx, or model.engine, beside model.h5)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=(AUTO, "fp32", "fp16", "int8"),
+        help="precision of weights and activations; auto: the fastest on this machine that keeps the picture, measured "
+        "(default: fp32 in a plan; in an engine auto if a GPU that it is for is here, else fp16)",
+    )
+    quantising = parser.add_argument_group("for --precision int8")
+    quantising.add_argument(
+        "--calibration",
+        metavar="DIR",
+        help="folder of pictures like those to be upscaled, in full size (default: photos of the package)",
+    )
+    quantising.add_argument(
+        "--max-drop",
+        type=decibels,
+        metavar="DB",
+        help="largest PSNR loss on held-out pictures, in dB (default: 0.1)",
+    )
+    engine = parser.add_argument_group("for --target, which builds an engine for NVIDIA GPUs")
+    engine.add_argument(
+        "--target",
+        choices=("tensorrt", "tensorrt-rtx"),
+        help="builder: tensorrt builds on the GPU that is here; tensorrt-rtx needs none",
+    )
+    engine.add_argument(
+        "--tile",
+        type=positive,
+        metavar="N",
+        help="largest side of a tile, in pixels (default: what suits the network)",
+    )
+    engine.add_argument(
+        "--batch", type=positive, metavar="N", help="tiles in one run, at most (default: what suits the GPU)"
+    )
+    engine.add_argument(
+        "--compute-capability",
+        type=compute_capability,
+        metavar="X.Y",
+        help="compute capability of the GPU to build for, with tensorrt-rtx (default: all from Ampere on)",
+    )
+    engine.add_argument(
+        "--gpu-id",
+        type=whole,
+        metavar="N",
+        help="GPU of this machine to build for (default: 0 with tensorrt, none of them with tensorrt-rtx)",
+    )
+    parser.add_argument(
+        "--restores",
+        action="store_true",
+        help="mark the network as trained on noisy, compressed pictures (train --degrade real): nothing is denoised "
+        "before it",
+    )
+    add_opening(parser)
+    add_quiet(parser, "do not print the table")
 
-    settings: of `srgan_trt.build`, for a file that is not a plan. quantising: its calibration and max_drop, if given.
-    precision: also "auto", what is fastest on this machine among what loses too little, measured.
-    Raises what `srgan_trt.build` raises.
-    """
-    from .describe import describe_build
+
+def run(args: Namespace, console: Console) -> int:
+    """Builds, and prints what was found and proved. Raises what `srgan_trt.build` and `build_engine_file` raise."""
+    settings = {**opening(args), **given(args, "restores")}
+    quantising = given(args, "calibration", "max_drop")
+    options = given(args, "tile", "batch", "compute_capability", "gpu_id")
+    if args.target is not None:
+        _build_engine(args, console, settings, quantising, target=args.target, **options)
+    elif options:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+        console.error(f"{named}: of engines only: add --target tensorrt or tensorrt-rtx, or leave them out")
+        return 2
+    else:
+        _build_plan(args, console, settings, quantising)
+    return 0
+
+
+def _build_plan(args: Namespace, console: Console, settings: Mapping[str, Any], quantising: Mapping[str, Any]) -> None:
+    """settings: of `srgan_trt.build`, for a file that is not a plan. quantising: calibration and max_drop, if given."""
+    from .info import describe_build
 
     begin = time.perf_counter()
-    source = resolve(model, sha256=sha256)
-    target = Path(out) if out is not None else _target(model, source)
+    source = resolve(args.model, sha256=args.sha256)
+    target = Path(args.output) if args.output is not None else _target(args.model, source)
     check_target(target, source=source.path)
-    if precision == AUTO:
+    if args.precision == AUTO:
         plan = _fastest(source, target, console, settings, quantising)
     else:
-        plan = _built(source, target, precision, settings, quantising)
+        plan = _built(source, target, args.precision, settings, quantising)
         if (why := _why_not_here(plan)) is not None:
             console.note(f"not for this machine's CPU: {why}")
     console.result(describe_build(plan, seconds=time.perf_counter() - begin))
 
 
-def build_engine(
-    model: str,
-    *,
+def _build_engine(
+    args: Namespace,
     console: Console,
-    target: str,
-    out: str | None = None,
-    sha256: str | None = None,
-    precision: str | None = None,
     settings: Mapping[str, Any],
     quantising: Mapping[str, Any],
+    *,
+    target: str,
     **options: Any,
 ) -> None:
-    """Builds an engine and prints what was built. options: those of `runtime.devices.build_engine_file`.
+    """options: those of `runtime.devices.build_engine_file`.
 
-    precision: "auto", and None where a GPU that it is for is here, is the fastest that loses too little, measured on
-    it; None elsewhere is fp16, or what the plan is in.
-    Raises what that and `srgan_trt.build` raise.
+    Without a precision, where a GPU that it is for is here, the fastest that loses too little is measured on it;
+    elsewhere it is fp16, or what the plan is in.
     """
     from ..runtime.devices import build_engine_file, is_engine, timing_blocker
-    from .describe import describe_engine_file
+    from .info import describe_engine_file
 
-    source = resolve(model, sha256=sha256)
-    beside = _target(model, source)
-    engine = Path(out) if out is not None else beside.with_name(f"{beside.name.removesuffix('.plan.onnx')}.engine")
+    precision = args.precision
+    source = resolve(args.model, sha256=args.sha256)
+    beside = _target(args.model, source)
+    engine = (
+        Path(args.output)
+        if args.output is not None
+        else beside.with_name(f"{beside.name.removesuffix('.plan.onnx')}.engine")
+    )
     check_target(engine, source=source.path, kind="engine", is_ours=is_engine)
     named = {name: options[name] for name in ("compute_capability", "gpu_id") if name in options}
     if precision == AUTO or (precision is None and not _has_one_precision(source)):
@@ -232,7 +307,7 @@ def _times(files: Mapping[str, Path], *, device: str) -> dict[str, tuple[float, 
 
     from ..resolve import open_plan
     from ..upscaler import Upscaler
-    from .photo import photo
+    from .sample_image import photo
 
     picture = photo(*_SIZE)
     times: dict[str, list[float]] = {name: [] for name in files}

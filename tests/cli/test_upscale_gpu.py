@@ -13,10 +13,10 @@ import pytest
 
 from srgan_trt.runtime.devices import gpu_packages
 
-from .command_line import files, load, save_noise
-from .cuda_driver import build, standin
-from .cuda_host import build as host
-from .handmade import differences, expected, small_plan
+from ..command_line import files, load, save_noise
+from ..cuda_driver import build, standin
+from ..cuda_host import build as host
+from ..handmade import differences, expected, small_plan
 
 pytestmark = pytest.mark.skipif(bool(build.missing() or gpu_packages()), reason=f"{build.missing() or gpu_packages()}")
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason='pip install ".[tensorrt-rtx]"')
@@ -33,10 +33,10 @@ class Terminal(io.StringIO):
 def with_a_real_build(plan: Path, cache: Path, arguments: list[str]) -> tuple[int, str]:
     """The status and what a terminal was sent. TensorRT-RTX builds; what it would load is a double."""
     import srgan_trt.runtime.tensorrt.cache as engine_cache
-    from srgan_trt.cli import main
-    from srgan_trt.commands import console
+    from srgan_trt.cli import console
+    from srgan_trt.cli.main import main
 
-    from .tensorrt_double import SourceDouble
+    from ..tensorrt_double import SourceDouble
 
     os.environ["SRGAN_TRT_CACHE"] = str(cache)
     double = SourceDouble(plan)
@@ -60,10 +60,10 @@ def with_a_real_build(plan: Path, cache: Path, arguments: list[str]) -> tuple[in
 def with_doubles(arguments: list[str], seconds: float = 0.0) -> dict[str, Any]:
     """What the command said, and on which GPU each picture ran."""
     import srgan_trt.runtime.tensorrt.cache as engine_cache
-    from srgan_trt.cli import main
+    from srgan_trt.cli.main import main
     from srgan_trt.runtime.gpu.pipeline import GpuPipeline
 
-    from .tensorrt_double import Script, SourceDouble
+    from ..tensorrt_double import Script, SourceDouble
 
     noted = Script(seconds=seconds)
     engine_cache.EngineCache = lambda plan, **_: SourceDouble(plan.path, noted)  # type: ignore[assignment,misc]

@@ -17,14 +17,9 @@ import pytest
 
 from srgan_trt.compiler.plan import load_plan
 
-from .command_line import Command, load, save_noise
-from .handmade import nearest_model, small_plan
-from .web_server import Server, answer, redirect
-
-
-@pytest.fixture
-def command(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(capfdbinary, monkeypatch)
+from ..command_line import Command, load, save_noise
+from ..handmade import nearest_model, small_plan
+from ..web_server import Server, answer, redirect
 
 
 @pytest.fixture(autouse=True)

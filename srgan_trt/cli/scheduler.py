@@ -27,8 +27,8 @@ from ..machine import memory_bytes
 if TYPE_CHECKING:
     from ..upscaler import Upscaler
 
-_BESIDE = 2
-"""Pictures in the works beside those in the network, unless told otherwise: one is read, one written."""
+_PREFETCH = 2
+"""Pictures in the works besides those in the network, unless told otherwise: one is read, one written."""
 
 Result = TypeVar("Result")
 Work = Callable[[], Result]
@@ -72,29 +72,29 @@ def run_jobs(
     a quarter of the memory. `progress` is called with a job in the network and how many are through (2.5: the
     third by half), from any thread.
     """
-    most = up.max_concurrency + _BESIDE if max_concurrency is None else max_concurrency
+    most = up.max_concurrency + _PREFETCH if max_concurrency is None else max_concurrency
     in_network = min(up.max_concurrency, most)
-    start = _here if most == 1 or len(jobs) == 1 else _beside
-    enlarge_in = start if in_network > 1 else _here
+    start = _run_inline if most == 1 or len(jobs) == 1 else _run_in_thread
+    enlarge_in = start if in_network > 1 else _run_inline
     waiting = deque(jobs)
     reading: deque[Future[_Read]] = deque()
     enlarging: deque[Future[tuple[Picture | None, Outcome]]] = deque()
     writing: deque[Future[Outcome]] = deque()
     largest, room = 0, 1
-    through = _Through(progress)
+    through = _ProgressTracker(progress)
 
     def read_next() -> None:
         job = waiting.popleft()
         # A thread that waits for standard input cannot be left behind at Ctrl-C.
-        begin = _here if job.source.kind == "stdin" else start
-        reading.append(begin(partial(_read, job, max_pixels), abandoned=True))
+        begin = _run_inline if job.source.kind == "stdin" else start
+        reading.append(begin(partial(_read, job, max_pixels), daemon=True))
 
     def finish_enlarging() -> Iterator[Outcome]:
         large, outcome = enlarging.popleft().result()
         if large is None:
             yield outcome
         else:
-            writing.append(start(partial(_write, large, outcome, overwrite), abandoned=False))
+            writing.append(start(partial(_write, large, outcome, overwrite), daemon=False))
 
     def make_room(pictures: int) -> Iterator[Outcome]:
         while len(enlarging) + len(writing) >= pictures:
@@ -118,7 +118,7 @@ def run_jobs(
             yield from make_room(room)
             while waiting and len(reading) + 1 + len(enlarging) + len(writing) < room:
                 read_next()
-            enlarging.append(enlarge_in(partial(_enlarge, read, up, through), abandoned=False))
+            enlarging.append(enlarge_in(partial(_enlarge, read, up, through), daemon=False))
             del read
             while enlarging and (len(enlarging) >= in_network or enlarging[0].done()):
                 yield from finish_enlarging()
@@ -134,7 +134,7 @@ def run_jobs(
         wait(writing)
 
 
-class _Through:
+class _ProgressTracker:
     """How many pictures are through the network, parts of pictures counted."""
 
     def __init__(self, progress: Callable[[Job, float], None] | None) -> None:
@@ -170,7 +170,7 @@ def _read(job: Job, max_pixels: int) -> _Read:
     return _Read(picture, Outcome(job=job, size=(picture.width, picture.height), reading=seconds))
 
 
-def _enlarge(read: _Read, up: Upscaler, through: _Through) -> tuple[Picture | None, Outcome]:
+def _enlarge(read: _Read, up: Upscaler, through: _ProgressTracker) -> tuple[Picture | None, Outcome]:
     assert read.picture is not None
     job = read.outcome.job
     begin = time.perf_counter()
@@ -212,15 +212,15 @@ def _said(error: SrganTrtError | MemoryError, job: Job) -> str:
     return text if name in text or text == job.error else f"{name}: {text}"
 
 
-def _here(work: Work[Result], *, abandoned: bool) -> Future[Result]:
-    """Done here and now."""
+def _run_inline(work: Work[Result], *, daemon: bool) -> Future[Result]:
+    """`work`, done before this returns."""
     future: Future[Result] = Future()
     future.set_result(work())
     return future
 
 
-def _beside(work: Work[Result], *, abandoned: bool) -> Future[Result]:
-    """Done in a thread of its own; one that may be `abandoned` does not keep the program from ending."""
+def _run_in_thread(work: Work[Result], *, daemon: bool) -> Future[Result]:
+    """`work`, done in a thread of its own; a daemon does not keep the program from ending."""
     future: Future[Result] = Future()
 
     def run() -> None:
@@ -229,7 +229,7 @@ def _beside(work: Work[Result], *, abandoned: bool) -> Future[Result]:
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=run, name="srgan-trt-picture", daemon=abandoned).start()
+    threading.Thread(target=run, name="srgan-trt-picture", daemon=daemon).start()
     return future
 
 

@@ -1,0 +1,1 @@
+"""The command line: main.py parses and calls; a module for each command has its arguments, its help, and its run."""

@@ -1,0 +1,96 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from .argument_types import gpu_numbers, value_range
+
+_RANGES = ("--input-range", "--output-range")
+
+
+def add_quiet(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", help=text)
+
+
+def add_checksum(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sha256",
+        metavar="HASH",
+        help="checksum that the model file must have; models at an address are fetched only with it",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """`--device` or `--gpu-id`, both as `device`; None is "auto" (see `main.parse`)."""
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
+        "--device",
+        metavar="auto|cpu|cuda[:N]",
+        help="device that runs the network (default: auto, an NVIDIA GPU if one works, else the CPU)",
+    )
+    either.add_argument(
+        "--gpu-id",
+        dest="device",
+        type=gpu_numbers,
+        metavar="N[,N]",
+        help="GPUs to use, the same as --device cuda:N[,N]; several share the pictures",
+    )
+
+
+def add_precision(parser: argparse.ArgumentParser, default: str = "as that of upscale") -> None:
+    parser.add_argument(
+        "--precision",
+        metavar="fp32|bf16|fp16|int8",
+        help=f"precision of the network's arithmetic (default: {default})",
+    )
+
+
+def add_denoise(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--denoise",
+        choices=("auto", "off", "0", "1", "2", "3"),
+        help="level at which noise and JPEG blocks are removed first, 0 (little) to 3, for models that were trained on "
+        "clean pictures (default: auto, by how a file was compressed, if the extra [denoise] is installed)",
+    )
+
+
+def add_opening(parser: argparse._ActionsContainer) -> None:
+    """How a generator file is opened."""
+    for option in _RANGES:
+        parser.add_argument(
+            option,
+            type=value_range,
+            metavar="A,B",
+            help=f"value range of the network's {option[2:-6]}, e.g. -1,1 (default: found by consistency)",
+        )
+    parser.add_argument(
+        "--custom-objects", metavar="FILE.py", help="Python file with the model's own layers; it is run"
+    )
+    parser.add_argument("--trust-model", action="store_true", help="run Python code that the model file carries")
+    parser.add_argument(
+        "--arch", choices=("paper", "superresolution-gans", "compact"), help="architecture of a weights-only file"
+    )
+
+
+def opening(args: argparse.Namespace) -> dict[str, Any]:
+    """What was given of `add_opening`."""
+    return given(args, "input_range", "output_range", "custom_objects", "trust_model", "arch")
+
+
+def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of the options that were given. A zero is: GPU 0, or a loss of 0 dB."""
+    return {name: value for name in names if (value := getattr(args, name)) is not None and value is not False}
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """`--input-range -1,1` as `--input-range=-1,1`: argparse would take -1,1 for an option."""
+    result: list[str] = []
+    for argument in arguments:
+        if result and result[-1] in _RANGES and argument.startswith("-"):
+            result[-1] += f"={argument}"
+        else:
+            result.append(argument)
+    return result
