@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..cache import cache_folder, read_sealed, write_sealed
+from ..cache import cache_folder, read_record, write_record
 from ..errors import SrganTrtError
 from ..models.files import files_of, hash_files
 from ..models.packaged import DEFAULT_MODEL, PackagedModel, int8_beside, packaged_models
@@ -83,7 +83,7 @@ def entries() -> list[Entry]:
     found = []
     for model in packaged_models().values():
         path = model.find()
-        found.append(Entry(model, path, None if path is None else _known_speed(path)))
+        found.append(Entry(model, path, None if path is None else read_record(_speed_file(path), Speed)))
     return found
 
 
@@ -112,13 +112,8 @@ def measure_speed(path: Path) -> Speed:
         precision=str(info["precision"]),
         date=datetime.date.today().isoformat(),
     )
-    write_sealed(_speed_file(path), json.dumps(dataclasses.asdict(speed)).encode())
+    write_record(_speed_file(path), speed)
     return speed
-
-
-def _known_speed(path: Path) -> Speed | None:
-    content = read_sealed(_speed_file(path))
-    return None if content is None else Speed(**json.loads(content))
 
 
 def _speed_file(path: Path) -> Path:

@@ -47,9 +47,8 @@ def describe_roofline(model: ModelFile, *, tile: int | None = None) -> str:
     height, width = _tile(plan, tile)
     pixels = height * width
     networks = {"after the rewrites": with_kernels(_layers(plan), scale=plan.spec.scale)}
-    if plan.report.get("layers_before"):
-        before = from_rows(plan.report["layers_before"])
-        networks = {"before the rewrites": with_kernels(before, scale=plan.spec.scale), **networks}
+    if rows := plan.report.get("layers_before"):
+        networks = {"before the rewrites": with_kernels(from_rows(rows), scale=plan.spec.scale), **networks}
     parts = [
         f"roofline of {path}: a bound from what the GPUs can do on paper, not a measurement. Nothing was run.",
         "\n".join(_conditions(plan, height, width)),

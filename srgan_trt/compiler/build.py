@@ -215,7 +215,7 @@ def compile_network(
         **quantisation,
     }
     proto.graph.name = Path(source.name).stem
-    return save_plan(proto, spec, out, report=_finite(report), witness=witness)
+    return save_plan(proto, spec, out, report=report, witness=witness)
 
 
 def _layer_rows(model: ir.Model) -> list[list[Any]] | None:
@@ -225,15 +225,6 @@ def _layer_rows(model: ir.Model) -> list[list[Any]] | None:
     except ModelError as error:
         log.warning("the plan can tell no roofline from before its rewrites: %s", error)
         return None
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinities: they become None."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Ends, tuple[int, int] | None, list[str], bool]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...cache import read_record
 from ...errors import DeviceError
 from ...machine import usable_cores
-from ..tuning import Tuning, read_tuning, tuning_file
+from ..tuning import Tuning, tuning_file
 from .measured import kind_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def find_cpu(core: openvino.Core | None = None) -> Cpu:
 
 def known_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Tuning | None:
     """What tuning this plan on this machine found; None if that was not done."""
-    return read_tuning(kept_tuning(plan, cpu, precision=precision))
+    return read_record(kept_tuning(plan, cpu, precision=precision), Tuning)
 
 
 def kept_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Path:

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from srgan_trt.cache import write_sealed
+from srgan_trt.cache import write_record, write_sealed
 from srgan_trt.compiler.conversion import forms_of
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.errors import DeviceError, PlanError
@@ -25,7 +25,7 @@ from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.cpu.compiled import CompiledPlan
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
 from srgan_trt.runtime.cpu.processor import find_cpu, kept_tuning, known_tuning
-from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning, write_tuning
+from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning
 
 from ...handmade import (
     HALO,
@@ -414,7 +414,7 @@ print(image.nbytes + out.nbytes)
 def use(plan: Plan, setting: Setting) -> None:
     """Keeps `setting` as what tuning found for the plan in fp32."""
     tuning = Tuning(best=setting, gain=2.0, size=(9, 9), trials=(), date="2026-01-01")
-    write_tuning(kept_tuning(plan, find_cpu(), precision="fp32"), tuning)
+    write_record(kept_tuning(plan, find_cpu(), precision="fp32"), tuning)
 
 
 class TestTuning:
