@@ -168,8 +168,6 @@ def _parser() -> argparse.ArgumentParser:
 
     info = _command(commands, "info", "tell what a plan or a model file is")
     info.add_argument("file", metavar="FILE", help="a plan, or any model file, as --model of upscale takes them")
-    info.add_argument("--roofline", action="store_true", help="how soon GPUs could be done at best: a bound on paper")
-    info.add_argument("--tile", type=positive, metavar="N", help="side of the tile of --roofline, in pixels")
     _checksum(info)
 
     tune = _command(commands, "tune", "find the fastest way to cut pictures on this machine, by trying")

@@ -112,14 +112,9 @@ def _upscale(args: argparse.Namespace, console: Console) -> int:
 
 def _info(args: argparse.Namespace, console: Console) -> int:
     from .commands.describe import describe_file
-    from .commands.roofline import describe_roofline
     from .resolve import resolve
 
-    if args.tile and not args.roofline:
-        console.error("--tile is the tile of --roofline: give both, or neither")
-        return 2
-    model = resolve(args.file, sha256=args.sha256)
-    console.result(describe_roofline(model, tile=args.tile) if args.roofline else describe_file(model))
+    console.result(describe_file(resolve(args.file, sha256=args.sha256)))
     return 0
 
 

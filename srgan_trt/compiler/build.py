@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ from .int8.selection import to_int8
 from .oracle import Floats, Oracle
 from .plan import Plan, check_target, is_plan, save_plan
 from .precision import PRECISIONS, to_fp32
-from .roofline import layer_costs, to_rows
 from .subpixel import rewrite_subpixel
 from .sums import split_joined
 from .tail import detach_shuffle, sink_shuffles
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
     from ..models.source import SourceNetwork
 
-log = logging.getLogger(__name__)
 
 _EXPORT_SHAPE = (48, 64)
 _SECOND_SHAPE = (37, 53)
@@ -153,7 +150,6 @@ def compile_network(
     bare_in = ends.bare_input_range(finding.input_range)
     bare_out = ends.bare_output_range(finding.output_range)
     macs_before = macs_per_pixel(model)
-    layers_before = _layer_rows(model)
     against_source = _difference_from_source(source, exact, ends, finding, shape, field)
     if against_source > (_HALF_TOLERANCE if halves else verify.TOLERANCE):
         raise ModelError(
@@ -210,21 +206,11 @@ def compile_network(
         "rewrites": [dataclasses.asdict(proof) for proof in prover.proofs],
         "macs_before": macs_before,
         "macs_after": macs_after,
-        "layers_before": layers_before,
         "difference": max([against_source, *(proof.difference for proof in prover.proofs if proof.kept)]),
         **quantisation,
     }
     proto.graph.name = Path(source.name).stem
     return save_plan(proto, spec, out, report=report, witness=witness)
-
-
-def _layer_rows(model: ir.Model) -> list[list[Any]] | None:
-    """What the roofline needs of the graph; a network may do without."""
-    try:
-        return to_rows(layer_costs(model))
-    except ModelError as error:
-        log.warning("the plan can tell no roofline from before its rewrites: %s", error)
-        return None
 
 
 def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Ends, tuple[int, int] | None, list[str], bool]:

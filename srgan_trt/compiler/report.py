@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 Pair = tuple[float, float]
 
@@ -21,7 +21,6 @@ class Report(TypedDict, total=False):
     difference: float | None
     """Of the plan from the file, as a fraction of the output's range; None for no bound."""
     int8: Int8
-    layers_before: list[Any] | None
 
 
 class Ranges(TypedDict):
