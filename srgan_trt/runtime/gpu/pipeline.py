@@ -120,8 +120,6 @@ class GpuPipeline:
             "streams": MOST_LANES,
             "notes": [],
         }
-        if self._kernels.note is not None:
-            self._note(self._kernels.note)
 
     @property
     def at_once(self) -> int:
