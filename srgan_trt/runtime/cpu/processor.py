@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache import read_record
-from ...errors import DeviceError
+from ...errors import DeviceError, one_line
 from ...machine import usable_cores
 from ..tuning import Tuning, tuning_file
 from .measured import kind_of
@@ -54,7 +54,7 @@ def find_cpu(core: openvino.Core | None = None) -> Cpu:
         capabilities = tuple(sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
         name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
     except RuntimeError as error:
-        raise DeviceError(f"OpenVINO finds no CPU that it can use: {' '.join(str(error).split())[:200]}") from error
+        raise DeviceError(f"OpenVINO finds no CPU that it can use: {one_line(error)}") from error
     return Cpu(name, str(openvino.__version__), capabilities, usable_cores(), kind_of(_flags()))
 
 
