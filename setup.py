@@ -11,9 +11,6 @@ import pybind11
 from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import setup
 
-sys.path.insert(0, "csrc")
-import fatbin  # csrc/fatbin.py
-
 # For developers and CI: warnings are errors, and so is a failure to compile, which users get over (see below).
 _STRICT = os.environ.get("SRGAN_TRT_WERROR") == "1"
 
@@ -31,7 +28,7 @@ _FLAGS = [
 
 
 class BuildKernels(build_ext):
-    """The extension, and beside it the CUDA kernels: their source, and a fatbin where there is nvcc."""
+    """The extension, and beside it the source of the CUDA kernels."""
 
     def run(self) -> None:
         super().run()
@@ -42,12 +39,11 @@ class BuildKernels(build_ext):
                 "To have it, install a C++ compiler and Python's headers, then install this package again",
                 file=sys.stderr,
             )
-        folder = extension.parent / "csrc"
-        if not self.inplace:  # a checkout has its source already
+        if not self.inplace:  # a checkout has it already
+            folder = extension.parent / "csrc"
             folder.mkdir(parents=True, exist_ok=True)
-            for name in fatbin.FILES:
-                shutil.copyfile(Path("csrc", name), folder / name)
-        print(fatbin.build(folder, fatbin.find_nvcc()))
+            for path in [*Path("csrc").glob("*.cu"), *Path("csrc").glob("*.h")]:
+                shutil.copyfile(path, folder / path.name)
 
 
 setup(

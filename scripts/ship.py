@@ -30,6 +30,7 @@ from typing import Any
 import h5py
 from int8_plans import add_int8
 
+from srgan_trt.codec import encode
 from srgan_trt.compiler.build import build
 from srgan_trt.models.card import ModelCard, Scores, TrainingData
 from srgan_trt.models.registry import SHIPPED
@@ -84,7 +85,7 @@ def main() -> None:
         limits=args.limits,
         date=datetime.date.today().isoformat(),
     )
-    (folder / "card.json").write_text(card.to_json(), "utf-8")
+    (folder / "card.json").write_bytes(encode(card, indent=2) + b"\n")
     before = plan.report["macs_before"] / 1e6
     text = _readme(card, before, recipe, args.note, {name: other for name, (_, other) in scores.items()})
     (folder / "README.md").write_text(text, "utf-8")

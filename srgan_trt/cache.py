@@ -15,10 +15,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
+from .codec import decode, encode
 from .files import atomic_file
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 _SEAL_BYTES = hashlib.sha256().digest_size
 _PATIENCE = 1.0
 """Seconds of waiting for another process before it is said."""
@@ -57,6 +60,21 @@ def write_checksummed(path: Path, data: bytes) -> None:
             file.write(data)
     except OSError as error:
         _warn_unwritable(path.parent, error.strerror or str(error))
+
+
+def read_record(path: Path, kind: type[T]) -> T | None:
+    """What `write_record` wrote to `path`, of type `kind`; None if it is not there, or (logged) was damaged since."""
+    data = read_checksummed(path)
+    try:
+        return None if data is None else decode(data, kind)
+    except ValueError as error:
+        _log.warning("the cache file %s is damaged (%s): making it again", path, error)
+        return None
+
+
+def write_record(path: Path, value: Any) -> None:
+    """Keeps a dataclass. A cache that cannot be written is logged, not raised."""
+    write_checksummed(path, encode(value))
 
 
 @contextlib.contextmanager

@@ -66,3 +66,13 @@ def missing(package: str, extra: str, purpose: str) -> MissingPackageError:
     tensorflow is needed to read a Keras file: pip install ".[keras]"
     """
     return MissingPackageError(f"{package} is needed to {purpose}: {pip_command(extra)}")
+
+
+def one_line(error: BaseException, *, most: int = 160) -> str:
+    """What another library's error says, in one line of at most `most` characters.
+
+    >>> one_line(OSError("no\\n  space"))
+    'no space'
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else text[: most - 3] + "..."

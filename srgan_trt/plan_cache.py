@@ -56,7 +56,7 @@ def _build(path: Path, out: Path, settings: dict[str, Any]) -> Plan:
 
     _log.info("building a plan of %s: this takes a while", path)
     plan = build(path, out=out, **settings)
-    for note in plan.report["notes"]:
+    for note in plan.report.get("notes", ()):
         _log.info("%s: %s", path.name, note)
     return plan
 

@@ -7,9 +7,6 @@ first.
 
 from __future__ import annotations
 
-import base64
-import json
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,27 +48,16 @@ class SelfTest:
                 f"{self.fidelity:.1f}; use a plan in fp32 here"
             )
 
-    def to_json(self) -> str:
-        """As text that `from_json` reads."""
-        pictures = {"picture": self.picture, "expected": self.expected}
-        packed = {
-            name: {"shape": list(levels.shape), "zlib": base64.b64encode(zlib.compress(levels.tobytes(), 9)).decode()}
-            for name, levels in pictures.items()
-        }
-        return json.dumps({"fidelity": self.fidelity, **packed})
-
-    @classmethod
-    def from_json(cls, text: str) -> SelfTest:
-        """Raises PlanError if `text` is not what `to_json` writes."""
-        try:
-            content = json.loads(text)
-            picture, expected = (
-                np.frombuffer(zlib.decompress(base64.b64decode(part["zlib"])), np.uint8).reshape(part["shape"])
-                for part in (content["picture"], content["expected"])
+    def check_fit(self, scale: int) -> None:
+        """Raises PlanError if these are not two pictures of which one is `scale` times as large."""
+        if self.picture.ndim != 3 or self.picture.shape[2] != 3:
+            raise PlanError(f"its self-test has a picture of shape {self.picture.shape}; build it again")
+        height, width, _ = self.picture.shape
+        if self.expected.shape != (height * scale, width * scale, 3):
+            raise PlanError(
+                f"its self-test has a picture of {width}x{height} and expects "
+                f"{self.expected.shape}, not x{scale}; build it again"
             )
-            return cls(picture, expected, float(content["fidelity"]))
-        except (ValueError, KeyError, TypeError, zlib.error) as error:
-            raise PlanError(f"its self-test is damaged ({error})") from None
 
 
 def _decibels(mine: Levels, other: Levels) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import math
 from dataclasses import dataclass
-from typing import Any
 
 from .errors import PlanError
+
+_MOST = 1 << 20
+"""Of pixels, or times, that a network can have to do with."""
+_WIDEST = 1e30
+"""Between network values of black and white, which are float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,33 +52,26 @@ class NetworkSpec:
     """Whether it was trained to take away noise, blur and JPEG blocks: then nothing else should do so before it."""
 
     def __post_init__(self) -> None:
-        for name in ("scale", "shuffle", "multiple"):
-            if getattr(self, name) < 1:
-                raise PlanError(f"the plan's spec is damaged: {name} is {getattr(self, name)}; build the plan again")
+        """Raises PlanError if the facts contradict each other, or are none of a network that could be run."""
+        sizes = {"scale": self.scale, "shuffle": self.shuffle, "multiple": self.multiple}
+        if self.fixed_shape is not None:
+            sizes |= {"height": self.fixed_shape[0], "width": self.fixed_shape[1]}
+        for name, value in sizes.items():
+            if not 1 <= value <= _MOST:
+                raise _damaged(f"{name} is {value}")
+        around = {"halo": self.halo or 0, "radius": self.radius or 0, "default_halo": self.default_halo}
+        for name, number in {**around, "macs": self.macs}.items():
+            if not 0 <= number <= (math.inf if name == "macs" else _MOST):
+                raise _damaged(f"{name} is {number}")
         if self.scale % self.shuffle:
-            raise PlanError(
-                f"the plan's spec is damaged: a shuffle by {self.shuffle} cannot end a x{self.scale} network; "
-                "build the plan again"
-            )
+            raise _damaged(f"a shuffle by {self.shuffle} cannot end a x{self.scale} network")
         for name in ("input_range", "output_range"):
             low, high = getattr(self, name)
-            if not low < high:
-                raise PlanError(f"the plan's spec is damaged: {name} {low}..{high} is empty; build the plan again")
+            if not (low < high and high - low < _WIDEST):
+                raise _damaged(f"{name} {low}..{high} is empty, or endless")
+        if self.precision not in ("fp32", "fp16", "int8"):
+            raise _damaged(f"its precision is {self.precision!r}")
 
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
-    @classmethod
-    def from_json(cls, text: str) -> NetworkSpec:
-        """Raises PlanError if ``text`` is not what ``to_json`` of this version writes."""
-        try:
-            fields: dict[str, Any] = json.loads(text)
-        except ValueError as error:
-            raise PlanError(f"the plan's spec is not JSON ({error}); build the plan again") from None
-        known = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(fields, dict) or set(fields) | {"restores"} != known:
-            raise PlanError("the plan was written by another version of srgan-trt; build it again")
-        for name in ("input_range", "output_range", "fixed_shape"):
-            if fields[name] is not None:
-                fields[name] = tuple(fields[name])
-        return cls(**fields)
+def _damaged(what: str) -> PlanError:
+    return PlanError(f"the plan's spec is damaged: {what}; build the plan again")

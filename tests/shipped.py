@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from srgan_trt.codec import encode
 from srgan_trt.compiler.build import build
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.models.card import ModelCard, Scores, TrainingData
@@ -49,7 +50,7 @@ def ship(folder: Path, name: str = NAME, *, with_card: bool = True) -> Plan:
     onnx.save(nearest_model(scale=4), source)
     plan = build(source, out=home / f"{name}.plan.onnx", input_range=(0, 1), output_range=(0, 1))
     if with_card:
-        (home / "card.json").write_text(card(name=name).to_json(), "utf-8")
+        (home / "card.json").write_bytes(encode(card(name=name)))
     return plan
 
 

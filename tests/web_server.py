@@ -14,7 +14,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 class Server:
     """Answers each path with the function set for it; remembers the headers it was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.answers: dict[str, Answer] = {}
         self.headers: list[dict[str, str]] = []
         server = self
@@ -29,10 +29,10 @@ class Server:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
-        self.base = f"http://127.0.0.1:{self._server.server_port}"
+        self.base = f"http://{host}:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from .._version import __version__
 from ..cache import cache_folder
-from ..errors import SrganTrtError, pip_command
+from ..errors import SrganTrtError, one_line, pip_command
 
 if TYPE_CHECKING:
     from .console import Console
@@ -174,7 +174,7 @@ def _test_picture() -> Finding:
             with Upscaler(Path(folder) / "doctor.onnx", precision="fp32", tile=24) as up:
                 large = up(image)
     except (SrganTrtError, ImportError, OSError) as error:
-        return Finding("test picture", False, " ".join(str(error).split()))
+        return Finding("test picture", False, one_line(error, most=1000))
     if not np.array_equal(large, image.repeat(2, axis=0).repeat(2, axis=1)):
         return Finding("test picture", False, "comes out wrong: please report this with the lines above")
     seconds = time.perf_counter() - begin

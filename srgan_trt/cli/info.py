@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeviceError, ModelError, pip_command
-from .argument_types import positive
 from .options import add_checksum
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..compiler.analysis import Layer
     from ..compiler.plan import Plan
+    from ..compiler.report import Int8, Ranges, Rewrite
     from ..models.keras_file import KerasFile
     from ..resolve import ModelFile
     from ..spec import NetworkSpec
@@ -33,35 +33,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="a plan, an engine, or any model file that --model of upscale takes"
     )
-    parser.add_argument(
-        "--roofline", action="store_true", help="theoretical lower bound of the time on NVIDIA GPUs, instead"
-    )
-    parser.add_argument(
-        "--tile", type=positive, metavar="N", help="side of the tile of --roofline, in pixels (default: 256)"
-    )
     add_checksum(parser)
 
 
 def run(args: Namespace, console: Console) -> int:
     from ..resolve import resolve
 
-    if args.tile and not args.roofline:
-        console.error("--tile is the tile of --roofline: give both, or neither")
-        return 2
-    model = resolve(args.file, sha256=args.sha256)
-    if args.roofline:
-        from .roofline import describe_roofline
-
-        console.result(describe_roofline(model, tile=args.tile))
-    else:
-        console.result(describe_file(model))
+    console.result(describe_file(resolve(args.file, sha256=args.sha256)))
     return 0
 
 
 def describe_build(plan: Plan, *, seconds: float) -> str:
     """What building `plan` read, found, rewrote and proved, as a table."""
     size = plan.path.stat().st_size / 1e6
-    rows = [*_rows(plan), ("plan", f"{plan.path} ({size:.1f} MB), built in {seconds:.1f} s")]
+    rows = [*plan_rows(plan), ("plan", f"{plan.path} ({size:.1f} MB), built in {seconds:.1f} s")]
     return _with_sensitivities(_table(rows), plan)
 
 
@@ -113,7 +98,7 @@ def _describe_plan(plan: Plan) -> str:
     size = plan.path.stat().st_size / 1e6
     rows = [
         ("plan", f"{plan.path} ({size:.1f} MB)"),
-        *_rows(plan),
+        *plan_rows(plan),
         *_int8_plan_rows(plan.int8),
         ("runs in", runs),
         *(("", note) for note in notes),
@@ -133,7 +118,7 @@ def _int8_plan_rows(int8_plan: Plan | None) -> Rows:
             yield from _int8_rows(int8_plan.report["int8"])
 
 
-def _rows(plan: Plan) -> Rows:
+def plan_rows(plan: Plan) -> Rows:
     """The facts that a plan carries: its spec and the compiler's report."""
     from ..models.denoisers import denoisers_installed
 
@@ -145,7 +130,7 @@ def _rows(plan: Plan) -> Rows:
     if "ranges" in report:
         yield from _range_rows(report["ranges"])
     yield from _rewrite_rows(report.get("rewrites", ()))
-    if "macs_before" in report:
+    if {"macs_before", "macs_after", "difference"} <= report.keys():
         more = " (more, but in shapes that run faster)" if report["macs_after"] > report["macs_before"] else ""
         yield "work", f"{_mega(report['macs_before'])} -> {_mega(report['macs_after'])} MMAC per input pixel{more}"
         yield "difference", f"at most {_share(report['difference'])} of the range, measured from the file to the plan"
@@ -172,19 +157,20 @@ def _rows(plan: Plan) -> Rows:
     )
 
 
-def _range_rows(ranges: Mapping[str, Any]) -> Rows:
+def _range_rows(ranges: Ranges) -> Rows:
     sure = f"{ranges['consistency']:.1f} dB consistent" if ranges["consistency"] is not None else None
     if ranges["runner_up"] is not None:
         sure = f"{sure}, the runner-up {ranges['runner_up']:.1f} dB"
-    for label, known in (("input", ranges["given"][0]), ("output", ranges["given"][1])):
+    both = (ranges["input_range"], ranges["output_range"])
+    for label, found, known in zip(("input", "output"), both, ranges["given"], strict=True):
         how = "given, or told by the kind of file" if known else "found"
-        yield label, f"{_range(ranges[f'{label}_range'])}, {how}{f' ({sure})' if sure else ''}"
+        yield label, f"{_range(found)}, {how}{f' ({sure})' if sure else ''}"
     if ranges["alike"]:
         pairs = ", ".join(f"{_range(a)} to {_range(b)}" for a, b in ranges["alike"])
         yield "", f"as good: {pairs}"
 
 
-def _rewrite_rows(rewrites: Sequence[Mapping[str, Any]]) -> Rows:
+def _rewrite_rows(rewrites: Sequence[Rewrite]) -> Rows:
     for number, check in enumerate(rewrites):
         if not check["count"]:
             what = "nothing to do"
@@ -195,7 +181,7 @@ def _rewrite_rows(rewrites: Sequence[Mapping[str, Any]]) -> Rows:
         yield "" if number else "rewrites", f"{check['rewrite']}: {what}"
 
 
-def _int8_rows(found: Mapping[str, Any]) -> Rows:
+def _int8_rows(found: Int8) -> Rows:
     """Of a plan with int8 in it: what became int8, and what the gate measured."""
     layers, gate = found["layers"], found["gate"]
     count = sum(layer["int8"] for layer in layers)

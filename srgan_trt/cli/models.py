@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..cache import cache_folder, read_checksummed, write_checksummed
+from ..cache import cache_folder, read_record, write_record
 from ..errors import SrganTrtError
 from ..models.files import files_of, hash_files
 from ..models.registry import DEFAULT_MODEL, PackagedModel, int8_beside, packaged_models
@@ -88,7 +88,7 @@ def entries() -> list[Entry]:
     found = []
     for model in packaged_models().values():
         path = model.find()
-        found.append(Entry(model, path, None if path is None else _known_speed(path)))
+        found.append(Entry(model, path, None if path is None else read_record(_speed_file(path), Speed)))
     return found
 
 
@@ -117,13 +117,8 @@ def measure_speed(path: Path) -> Speed:
         precision=str(info["precision"]),
         date=datetime.date.today().isoformat(),
     )
-    write_checksummed(_speed_file(path), json.dumps(dataclasses.asdict(speed)).encode())
+    write_record(_speed_file(path), speed)
     return speed
-
-
-def _known_speed(path: Path) -> Speed | None:
-    content = read_checksummed(_speed_file(path))
-    return None if content is None else Speed(**json.loads(content))
 
 
 def _speed_file(path: Path) -> Path:

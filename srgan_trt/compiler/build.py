@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ from .io_normalization import Normalization, Range, strip_normalization
 from .plan import Plan, check_target, is_plan, save_plan
 from .precision import PRECISIONS, to_fp32
 from .reference import Floats, ReferenceRunner
-from .roofline import layer_costs, to_rows
 from .subpixel import rewrite_subpixel
 from .tail import detach_shuffle, sink_shuffles
 from .value_range import RangeFinding, find_ranges
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
     from ..models.source import SourceNetwork
 
-log = logging.getLogger(__name__)
 
 _EXPORT_SHAPE = (48, 64)
 _SECOND_SHAPE = (37, 53)
@@ -153,7 +150,6 @@ def compile_network(
     bare_in = normalization.bare_input_range(finding.input_range)
     bare_out = normalization.bare_output_range(finding.output_range)
     macs_before = macs_per_pixel(model)
-    layers_before = _layer_rows(model)
     against_source = _difference_from_source(source, exact, normalization, finding, shape, field)
     if against_source > (_HALF_TOLERANCE if halves else verify.TOLERANCE):
         raise ModelError(
@@ -212,30 +208,11 @@ def compile_network(
         "rewrites": [dataclasses.asdict(check) for check in checker.checks],
         "macs_before": macs_before,
         "macs_after": macs_after,
-        "layers_before": layers_before,
         "difference": max([against_source, *(check.difference for check in checker.checks if check.kept)]),
         **quantisation,
     }
     proto.graph.name = Path(source.name).stem
-    return save_plan(proto, spec, out, report=_finite(report), self_test=self_test)
-
-
-def _layer_rows(model: ir.Model) -> list[list[Any]] | None:
-    """What the roofline needs of the graph; a network may do without."""
-    try:
-        return to_rows(layer_costs(model))
-    except ModelError as error:
-        log.warning("the plan can tell no roofline from before its rewrites: %s", error)
-        return None
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinities: they become None."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return save_plan(proto, spec, out, report=report, self_test=self_test)
 
 
 def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Normalization, tuple[int, int] | None, list[str], bool]:

@@ -49,7 +49,7 @@ def convert_plan(
     check_target(out, source=plan.path)
     model = _network(plan)
     graph.infer_shapes(model)
-    report: dict[str, Any] = dict(plan.report)
+    report: dict[str, Any] = {**plan.report}
     self_test = None
     if precision == "fp16":
         in_half = convert_to_fp16(

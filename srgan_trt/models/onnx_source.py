@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from ..errors import ModelError, one_line
 from .files import hash_files
 from .source import check_scale, fixed_size
 from .tensorflow_export import OPSET, rename_io
@@ -71,8 +71,7 @@ class OnnxNetwork:
         try:
             model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         except shape_inference.InferenceError as error:
-            text = " ".join(str(error).split())[:160]
-            raise ModelError(f"{self.name} does not take {width}x{height} pictures ({text})") from None
+            raise ModelError(f"{self.name} does not take {width}x{height} pictures ({one_line(error)})") from None
         rename_io(model)
         if self._in_layout == "NHWC":
             _wrap_input(model, height, width)
@@ -98,10 +97,9 @@ class OnnxNetwork:
         try:
             return version_converter.convert_version(model, target)
         except (version_converter.ConvertError, RuntimeError) as error:
-            text = " ".join(str(error).split())[:160]
             raise ModelError(
-                f"{self.name} has ONNX opset {found}, which cannot be converted to {target} ({text}): export it again "
-                f"with opset {OPSET}"
+                f"{self.name} has ONNX opset {found}, which cannot be converted to {target} ({one_line(error)}): "
+                f"export it again with opset {OPSET}"
             ) from None
 
 
@@ -122,8 +120,9 @@ def open_onnx(path: Path) -> OnnxNetwork:
         what = "is a truncated or damaged ONNX file" if path.suffix == ".onnx" else "is not a model file"
         raise ModelError(f"{path} {what}: a Keras .h5 or .keras, a SavedModel folder or an .onnx is needed") from None
     except onnx.checker.ValidationError as error:
-        text = " ".join(str(error).split())[:160]
-        raise ModelError(f"{path} is an ONNX file that breaks ONNX's own rules ({text}): export it again") from None
+        raise ModelError(
+            f"{path} is an ONNX file that breaks ONNX's own rules ({one_line(error)}): export it again"
+        ) from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     return OnnxNetwork(model, name=name, source_hash=hash_files([path, *parts]))
@@ -222,8 +221,7 @@ def _run_once(model: onnx.ModelProto, name: str) -> tuple[int | None, ...]:
         (result,) = session.run(None, {"input": np.zeros(size, np.float32)})
     # onnxruntime's own exception classes are not public; all derive from Exception only.
     except Exception as error:
-        text = " ".join(str(error).split())[:160]
-        raise ModelError(f"{name} cannot be run at {size[3]}x{size[2]} ({text})") from None
+        raise ModelError(f"{name} cannot be run at {size[3]}x{size[2]} ({one_line(error)})") from None
     return tuple(np.shape(result))
 
 

@@ -1,21 +1,16 @@
-"""Model files from http and https addresses: fetched once into the cache, opened only if their checksum is right.
-
-The fetching is pooch's (fatiando.org/pooch: it downloads to a file beside the target and moves it there if the hash is
-right) over requests; ours are the limits, the lock between processes, and the words of the errors.
-"""
+"""Model files from http and https addresses: fetched once into the cache, opened only if their checksum is right."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
 
-from .._version import __version__
 from ..cache import build_lock, cache_folder
 from ..errors import ModelError
+from ..files import atomic_file
+from ..net import fetch
 from ..urls import filename_from_url, redact_url
 
 _log = logging.getLogger(__name__)
@@ -24,7 +19,8 @@ MAX_BYTES = 2 << 30
 """Largest file that is fetched: ONNX files end there too (protobuf encoding guide, "Message size")."""
 TIMEOUT = 20.0
 """Seconds that a server may be silent."""
-_CHUNK = 1 << 18
+TOTAL_TIMEOUT = 3600.0
+"""Seconds for all of it."""
 _ENDINGS = {".onnx", ".h5", ".hdf5", ".keras"}
 _SHOWN = 12
 """Digits of a hash in messages: enough to compare, too few to paste where a trusted one belongs."""
@@ -98,107 +94,30 @@ def _hash(path: Path) -> str:
 
 def _fetch(url: str, place: Path, digest: str) -> None:
     """Makes ``place``, whole and right, or nothing."""
-    import pooch
-    import requests
-
     shown = redact_url(url)
-    received: _Received | None = None
-
-    def download(_: str, output_file: str, __: Any) -> None:
-        nonlocal received
-        # Packed transfers would be unpacked on arrival: the checksum is that of the file.
-        headers = {"User-Agent": f"srgan-trt/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
-        get = pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=TIMEOUT, headers=headers)
-        with open(output_file, "wb") as file:
-            received = _Received(file, shown)
-            try:
-                get(url, received, None)
-            except requests.RequestException as error:
-                raise _failed(error, shown, received.size) from None
-            except ModelError:
-                raise
-            except ValueError as error:
-                raise ModelError(f"{shown} cannot be fetched ({type(error).__name__}): check the address") from None
-
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)  # it tells on its own, whether or not anybody wants to read it
+    found = hashlib.sha256()
     try:
-        # pooch sees the address without its secrets: it has no use for them.
-        pooch.retrieve(shown, known_hash=digest, fname=place.name, path=place.parent.absolute(), downloader=download)
-    except ModelError:
-        raise
-    except ValueError:
-        assert received is not None
-        raise ModelError(
-            f"{shown} sent another file than the one asked for: {received.size:,} bytes whose sha256 begins with "
-            f"{received.hash.hexdigest()[:_SHOWN]}, not {digest[:_SHOWN]}; nothing of it is kept"
-        ) from None
+        with atomic_file(place) as file:
+
+            def receive(part: bytes) -> None:
+                found.update(part)
+                file.write(part)
+
+            fetch(
+                url,
+                receive,
+                what="model",
+                error=ModelError,
+                max_bytes=MAX_BYTES,
+                idle_timeout=TIMEOUT,
+                total_timeout=TOTAL_TIMEOUT,
+            )
+            if found.hexdigest() != digest:
+                raise ModelError(
+                    f"{shown} sent another file than the one asked for: {file.tell():,} bytes whose sha256 begins with "
+                    f"{found.hexdigest()[:_SHOWN]}, not {digest[:_SHOWN]}; nothing of it is kept"
+                )
     except OSError as error:
         raise ModelError(
             f"{shown} cannot be kept in {place.parent}: {error.strerror or type(error).__name__}"
         ) from None
-    finally:
-        logger.setLevel(level)
-
-
-class _Received:
-    """What arrives, on its way into a file: counted, hashed, and refused if it is not a model or without end."""
-
-    def __init__(self, file: IO[bytes], name: str) -> None:
-        self._file = file
-        self._name = name
-        self.size = 0
-        self.hash = hashlib.sha256()
-
-    def write(self, part: bytes) -> int:
-        if not self.size and part[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
-            raise ModelError(f"{self._name} is a web page, not a model: give the address of the file itself")
-        self.size += len(part)
-        if self.size > MAX_BYTES:
-            raise ModelError(f"{self._name} sends more than the {MAX_BYTES / 1e6:,.0f} MB that are fetched")
-        self.hash.update(part)
-        return self._file.write(part)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-
-def _failed(error: Exception, name: str, size: int) -> ModelError:
-    """In words, after ``size`` bytes. The text of requests' own errors holds the whole address, secrets and all."""
-    import requests
-
-    causes = list(_causes(error))
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _refused(error.response.status_code, error.response.reason, name)
-    if isinstance(error, requests.TooManyRedirects):
-        return ModelError(f"{name} redirects endlessly: give the address it should end at")
-    if isinstance(error, requests.exceptions.InvalidSchema):
-        return ModelError(f"{name} leads to what is not an http or https address")
-    if isinstance(error, requests.exceptions.InvalidURL):
-        return ModelError(f"{name} is not a whole address: give one like https://host/model.h5")
-    if isinstance(error, requests.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes):
-        return ModelError(f"{name} did not answer for {TIMEOUT:g} seconds: try again later")
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        # urllib3 counts what had come, those bytes too that were on their way to us.
-        counts = [count for cause in causes if isinstance(count := getattr(cause, "partial", None), int)]
-        return ModelError(f"{name} broke off after {(counts or [size])[0]:,} bytes: try again")
-    reasons = [cause.strerror for cause in causes if isinstance(cause, OSError) and isinstance(cause.strerror, str)]
-    reason = reasons[-1] if reasons else type(causes[-1]).__name__
-    return ModelError(f"{name} cannot be fetched ({reason}): check the address and the network")
-
-
-def _refused(code: int, reason: str | None, name: str) -> ModelError:
-    mend = "it needs a login: download it yourself" if code in (401, 403, 407) else "check the address"
-    if code >= 500 or code == 429:
-        mend = "try again later"
-    return ModelError(f"{name} answered {code} {' '.join((reason or '').split())}".rstrip() + f": {mend}")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, then what led to it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from ..errors import ModelError, one_line
 from .files import hash_files
 from .source import check_input, check_output, check_scale, fixed_size
 from .tensorflow_export import export_function, import_tensorflow
@@ -95,8 +95,7 @@ def open_saved_model(path: Path, *, trust_model: bool = False) -> SavedModelNetw
     try:
         loaded = tf.saved_model.load(str(path))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
-        text = " ".join(str(error).split())[:160]
-        raise ModelError(f"{name} is a damaged SavedModel ({text}): download or save it again") from None
+        raise ModelError(f"{name} is a damaged SavedModel ({one_line(error)}): download or save it again") from None
     return SavedModelNetwork(loaded, name=name, source_hash=hash_files(files, root=path))
 
 

@@ -7,7 +7,6 @@ of them, smaller windows win although their halos cost more. Nor does anyone kno
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import hashlib
 import json
@@ -20,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..cache import cache_folder, read_checksummed, write_checksummed
+from ..cache import cache_folder
+from ..codec import Count
 
 FINALISTS = 3
 """Settings that are measured again, in turns with the default."""
@@ -38,9 +38,9 @@ class Cut:
     """Windows of at most ``side x side`` input pixels, `batch` of them in one run of the network, `streams` such runs
     at once."""
 
-    side: int
-    streams: int
-    batch: int = 1
+    side: Count
+    streams: Count
+    batch: Count = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,32 +143,6 @@ def tuning_file(facts: Sequence[Any]) -> Path:
     """Where the tuning for these facts (plan, precision, machine; plain values) is kept."""
     text = json.dumps([__version__, _FORMAT, *facts], sort_keys=True)
     return cache_folder() / "tuning" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
-
-
-def write_tuning(path: Path, tuning: Tuning) -> None:
-    """Keeps it; a cache that cannot be written is logged."""
-    write_checksummed(path, json.dumps(dataclasses.asdict(tuning)).encode())
-
-
-def read_tuning(path: Path) -> Tuning | None:
-    """What `write_tuning` kept there; None if there is nothing, or (logged) it is damaged."""
-    data = read_checksummed(path)
-    if data is None:
-        return None
-    fields = json.loads(data)
-    return Tuning(
-        best=_setting(fields["best"]),
-        gain=fields["gain"],
-        size=(fields["size"][0], fields["size"][1]),
-        trials=tuple(
-            Trial(_setting(trial["setting"]), trial["milliseconds"], trial["rounds"]) for trial in fields["trials"]
-        ),
-        date=fields["date"],
-    )
-
-
-def _setting(fields: dict[str, Any]) -> Setting:
-    return Setting(None if fields["cut"] is None else Cut(**fields["cut"]), fields["lowering"])
 
 
 def _milliseconds(seconds: Sequence[float]) -> float:

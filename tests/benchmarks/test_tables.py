@@ -21,7 +21,7 @@ def tables() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(_ROOT / "benchmarks")
         yield importlib.import_module("tables")
-    for name in ("tables", "other_tables", "words"):
+    for name in ("tables", "other_tables", "formatting"):
         del sys.modules[name]
 
 

@@ -103,7 +103,7 @@ def test_small_pictures_may_be_degraded_and_models_get_their_files(
 def test_two_kinds_of_small_pictures_contradict(high: Path, plan: Plan) -> None:
     with pytest.raises(SrganTrtError, match="leave one out"):
         evaluate(high, models=[str(plan.path)], degrade="web", low=high)
-    with pytest.raises(SrganTrtError, match="no recipe"):
+    with pytest.raises(SrganTrtError, match="not a recipe"):
         evaluate(high, models=[str(plan.path)], degrade="weather")
 
 

@@ -167,7 +167,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_memory(
 def test_the_list_opens_no_engine() -> None:
     program = "import sys; from srgan_trt.cli.main import main; main(['models']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert {"numpy", "openvino", "onnx", "PIL", "pooch", "requests"}.isdisjoint(done.stdout.splitlines()[-1].split())
+    assert {"numpy", "openvino", "onnx", "PIL", "requests"}.isdisjoint(done.stdout.splitlines()[-1].split())
 
 
 def test_quiet_python_use(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from srgan_trt.commands.describe import plan_rows
 
 from srgan_trt.compiler.plan import is_plan, load_plan, save_plan
+from srgan_trt.compiler.report import Report
 from srgan_trt.errors import PlanError
+from srgan_trt.models import registry
+from srgan_trt.self_test import SelfTest
 from srgan_trt.spec import NetworkSpec
 
+from ..mutated import VALUES, mutations
 from .graphs import Network
 
 SPEC = NetworkSpec(
@@ -118,3 +125,53 @@ def test_impossible_facts_are_refused(change: dict[str, object]) -> None:
 def test_a_folder_that_cannot_be_written_is_said(model: onnx.ModelProto) -> None:
     with pytest.raises(PlanError, match="cannot write the plan"):
         save_plan(model, SPEC, Path("/proc/none/a.onnx"))
+
+
+class TestMutatedFacts:
+    """Whatever a plan says of itself, it is a plan of that, or a PlanError that names the file."""
+
+    SHIPPED = registry.SHIPPED / "srgan-fast-x4" / "srgan-fast-x4.int8.plan.onnx"
+    KEYS = ("self_test", "format", "spec", "report", "body_bytes", "body_sha256")
+
+    @pytest.fixture
+    def body(self, model: onnx.ModelProto) -> tuple[bytes, dict[str, str]]:
+        """A small network, and all that a plan in int8 says of itself."""
+        network = model.SerializeToString()
+        facts = {entry.key.removeprefix("srgan_trt."): entry.value for entry in onnx.load(self.SHIPPED).metadata_props}
+        told = {"body_bytes": str(len(network)), "body_sha256": hashlib.sha256(network).hexdigest()}
+        return network, facts | told
+
+    def test_as_it_is(self, body: tuple[bytes, dict[str, str]], tmp_path: Path) -> None:
+        self.opened(tmp_path / "a.onnx", *body)
+        assert load_plan(tmp_path / "a.onnx").spec == load_plan(self.SHIPPED).spec
+
+    def opened(self, path: Path, body: bytes, facts: dict[str, str]) -> None:
+        seal = onnx.ModelProto()
+        for key, value in facts.items():
+            seal.metadata_props.add(key=f"srgan_trt.{key}", value=value)
+        path.write_bytes(body + seal.SerializeToString())
+        refusal: str | None = None
+        try:
+            list(plan_rows(load_plan(path)))
+        except PlanError as error:
+            refusal = str(error)
+        assert refusal is None or (str(path) in refusal and "\n" not in refusal)
+
+    @pytest.mark.parametrize("key", KEYS)
+    def test_a_fact_as_a_whole(self, body: tuple[bytes, dict[str, str]], key: str, tmp_path: Path) -> None:
+        network, facts = body
+        for value in (*VALUES, "", "\0", "{"):
+            self.opened(tmp_path / "mutated.onnx", network, facts | {key: value})
+
+    @pytest.mark.parametrize(
+        ("key", "name"),
+        [
+            *(("spec", field.name) for field in dataclasses.fields(NetworkSpec)),
+            *(("report", name) for name in Report.__annotations__),
+            *(("self_test", field.name) for field in dataclasses.fields(SelfTest)),
+        ],
+    )
+    def test_a_field(self, body: tuple[bytes, dict[str, str]], key: str, name: str, tmp_path: Path) -> None:
+        network, facts = body
+        for text in mutations(json.loads(facts[key]), name):
+            self.opened(tmp_path / "mutated.onnx", network, facts | {key: text.decode()})

@@ -15,7 +15,7 @@ using namespace standin;
 namespace {
 
 struct Module {
-    std::string image;  // the whole cubin or PTX; empty where its size is not known (a fatbin)
+    std::string image;  // the whole cubin or PTX
     std::vector<struct Function*> functions;
 };
 
@@ -64,15 +64,13 @@ Module* load(const void* image) {
     require(image != nullptr);
     auto made = std::make_unique<Module>();
     const auto& header = *static_cast<const Elf64_Ehdr*>(image);
-    uint32_t magic;
-    memcpy(&magic, image, sizeof magic);
     if (memcmp(image, ELFMAG, SELFMAG) == 0) {
         require(header.e_machine == 190, CUDA_ERROR_INVALID_IMAGE);  // EM_CUDA
         const int built = architecture(header), wanted = device_architecture();
         call().record.detail = ", \"architecture\": " + std::to_string(built);
         require(built / 10 == wanted / 10 && built <= wanted, CUDA_ERROR_NO_BINARY_FOR_GPU);
         made->image.assign(static_cast<const char*>(image), elf_size(header));
-    } else if (magic != 0xBA55ED50) {  // a fatbin's
+    } else {
         const char* text = static_cast<const char*>(image);
         const size_t length = strnlen(text, 64 << 20);
         made->image.assign(text, length);
@@ -87,11 +85,9 @@ Function* look_up(Module& module, const char* name) {
             return each;
         }
     }
-    if (!module.image.empty()) {
-        const bool elf = module.image.compare(0, SELFMAG, ELFMAG) == 0;
-        const std::string sought = elf ? std::string(".text.") + name + '\0' : std::string(name) + "(";
-        require(module.image.find(sought) != std::string::npos, CUDA_ERROR_NOT_FOUND);
-    }
+    const bool elf = module.image.compare(0, SELFMAG, ELFMAG) == 0;
+    const std::string sought = elf ? std::string(".text.") + name + '\0' : std::string(name) + "(";
+    require(module.image.find(sought) != std::string::npos, CUDA_ERROR_NOT_FOUND);
     require(host_build() != nullptr, CUDA_ERROR_NOT_FOUND);
     auto made = std::make_unique<Function>();
     made->name = name;

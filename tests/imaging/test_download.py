@@ -52,7 +52,7 @@ def test_endless_redirects_end(server: Server) -> None:
     for step in range(30):
         server.answers[f"/{step}"] = redirect(f"/{step + 1}")
     assert failure(f"{server.base}/loop") == (
-        f"{server.base}/loop redirects endlessly or nowhere (302): give the address it should end at"
+        f"{server.base}/loop redirects endlessly: give the address it should end at"
     )
     assert "redirects endlessly" in failure(f"{server.base}/0")
 
@@ -60,7 +60,7 @@ def test_endless_redirects_end(server: Server) -> None:
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/a", "data:text/plain,x"])
 def test_redirects_leave_http_for_nothing(server: Server, location: str) -> None:
     server.answers["/a"] = redirect(location)
-    assert "which is not an http or https address" in failure(f"{server.base}/a")
+    assert "leads to what is not an http or https address" in failure(f"{server.base}/a")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_server_that_drips_ends_too(server: Server, where: str) -> None:
 
 def test_a_download_that_breaks_off_is_said(server: Server) -> None:
     server.answers["/cut"] = answer(200, b"abc", **{"Content-Length": "1000"})
-    assert "broke off after 3 of 1,000 bytes: try again" in failure(f"{server.base}/cut")
+    assert "broke off after 3 bytes: try again" in failure(f"{server.base}/cut")
 
 
 def test_servers_that_are_not_there_are_said() -> None:
@@ -139,8 +139,8 @@ def test_servers_that_are_not_there_are_said() -> None:
         port = free.getsockname()[1]
     assert "cannot be fetched (Connection refused): check the address" in failure(f"http://127.0.0.1:{port}/a.png")
     assert "cannot be fetched" in failure("http://no-such-host.invalid/a.png")
-    assert "names no host" in failure("http:///a.png")
-    assert "names no host" in failure("http://host:port/a.png")
+    for url in ("http:///a.png", "http://host:port/a.png", "http://" + "a" * 80 + "ö.de/a.png"):
+        assert failure(url).endswith("is not a whole address: give one like https://host/photo.jpg")
 
 
 def test_a_server_that_speaks_no_http_is_said() -> None:

@@ -112,7 +112,7 @@ def test_a_scale_that_is_not_whole(keras: Any, saved: Save) -> None:
     model = keras.Sequential([
         layers.Input((None, None, 3)), layers.UpSampling2D(3), layers.Conv2D(3, 3, strides=2, padding="same"),
     ])  # fmt: skip
-    refused(saved(model), "no whole scale")
+    refused(saved(model), "not a whole scale")
 
 
 def test_an_architecture_for_a_file_that_has_its_own(shared_models: Path) -> None:
@@ -123,5 +123,5 @@ def test_an_architecture_for_a_file_that_has_its_own(shared_models: Path) -> Non
 def test_the_scale_between_two_sizes() -> None:
     assert check_scale("x", (10, 20), (40, 80)) == 4
     for output in [(40, 60), (41, 82), (15, 30)]:
-        with pytest.raises(ModelError, match="no whole scale"):
+        with pytest.raises(ModelError, match="not a whole scale"):
             check_scale("x", (10, 20), output)

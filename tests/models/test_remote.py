@@ -173,7 +173,7 @@ class TestRefusals:
     def test_web_pages_are_said(self, server: Server, folder: Path) -> None:
         server.answers["/blob/x4.h5"] = answer(body=b"\n<!DOCTYPE html><html>" + BODY, **{"Content-Type": "text/html"})
         assert failure(f"{server.base}/blob/x4.h5") == (
-            f"{server.base}/blob/x4.h5 is a web page, not a model: give the address of the file itself"
+            f"{server.base}/blob/x4.h5 is a web page, not a model: give the address of the model itself"
         )
         assert not kept(folder)
 
@@ -193,7 +193,9 @@ class TestRefusals:
 
         monkeypatch.setattr(remote, "MAX_BYTES", 2_000_000)
         server.answers["/x4.h5"] = endless
-        assert failure(f"{server.base}/x4.h5") == f"{server.base}/x4.h5 sends more than the 2 MB that are fetched"
+        assert failure(f"{server.base}/x4.h5") == (
+            f"{server.base}/x4.h5 sends more than the 2 MB that are fetched: download it yourself and give the file"
+        )
         assert not kept(folder)
 
     @pytest.mark.parametrize("where", ["before", "within"])
@@ -210,6 +212,20 @@ class TestRefusals:
         monkeypatch.setattr(remote, "TIMEOUT", 0.2)
         server.answers["/x4.h5"] = silent
         assert failure(f"{server.base}/x4.h5").endswith("did not answer for 0.2 seconds: try again later")
+        assert not kept(folder)
+
+    def test_a_server_that_drips_ends_too(self, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def drip(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(200)
+            handler.end_headers()
+            for _ in range(40):
+                handler.wfile.write(b"x")
+                handler.wfile.flush()
+                time.sleep(0.05)
+
+        monkeypatch.setattr(remote, "TOTAL_TIMEOUT", 0.4)
+        server.answers["/x4.h5"] = drip
+        assert "took longer than 0.4 seconds: try again" in failure(f"{server.base}/x4.h5")
         assert not kept(folder)
 
     def test_redirects_end_and_leave_http_for_nothing(self, server: Server, folder: Path) -> None:
@@ -290,7 +306,7 @@ class TestLocalFiles:
         assert failure(str(path), "ab" * 32) == (
             f"{path} is another file than the one asked for: its sha256 begins with {HASH[:12]}, not abababababab"
         )
-        assert "no sha256" in failure(str(path), "abc")
+        assert "not a sha256" in failure(str(path), "abc")
 
     def test_a_folder_has_none(self, tmp_path: Path) -> None:
         assert "is a folder, which has no checksum of its own: leave --sha256 out" in failure(str(tmp_path))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning, read_tuning, search, tuning_file, write_tuning
+from srgan_trt.cache import read_record, write_checksummed, write_record
+from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning, search, tuning_file
 
 SIZE = (320, 480)
 CUTS = [Cut(side, streams) for streams in (2, 1) for side in (64, 96, 128, 192)]
@@ -111,8 +112,10 @@ def test_it_is_kept_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found = Machine(lambda setting: 0.1 if setting.cut == Cut(96, 2) else 0.2).search(20)
     path = tuning_file(["plan", 2, ["a", "b"]])
     assert path != tuning_file(["plan", 2, ["a", "c"]])
-    assert read_tuning(path) is None
-    write_tuning(path, found)
-    assert read_tuning(path) == found
+    assert read_record(path, Tuning) is None
+    write_record(path, found)
+    assert read_record(path, Tuning) == found
     path.write_bytes(path.read_bytes()[:-1])
-    assert read_tuning(path) is None
+    assert read_record(path, Tuning) is None
+    write_checksummed(path, b'{"best": {"cut": {"side": -1, "streams": 2}}}')
+    assert read_record(path, Tuning) is None

@@ -71,7 +71,7 @@ def test_large_pictures_are_drawn_more_often(tmp_path: Path) -> None:
 
 
 def test_a_crop_that_does_not_divide_is_refused(pictures: PictureSet) -> None:
-    with pytest.raises(ValueError, match="no multiple of the scale"):
+    with pytest.raises(ValueError, match="not a multiple of the scale"):
         CleanSampler(pictures, batch=1, crop=66, seed=0)
 
 

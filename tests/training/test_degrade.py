@@ -110,7 +110,7 @@ def test_webp_is_what_pillow_writes(photo: NDArray[np.uint8]) -> None:
 
 
 def test_other_sizes_are_refused(photo: NDArray[np.uint8]) -> None:
-    with pytest.raises(ValueError, match="no multiple of 4"):
+    with pytest.raises(ValueError, match="not a multiple of 4"):
         degrade(photo[:63], 4, np.random.default_rng(0))
 
 

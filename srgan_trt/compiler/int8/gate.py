@@ -6,8 +6,8 @@ a shift of colour, in photographs and in flat areas, and tiles that do not fit t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -92,10 +92,6 @@ class Verdict:
         if self.seam[1] > self.seam[0] + _MOST_SEAM:
             found.append(f"seams between tiles of {self.seam[1]:.2f} levels")
         return found
-
-    def to_report(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -282,5 +282,5 @@ def _report(measured: list[Sensitivity], selection: Selection) -> dict[str, Any]
         "time": SOURCE,
         "max_drop": selection.max_drop,
         "min_fidelity": selection.min_fidelity,
-        "gate": selection.verdict.to_report(),
+        "gate": asdict(selection.verdict),
     }

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..._version import __version__
-from ...cache import cache_folder, read_checksummed, write_checksummed
+from ...cache import cache_folder, read_record, write_record
 from .measured import KINDS, MEASURED, NEEDED_GAIN
 from .processor import choose_precision
 
@@ -108,9 +108,8 @@ def choose(asked: str | None, plan: Plan, cpu: Cpu, *, verdict: Verdict | None =
 def judge(plan: Plan, int8_plan: Plan, cpu: Cpu) -> Verdict | None:
     """Whether `int8_plan` is the default: what is kept of this CPU comes before the table; None where it must be
     tried."""
-    if (kept := read_checksummed(kept_verdict(plan, int8_plan, cpu))) is not None:
-        fields = json.loads(kept)
-        return Verdict(fields["int8"], fields["why"])
+    if (kept := read_record(kept_verdict(plan, int8_plan, cpu), Verdict)) is not None:
+        return kept
     if cpu.kind is None:
         return Verdict(False, _LEFT_OUT.format(f"this CPU has, or tells of, none of {', '.join(KINDS)}"))
     row = MEASURED.get(cpu.kind)
@@ -145,8 +144,7 @@ def compared(seconds: Mapping[str, float]) -> Verdict:
 
 def keep(verdict: Verdict, plan: Plan, int8_plan: Plan, cpu: Cpu) -> None:
     """For the next `judge`; a cache that cannot be written is logged."""
-    content = {"int8": verdict.int8, "why": verdict.why}
-    write_checksummed(kept_verdict(plan, int8_plan, cpu), json.dumps(content).encode())
+    write_record(kept_verdict(plan, int8_plan, cpu), verdict)
 
 
 def kept_verdict(plan: Plan, int8_plan: Plan, cpu: Cpu) -> Path:

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...cache import cache_folder
+from ...cache import cache_folder, write_record
 from ...errors import DeviceError, ModelError, OtherPictureError
 from ...imaging.tiles import TilePlan, plan_tiles
 from ...machine import memory_bytes
 from ...pixels import NOTES as PIXEL_NOTES
 from ...spec import NetworkSpec
-from ..tuning import DEFAULT, Cut, Setting, Tuning, search, write_tuning
+from ..tuning import DEFAULT, Cut, Setting, Tuning, search
 from .choice import TRIAL_SECONDS, Verdict, Way, choose, compared, failed, keep, race
 from .compiled import CompiledPlan
 from .processor import find_cpu, kept_tuning, known_tuning
@@ -151,7 +151,7 @@ class CpuPipeline:
             budget=seconds,
             lowerings=lowerings,
         )
-        write_tuning(kept_tuning(way.plan, self._cpu, precision=way.arithmetic), tuning)
+        write_record(kept_tuning(way.plan, self._cpu, precision=way.arithmetic), tuning)
         self._tunings[way.plan.body_hash, way.arithmetic] = tuning
         return tuning
 

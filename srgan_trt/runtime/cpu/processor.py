@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import DeviceError
+from ...cache import read_record
+from ...errors import DeviceError, one_line
 from ...machine import usable_cores
-from ..tuning import Tuning, read_tuning, tuning_file
+from ..tuning import Tuning, tuning_file
 from .measured import kind_of
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ def find_cpu(core: openvino.Core | None = None) -> Cpu:
         capabilities = tuple(sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
         name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
     except RuntimeError as error:
-        raise DeviceError(f"OpenVINO finds no CPU that it can use: {' '.join(str(error).split())[:200]}") from error
+        raise DeviceError(f"OpenVINO finds no CPU that it can use: {one_line(error)}") from error
     return Cpu(name, str(openvino.__version__), capabilities, usable_cores(), kind_of(_flags()))
 
 
 def known_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Tuning | None:
     """What tuning this plan on this machine found; None if that was not done."""
-    return read_tuning(kept_tuning(plan, cpu, precision=precision))
+    return read_record(kept_tuning(plan, cpu, precision=precision), Tuning)
 
 
 def kept_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Path:

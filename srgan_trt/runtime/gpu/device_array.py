@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import DeviceError, PictureError, missing
+from ...errors import DeviceError, PictureError, missing, one_line
 from .device import bindings, checked, current
 from .image_buffers import after_caller
 
@@ -183,11 +183,6 @@ def stream_handle(stream: Any) -> int:
     if isinstance(value, bool | float | str) or not hasattr(value, "__int__") or int(value) < 0:
         raise DeviceError(f"a {_called(stream)} is not a CUDA stream: give the stream of your library, or its handle")
     return int(value)
-
-
-def one_line(error: Exception) -> str:
-    """What another library's error says."""
-    return " ".join(str(error).split())
 
 
 class _Protocol:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import DeviceError, DeviceMemoryError
+from ...errors import DeviceError, DeviceMemoryError, one_line
 from .device import bindings, checked, core, cuda_errors, current
-from .device_array import Borrowed, DeviceImage, one_line, view
+from .device_array import Borrowed, DeviceImage, view
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

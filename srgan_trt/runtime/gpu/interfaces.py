@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ...codec import Count
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -17,9 +19,9 @@ class EngineSettings:
 
     precision: str
     """ "fp32", "fp16" or "int8"."""
-    tile: tuple[int, int]
+    tile: tuple[Count, Count]
     """Height and width of the largest window, in input pixels."""
-    batch: int
+    batch: Count
     """The most windows at once."""
     compute_capability: tuple[int, int] | None = None
     """Of the GPU to build for; None is the one that is here."""

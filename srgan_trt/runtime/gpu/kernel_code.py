@@ -46,18 +46,6 @@ def kernel_source() -> Mapping[str, str]:
     raise DeviceError(f"the CUDA kernels' source is not part of this installation ({package}): install srgan-trt again")
 
 
-def load_fatbin() -> bytes | None:
-    """All `KERNELS` for all `SUPPORTED` GPUs and, as PTX, for later ones; None if the install could not make it.
-
-    setup.py makes it where there is nvcc (csrc/fatbin.py). One made of other source is not looked at.
-    """
-    digest = hashlib.sha256()
-    for name, text in sorted(kernel_source().items()):
-        digest.update(f"{name}\0{text}\0".encode())
-    path = Path(__file__).resolve().parents[2] / "csrc" / f"kernels-{digest.hexdigest()[:32]}.fatbin"
-    return path.read_bytes() if path.is_file() else None
-
-
 def compile_kernels(compute_capability: tuple[int, int]) -> bytes:
     """A cubin with all `KERNELS` for GPUs of this compute capability, ``(8, 9)`` for SM 89.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...spec import NetworkSpec
 from .device import bindings, checked, core, cuda_errors
-from .kernel_code import KERNELS, compile_kernels, load_fatbin
+from .kernel_code import compile_kernels
 from .launch_geometry import LaunchGeometry, kernel_name, pack_launch, unpack_launch
 from .memory import quietly
 
@@ -18,28 +18,14 @@ if TYPE_CHECKING:
     from .device import Gpu
 
 
-_REFUSED = (200, 209, 218, 221, 222, 223)
-"""CUDA_ERROR_INVALID_IMAGE, NO_BINARY_FOR_GPU, INVALID_PTX, JIT_COMPILER_NOT_FOUND, UNSUPPORTED_PTX_VERSION,
-JIT_COMPILATION_DISABLED: code for just this GPU may do all the same."""
-
-
-def _load(code: bytes) -> tuple[Any, Any]:
-    """Status and library."""
-    status, library = bindings().cuLibraryLoadData(code, [], [], 0, [], [], 0)
-    return status, library
-
-
 class PixelKernels:
     """All kernels for one GPU, whose context must be current."""
 
     def __init__(self, gpu: Gpu) -> None:
         """Raises DeviceError; MissingPackageError where they must be compiled and NVRTC is not installed."""
-        cuda, fatbin = core(), load_fatbin()
-        self.note: str | None = None
-        """What is to be said about the code."""
-        library = None if fatbin is None else self._loaded_fatbin(fatbin, gpu)
+        cuda, code = core(), compile_kernels(gpu.compute_capability)
         # Not cuda.core's ObjectCode: version 1.2 keeps what it loaded until the process ends.
-        self._library = checked(_load(compile_kernels(gpu.compute_capability))) if library is None else library
+        self._library = checked(bindings().cuLibraryLoadData(code, [], [], 0, [], [], 0))
         self._kernel = cuda.Kernel.from_handle
         self._launch = cuda.launch
         self._config = cuda.LaunchConfig
@@ -56,26 +42,6 @@ class PixelKernels:
         """Unloads them; none may be running."""
         self._kernels.clear()
         quietly(lambda: checked(bindings().cuLibraryUnload(self._library)))
-
-    def _loaded_fatbin(self, fatbin: bytes, gpu: Gpu) -> Any:
-        """The install's code; None where it has nothing that this driver takes for this GPU. Raises DeviceError."""
-        driver = bindings()
-        status, library = _load(fatbin)
-        if int(status) == 0:
-            # The driver looks for code for this GPU no earlier than it needs some.
-            status, kernel = driver.cuLibraryGetKernel(library, KERNELS[0].encode())
-            if int(status) == 0:
-                status, _ = driver.cuKernelGetFunction(kernel)
-            if int(status) == 0:
-                return library
-            quietly(lambda: checked(driver.cuLibraryUnload(library)))
-        if int(status) not in _REFUSED:
-            checked((status,))
-        self.note = (
-            f"the installed CUDA kernels have no code for {gpu.name} (compute capability "
-            f"{'.'.join(map(str, gpu.compute_capability))}) that this driver takes ({status.name}): NVRTC compiles them"
-        )
-        return None
 
     def launch(self, stream: Any, name: str, geometry: LaunchGeometry, *arguments: Any) -> None:
         """arguments: addresses as int, other values as NumPy scalars of the kernel's types."""

@@ -120,8 +120,6 @@ class GpuPipeline:
             "streams": MAX_WORKERS,
             "notes": [],
         }
-        if self._kernels.note is not None:
-            self._note(self._kernels.note)
 
     @property
     def max_concurrency(self) -> int:

@@ -7,15 +7,14 @@ and an engine may hold code: so all that the header says is checked before Tenso
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from ..._version import __version__
+from ...codec import decode, encode
 from ...compiler.fp16 import Float32Layer
 from ...errors import DeviceError, PlanError, pip_command
 from ...files import atomic_file
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from .library import Library
 
 MAGIC = b"srgan-trt engine"
-FORMAT = "3"
+FORMAT: Literal["4"] = "4"
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 1 << 24
 _SEAL_BYTES = hashlib.sha256().digest_size
@@ -73,36 +72,13 @@ class EngineHeader:
     written_by: str = __version__
     """Version of srgan-trt."""
 
-    def to_json(self) -> str:
-        self_test = None if self.self_test is None else self.self_test.to_json()
-        fields = dataclasses.asdict(dataclasses.replace(self, self_test=None))
-        return json.dumps(fields | {"format": FORMAT, "self_test": self_test}, sort_keys=True)
+    format: Literal["4"] = FORMAT
+    """Of this header."""
 
-    @classmethod
-    def from_json(cls, text: str) -> EngineHeader:
-        """Raises PlanError if `text` is not what ``to_json`` of this version writes."""
-        outdated = PlanError("it was written by another version of srgan-trt: build it again")
-        try:
-            fields: dict[str, Any] = json.loads(text)
-            if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
-                raise outdated
-            settings = fields["settings"]
-            for name in ("tile", "compute_capability"):
-                settings[name] = None if settings[name] is None else tuple(settings[name])
-            fields["settings"] = EngineSettings(**settings)
-            fields["spec"] = NetworkSpec.from_json(json.dumps(fields["spec"]))
-            fields["compute_capabilities"] = tuple((int(a), int(b)) for a, b in fields["compute_capabilities"])
-            fields["layers"] = tuple(
-                BuiltLayer(**layer | {"made_of": tuple(layer["made_of"])}) for layer in fields["layers"]
-            )
-            self_test = fields["self_test"]
-            fields["self_test"] = None if self_test is None else SelfTest.from_json(self_test)
-            fields["float32"] = tuple(Float32Layer(**layer) for layer in fields["float32"])
-            return cls(**fields)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, PlanError):
-                raise
-            raise outdated from None
+    def __post_init__(self) -> None:
+        """Raises PlanError if the picture is not the network's."""
+        if self.self_test is not None:
+            self.self_test.check_fit(self.spec.scale)
 
 
 def is_engine(path: Path) -> bool:
@@ -117,7 +93,7 @@ def write_engine(path: Path, header: EngineHeader, data: bytes) -> None:
     Raises PlanError if it cannot be written.
     """
     assert (header.engine_bytes, header.engine_sha256) == (len(data), hashlib.sha256(data).hexdigest())
-    text = header.to_json().encode()
+    text = encode(header)
     try:
         with atomic_file(path) as file:
             file.write(MAGIC + len(text).to_bytes(_LENGTH_BYTES, "little") + hashlib.sha256(text).digest() + text)
@@ -234,9 +210,11 @@ def _header(file: BinaryIO, path: Path) -> EngineHeader:
     if len(text) < length or hashlib.sha256(text).digest() != seal:
         raise PlanError(f"the engine {path} is cut off or damaged: copy or build it again")
     try:
-        return EngineHeader.from_json(text.decode())
-    except PlanError as error:
-        raise PlanError(f"the engine {path}: {error}") from None
+        return decode(text, EngineHeader)
+    except ValueError as error:
+        raise PlanError(
+            f"the engine {path} was written by another version of srgan-trt ({error}): build it again"
+        ) from None
 
 
 def _precision(header: EngineHeader) -> str:

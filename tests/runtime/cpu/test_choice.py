@@ -215,13 +215,13 @@ class TestSelfTest:
                 assert up.info["precision"] == high
                 note = up.info["notes"][-1]
         assert "int8 is left out: " in note
-        assert "fails the plan.s self-test" in note
+        assert "fails the plan's self-test" in note
         warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
         assert len(warnings) == 1
         assert warnings[0].startswith(f"small runs in {high} here, not in int8: the plan ")
 
     def test_it_is_an_error_where_int8_was_asked_for(self, wrong: Plan) -> None:
-        with pytest.raises(DeviceError, match="gives another picture"):
+        with pytest.raises(DeviceError, match="fails the plan's self-test"):
             CpuPipeline(wrong, precision="int8")
 
     def test_streams_that_fail_later_fall_back_too(

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from srgan_trt.cache import write_checksummed
+from srgan_trt.cache import write_checksummed, write_record
 from srgan_trt.compiler.conversion import forms_of
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.errors import DeviceError, PlanError
@@ -25,7 +25,7 @@ from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.cpu.compiled import CompiledPlan
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
 from srgan_trt.runtime.cpu.processor import find_cpu, kept_tuning, known_tuning
-from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning, write_tuning
+from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning
 
 from ...handmade import (
     HALO,
@@ -314,7 +314,7 @@ def test_16_bits_through_int8_are_said_once(tmp_path: Path, caplog: pytest.LogCa
 def test_a_plan_is_held_to_the_picture_in_it(plan: Plan, tmp_path: Path, cache: Path) -> None:
     other = witnessed(plan, tmp_path / "other.onnx", shift=20)
     for _ in range(2):  # nothing is kept of what is wrong
-        with pytest.raises(DeviceError, match=r"other\.onnx, run by OpenVINO on this CPU, gives another picture"):
+        with pytest.raises(DeviceError, match=r"other\.onnx, run by OpenVINO on this CPU, fails the plan's self-test"):
             CpuPipeline(other)
     assert not list(cache.glob("openvino/*.blob"))
     honest = witnessed(plan, tmp_path / "honest.onnx")
@@ -414,7 +414,7 @@ print(image.nbytes + out.nbytes)
 def use(plan: Plan, setting: Setting) -> None:
     """Keeps `setting` as what tuning found for the plan in fp32."""
     tuning = Tuning(best=setting, gain=2.0, size=(9, 9), trials=(), date="2026-01-01")
-    write_tuning(kept_tuning(plan, find_cpu(), precision="fp32"), tuning)
+    write_record(kept_tuning(plan, find_cpu(), precision="fp32"), tuning)
 
 
 class TestTuning:
@@ -494,7 +494,7 @@ class TestTuning:
         pipeline = CpuPipeline(plan, precision="fp32")
         found = pipeline.tune(noise(120, 150), seconds=5.0)
         assert found.best.lowering is None
-        assert "gives another picture" in caplog.text
+        assert "fails the plan's self-test" in caplog.text
         pipeline.close()
 
     def test_the_picture_is_smaller_where_the_time_is_short(self, fp32: CpuPipeline, cache: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from srgan_trt.codec import encode
 from srgan_trt.compiler.fp16 import Float32Layer
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, PlanError, pip_command
@@ -33,6 +36,7 @@ from srgan_trt.runtime.tensorrt.library import Library
 from srgan_trt.self_test import SelfTest
 
 from ...handmade import noise, small_plan, small_spec
+from ...mutated import mutations
 
 DATA = bytes(range(256)) * 40
 ADA = Gpu(0, "NVIDIA GeForce RTX 4090", (8, 9), "13.0", 24 << 30, 128)
@@ -84,7 +88,7 @@ class TestContent:
         write_engine(tmp_path / "a.engine", header(self_test=self_test), DATA)
         read = read_header(tmp_path / "a.engine").self_test
         assert read is not None
-        assert read.to_json() == self_test.to_json()
+        assert encode(read) == encode(self_test)
 
     def test_a_gpu_and_a_driver_are_told(self, tmp_path: Path) -> None:
         built_here = header(gpu=ADA.name, cuda=ADA.driver, driver="580.65.06", settings=EngineSettings(
@@ -147,20 +151,38 @@ class TestDamage:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda text: text.replace('"format": "3"', '"format": "2"'),
-            lambda text: text.replace('"flavour"', '"flavor"'),
-            lambda text: text.replace('"batch"', '"windows"'),
-            lambda text: text.replace('"made_of"', '"nodes"'),
-            lambda text: "[]",
-            lambda text: "{",
+            lambda text: text.replace(b'"format":"4"', b'"format":"3"'),
+            lambda text: text.replace(b'"flavour"', b'"flavor"'),
+            lambda text: text.replace(b'"batch"', b'"count"'),
+            lambda text: text.replace(b'"made_of"', b'"nodes"'),
+            lambda text: b"[]",
+            lambda text: b"{",
+            lambda text: b"\xff",
         ],
     )
-    def test_a_header_of_another_version(self, change: Callable[[str], str], tmp_path: Path) -> None:
+    def test_a_header_of_another_version(self, change: Callable[[bytes], bytes], tmp_path: Path) -> None:
         path = tmp_path / "old.engine"
-        text = change(header().to_json()).encode()
-        path.write_bytes(MAGIC + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest() + text + DATA)
-        with pytest.raises(PlanError, match=r"old\.engine: .*another version of srgan-trt.*again"):
+        write_sealed_header(path, change(encode(header())))
+        with pytest.raises(PlanError, match=r"old\.engine was written by another version of srgan-trt.*again"):
             read_engine(path)
+
+    @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(EngineHeader)])
+    def test_no_value_of_a_header_gives_another_error(self, name: str, tmp_path: Path) -> None:
+        """The hashes tell of damage, not of whoever writes a file with hashes of its own."""
+        path = tmp_path / "own.engine"
+        picture = noise(4, 4)
+        self_test = SelfTest.of(picture, exact=noise(16, 16), plan=noise(16, 16, seed=1))
+        fields = json.loads(encode(header(self_test=self_test)))
+        for mutated in mutations(fields, name):
+            write_sealed_header(path, mutated)
+            with contextlib.suppress(PlanError):
+                read = read_header(path)
+                list(describe_engine(read, path))
+                layer_table(read)
+
+
+def write_sealed_header(path: Path, text: bytes) -> None:
+    path.write_bytes(MAGIC + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest() + text + DATA)
 
 
 class TestFit:

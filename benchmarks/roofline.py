@@ -21,8 +21,7 @@ sum over layers; ``least`` holds even then. Neither holds for a kernel that mult
 does, as Winograd's does (Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016): direct ones
 are what is reckoned with.
 
-A plan keeps the list of the network as it was before the rewrites (``report["layers_before"]``): the graph it was made
-from is gone by the time that somebody asks, and opening the model file again may need TensorFlow.
+`python benchmarks/roofline.py` prints the table of docs/gpu.md.
 """
 
 from __future__ import annotations
@@ -30,14 +29,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import ModelError, PlanError
-from . import graph
-from .analysis import receptive_field, work
+import onnx
+from peaks import ACCELERATORS
+
+from srgan_trt.compiler import graph
+from srgan_trt.compiler.analysis import receptive_field, work
+from srgan_trt.errors import ModelError
+from srgan_trt.resolve import open_plan
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from srgan_trt.compiler.plan import Plan
+
+COLUMNS = (("srgan-fast-x4", "fp16"), ("srgan-x4", "fp16"), ("srgan-x4", "int8"))
+_TILE = 256
 
 ELEMENT_BYTES = {"fp16": 2, "int8": 1}
 """Bytes of a weight and of an activation at each precision."""
@@ -213,8 +221,6 @@ def _numbers(value: ir.Value) -> int:
 
 def _sizes(model: ir.Model) -> dict[str, float]:
     """Elements of every tensor whose size can be inferred, by its name, per pixel of the input."""
-    import onnx
-
     proto = graph.to_proto(model)
     sides = proto.graph.input[0].type.tensor_type.shape.dim
     free = math.lcm(_SIDE, receptive_field(model).multiple)
@@ -236,19 +242,32 @@ def _sizes(model: ir.Model) -> dict[str, float]:
     return sizes
 
 
-def to_rows(costs: Sequence[LayerCost]) -> list[list[Any]]:
-    """The layers of a network as JSON can hold them: [kind, weight, macs, constants, read, written, ends] each."""
-    return [
-        [cost.kind, list(cost.weight), cost.macs, cost.constants, cost.read, cost.written, cost.ends] for cost in costs
-    ]
+def bounds(plan: Plan, precision: str, *, size: tuple[int, int] = (320, 480)) -> dict[str, tuple[float, float]]:
+    """Milliseconds of a picture of `size` (height, width) in tiles of 256 x 256, for each of `peaks.ACCELERATORS`: if
+    every tensor passes through memory, and if none does."""
+    network = graph.from_proto(onnx.load_from_string(plan.network()))
+    graph.infer_shapes(network)
+    costs = with_kernels(layer_costs(network), scale=plan.spec.scale)
+    pixels = _TILE**2
+    found = {}
+    for gpu in ACCELERATORS:
+        peak = Peak((gpu.fp16_tflops if precision == "fp16" else gpu.int8_tops) * 1e12, gpu.bandwidth * 1e9)
+        both = (bound(costs, peak, pixels=pixels, precision=precision) for bound in (total, least))
+        through, once = (seconds * size[0] * size[1] / pixels * 1e3 for seconds in both)
+        found[gpu.name] = (through, once)
+    return found
 
 
-def from_rows(rows: Sequence[Sequence[Any]]) -> list[LayerCost]:
-    """What ``to_rows`` gave. Raises PlanError for anything else: a plan's seal does not cover its report."""
-    try:
-        return [
-            LayerCost(kind, tuple(weight), macs, constants, read, written, ends)
-            for kind, weight, macs, constants, read, written, ends in rows
-        ]
-    except (TypeError, ValueError) as error:
-        raise PlanError(f"the plan's list of layers is not of this version ({error}); build the plan again") from None
+def table(columns: Sequence[tuple[str, str]] = COLUMNS) -> str:
+    """The bounds of these models, by name, each at a precision, in Markdown."""
+    found = [bounds(open_plan(name), precision) for name, precision in columns]
+    titles = [f"`{name}`, {precision}" for name, precision in columns]
+    rows = [f"| ms, bound | {' | '.join(titles)} |", f"|---|{'---:|' * len(columns)}"]
+    for gpu in ACCELERATORS:
+        cells = [" / ".join(f"{time:#.2g}".rstrip(".") for time in column[gpu.name]) for column in found]
+        rows.append(f"| {gpu.name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -1,8 +1,9 @@
 """What NVIDIA's GPUs can do at most, on paper: the figures of their maker, each with the document that says so.
 
-Nothing here was measured by us. Rates are those of the tensor cores on dense matrices, at the boost clock: where a
-document prints the rate of structured sparsity (half of the weights zero), which an SRGAN generator has no use for,
-half of it stands here.
+Nothing here was measured by us; the figures were compared in November 2026 with quotations of these documents by
+others, not with the documents themselves. Rates are those of the tensor cores on dense matrices, at the boost clock:
+where a document prints the rate of structured sparsity (half of the weights zero), which an SRGAN generator has no use
+for, half of it stands here.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ class Accelerator:
     name: str
     fp16_tflops: float
     """10^12 operations a second on float16 with sums in float16: the most that it can do."""
-    fp16_sums_in_fp32_tflops: float
-    """The same with sums in float32; GeForce does half."""
     int8_tops: float
     """10^12 operations a second on int8 with sums in int32."""
     bandwidth: float
@@ -29,15 +28,10 @@ class Accelerator:
     """What was not found, not even quoted, and what stands here instead; "" for nothing."""
 
 
-CHECKED = "compared in November 2026 with quotations of these documents by others, not with the documents themselves"
-"""How far the figures were checked."""
-
-
 ACCELERATORS = (
     Accelerator(
         name="H100",
         fp16_tflops=989.4,
-        fp16_sums_in_fp32_tflops=989.4,
         int8_tops=1978.9,
         bandwidth=3350,
         source="H100 SXM5 80 GB: NVIDIA H100 Tensor Core GPU Architecture, V1.04, tables 1 (p. 20) and 3 (pp. 39-40); "
@@ -47,7 +41,6 @@ ACCELERATORS = (
     Accelerator(
         name="A100",
         fp16_tflops=312,
-        fp16_sums_in_fp32_tflops=312,
         int8_tops=624,
         bandwidth=2039,
         source="A100 SXM4 80 GB: NVIDIA A100 Tensor Core GPU Architecture, table 4 (p. 36); "
@@ -56,7 +49,6 @@ ACCELERATORS = (
     Accelerator(
         name="L4",
         fp16_tflops=121,
-        fp16_sums_in_fp32_tflops=121,
         int8_tops=242.5,
         bandwidth=300,
         source="NVIDIA L4 Tensor Core GPU datasheet, table of specifications (242 TFLOPS and 485 TOPS with sparsity)",
@@ -65,7 +57,6 @@ ACCELERATORS = (
     Accelerator(
         name="T4",
         fp16_tflops=65,
-        fp16_sums_in_fp32_tflops=65,
         int8_tops=130,
         bandwidth=320,
         source="NVIDIA T4 Tensor Core GPU datasheet, table of specifications",
@@ -74,15 +65,13 @@ ACCELERATORS = (
     Accelerator(
         name="RTX 4090",
         fp16_tflops=330.3,
-        fp16_sums_in_fp32_tflops=165.2,
         int8_tops=660.6,
         bandwidth=1008,
         source="NVIDIA Ada GPU Architecture, V2.02, appendix A, table 2",
     ),
     Accelerator(
-        name="Orin",
+        name="Jetson AGX Orin",
         fp16_tflops=42.5,
-        fp16_sums_in_fp32_tflops=42.5,
         int8_tops=85,
         bandwidth=204.8,
         source="Jetson AGX Orin 64 GB, its GPU without the DLAs: NVIDIA Jetson AGX Orin Series Modules Data Sheet, "

