@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--tile", type=positive, metavar="N", help="side of the tile of --roofline, in pixels")
     _checksum(info)
 
-    tune = _command(commands, "tune", "find the fastest way to cut pictures on this machine, by trying")
+    tune = _command(commands, "tune", "find the fastest tiles and streams on this machine, by trying")
     tune.add_argument("model", nargs="?", metavar="FILE", help="what --model of upscale takes (default: its default)")
     _checksum(tune)
     _device(tune)

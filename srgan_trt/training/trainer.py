@@ -23,11 +23,11 @@ from ..quality.metrics import psnr, ssim
 from .checkpoint import load_checkpoint, save_checkpoint
 from .degrade import degrade
 from .journal import Journal
+from .learning_rate import learning_rate
 from .panels import Panel, draw_panel
 from .pictures import PictureSet
 from .recipe import Recipe
 from .samples import batches, open_sampler
-from .schedule import learning_rate
 from .stages import open_stage
 
 _log = logging.getLogger(__name__)

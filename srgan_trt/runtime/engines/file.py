@@ -210,7 +210,7 @@ def describe_engine(header: EngineHeader, path: Path) -> Iterator[tuple[str, str
     yield "precision", _precision(header)
     for number, layer in enumerate(header.float32):
         yield "" if number else "fp32", f"{layer.name} ({layer.kind}): {layer.reason}"
-    yield "windows", f"{shape} pixels, at most {settings.batch} at once"
+    yield "tiles", f"{shape} pixels, at most {settings.batch} at once"
     options = {"optimisation level": settings.opt_level, "bytes of workspace": settings.workspace}
     chosen = [f"{name} {value}" for name, value in options.items() if value is not None]
     yield "options", ", ".join(chosen) or "TensorRT's defaults"

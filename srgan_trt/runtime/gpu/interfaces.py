@@ -18,9 +18,9 @@ class EngineSettings:
     precision: str
     """ "fp32", "fp16" or "int8"."""
     tile: tuple[int, int]
-    """Height and width of the largest window, in input pixels."""
+    """Height and width of the largest tile, in input pixels."""
     batch: int
-    """The most windows at once."""
+    """The most tiles at once."""
     opt_level: int | None = None
     """The builder's effort; None is its default."""
     workspace: int | None = None
@@ -61,7 +61,7 @@ class EngineSource(Protocol):
 
     @property
     def largest_tile(self) -> tuple[int, int] | None:
-        """(height, width) of the largest windows that it has engines for; None if it builds them for any."""
+        """(height, width) of the largest tiles that it has engines for; None if it builds them for any."""
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> Engine:
         """The engine for these settings on `gpu`, whose context is current in this thread.

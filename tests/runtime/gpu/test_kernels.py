@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from srgan_trt.compiler.plan import Plan
-from srgan_trt.imaging.tiles import plan_tiles
 from tests import handmade
 from tests.cuda_driver import build, standin
 from tests.cuda_host import build as host_build
@@ -44,7 +43,7 @@ def with_fatbin(plan: Plan, fatbin: bytes, fault: str) -> dict[str, Any]:
     image = handmade.noise(30, 40)
     out = np.zeros((120, 160, 3), np.uint8)
     for _ in range(2):
-        pipeline.run(image, out, plan_tiles(30, 40, tile=(64, 64), halo=handmade.HALO))
+        pipeline.run(image, out, handmade.scheduled(pipeline, image, tile=64))
     pipeline.close()
     right = handmade.differences(out, handmade.expected(plan, image)).max() <= 1
     return {"right": right, "compiled": compiled, "log": log.getvalue(), "notes": pipeline.info["notes"]}
