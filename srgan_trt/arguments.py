@@ -138,8 +138,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=("tensorrt", "tensorrt-rtx"),
         help="tensorrt builds on the GPU that is here; tensorrt-rtx needs none",
     )
-    engine.add_argument("--tile", type=positive, metavar="N", help="side of the largest window, in input pixels")
-    engine.add_argument("--batch", type=positive, metavar="N", help="the most windows at once")
+    engine.add_argument("--tile", type=positive, metavar="N", help="side of the largest tile, in input pixels")
+    engine.add_argument("--batch", type=positive, metavar="N", help="the most tiles at once")
     engine.add_argument(
         "--compute-capability",
         type=compute_capability,
