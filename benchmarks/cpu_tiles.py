@@ -23,7 +23,6 @@ import numpy as np
 import openvino
 
 from srgan_trt.compiler.plan import Plan
-from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.machine import usable_cores
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
 
@@ -74,7 +73,7 @@ def rate(compiled: openvino.CompiledModel, shape: tuple[int, int], streams: int,
 
 def compare_shapes(plan: Plan, precision: str, seconds: float) -> None:
     core, cores = openvino.Core(), usable_cores()
-    print("\n| window | streams | free size: compile, first, rate | one shape: compile, first, rate | pinned: rate |")
+    print("\n| tile | streams | free size: compile, first, rate | one shape: compile, first, rate | pinned: rate |")
     print("|---|---|---|---|---|")
     for streams in dict.fromkeys((1, cores)):
         compiling, free = timed(lambda: core.compile_model(str(plan.path), "CPU", settings(precision, streams)))  # noqa: B023
@@ -102,9 +101,9 @@ def compare_pictures(plan: Plan, precision: str) -> None:
     for height, width in PICTURES:
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         out = np.zeros((height * 4, width * 4, 3), np.uint8)
-        tile = pipeline.preferred_tile(height, width, halo=plan.spec.default_halo, dtype=image.dtype)
-        tiles = plan_tiles(height, width, tile=tile, halo=plan.spec.default_halo)
-        seconds = min(timed(lambda: pipeline.run(image, out, tiles))[0] for _ in range(2))  # noqa: B023
+        schedule = pipeline.schedule(height, width, halo=plan.spec.default_halo, dtype=image.dtype)
+        tiles = schedule.tiles
+        seconds = min(timed(lambda: pipeline.run(image, out, schedule))[0] for _ in range(2))  # noqa: B023
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(
             f"| {width}x{height} | {len(tiles.tiles)} of {tiles.tile_width}x{tiles.tile_height} "

@@ -249,16 +249,16 @@ def _compared(plan: str | Path, model: str, precision: str, sizes: tuple[tuple[i
 
 
 def kernel_rates(side: int = 2048, *, repeats: int = 50) -> list[dict[str, Any]]:
-    """Gigabytes a second of pack and unpack in fp16 on a picture of side x side in windows of 256, and their share of
+    """Gigabytes a second of pack and unpack in fp16 on a picture of side x side in tiles of 256, and their share of
     what a copy on the GPU reaches in the same run."""
     from srgan_trt.imaging.tiles import plan_tiles
     from srgan_trt.runtime.gpu.device import bindings, checked, core, current, find_gpu
     from srgan_trt.runtime.gpu.kernels import BandKernels, PixelKernels
-    from srgan_trt.runtime.gpu.schedule import job_table
+    from srgan_trt.runtime.gpu.tiling import job_table
 
     spec = open_plan("srgan-fast-x4").spec
     tiles = plan_tiles(side, side, tile=(256, 256), halo=0)
-    window = (tiles.tile_height, tiles.tile_width)
+    tile = (tiles.tile_height, tiles.tile_width)
     count, element = len(tiles.tiles), np.dtype(np.float16)
     picture, canvas = side * side * 3, side * side * 3 * spec.scale**2
     driver, gpu = bindings(), find_gpu(0)
@@ -272,7 +272,7 @@ def kernel_rates(side: int = 2048, *, repeats: int = 50) -> list[dict[str, Any]]
         checked(driver.cuMemsetD8(image, 100, picture))
         checked(driver.cuMemsetD8(result, 0, 2 * canvas))
         band = BandKernels(
-            kernels, spec, dtype=np.dtype(np.uint8), element=element, window=window, jobs=jobs, batch=count,
+            kernels, spec, dtype=np.dtype(np.uint8), element=element, tile=tile, jobs=jobs, batch=count,
             source=(image, (side, side, 3)), canvas=(out, (side * spec.scale, side * spec.scale, 3)),
             table=table, not_finite=counts,
         )  # fmt: skip

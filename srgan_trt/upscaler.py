@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,20 +15,22 @@ import numpy as np
 
 from .compiler.plan import Plan
 from .denoise import OFF, checked, denoiser_plan, level_for
-from .errors import DeviceError, DeviceMemoryError, PictureError, SrganTrtError
+from .errors import DeviceError, PictureError, SrganTrtError
 from .halo import resolve_halo
 from .imaging.alpha import fill_transparent, upscale_alpha
 from .imaging.decode import MAX_PIXELS
 from .imaging.encode import check_target, encode, format_of, outputs_for
 from .imaging.picture import Picture
 from .imaging.reading import picture_of
-from .imaging.tiles import plan_tiles
 from .resolve import open_plan
 from .runtime.devices import open_pipeline
+from .runtime.pipeline import run_in_tiles
 from .spec import NetworkSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .runtime.pipeline import Pipeline
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Upscaler:
                 the pictures; "auto" for a GPU if one is here and works, else the CPU.
             precision: "fp32", "bf16" (CPU), "fp16" (GPU), "int8" for a model that has a plan in it, or None for the
                 device's fastest that keeps the picture's levels.
-            tile: Side, in input pixels, of the largest window the network sees at once, halo included; None is the
+            tile: Side, in input pixels, of the largest tile the network sees at once, halo included; None is the
                 device's choice.
             halo: Input pixels of context around each tile; None is the plan's default, which keeps the result
                 within a level of 255 of the untiled one.
@@ -286,40 +287,18 @@ class Upscaler:
                     "move the array to the host"
                 )
             result = new_result(picture, self.spec.scale)
-            self._run(picture.image, result.image, progress, partial(pipeline.run, stream=picture.stream))
+            self._run(picture.image, result.image, progress, pipeline, stream=picture.stream)
             return result.take()
 
     def _run(
-        self, image: Any, out: Any, progress: Progress | None, run: Callable[..., int] | None = None
+        self, image: Any, out: Any, progress: Progress | None, pipeline: Pipeline | None = None, **options: Any
     ) -> tuple[str, ...]:
-        """Fills `out`; returns what is to be said about the result. run: None is the pipeline's."""
-        height, width, _ = image.shape
-        run = run or self._pipeline.run
-        if self._tile is not None and self.spec.fixed_shape is None:
-            tile = (self._tile, self._tile)
-        else:
-            tile = self._pipeline.preferred_tile(height, width, halo=self._halo, dtype=image.dtype)
-        while True:
-            tiles = plan_tiles(
-                height,
-                width,
-                tile=tile,
-                halo=self._halo or 0,
-                fixed=self.spec.fixed_shape is not None,
-                multiple=self.spec.multiple,
-            )
-            try:
-                not_finite = run(image, out, tiles, progress=_of(len(tiles.tiles), progress))
-                break
-            except DeviceMemoryError as error:
-                # The device has learnt from it what fits.
-                tile = self._pipeline.preferred_tile(height, width, halo=self._halo, dtype=image.dtype)
-                if tile[0] * tile[1] >= tiles.tile_height * tiles.tile_width:
-                    raise
-                _log.warning("%s: %s; going on with tiles of %d x %d", self.spec.name, error, tile[1], tile[0])
-        total = len(tiles.tiles)
+        """Fills `out`; returns what is to be said about the result. options: of the pipeline's `run`."""
+        tiles, not_finite = run_in_tiles(
+            pipeline or self._pipeline, image, out, halo=self._halo, tile=self._tile, progress=progress, **options
+        )
         with self._lock:
-            self._last = {"tile": (tiles.tile_height, tiles.tile_width), "tiles": total}
+            self._last = {"tile": (tiles.tile_height, tiles.tile_width), "tiles": len(tiles.tiles)}
             warned, self._warned = self._warned, self._warned or not_finite > 0
         if not not_finite:
             return ()
@@ -394,7 +373,3 @@ def upscale(
         denoise=denoise,
     ) as up:
         return up(image, output=output, overwrite=overwrite, progress=progress)
-
-
-def _of(total: int, progress: Progress | None) -> Callable[[int], None] | None:
-    return None if progress is None else lambda done: progress(done, total)

@@ -55,7 +55,7 @@ _FULL = (
 _CHECKED = (
     "models/test_card.py", "models/test_ncnn_file.py", "models/test_registry.py",
     "models/test_remote.py", "training/test_degrade.py", "training/test_pictures.py", "training/test_recipe.py",
-    "training/test_report.py", "training/test_crops.py", "training/test_schedule.py", "runtime/gpu/test_schedule.py",
+    "training/test_report.py", "training/test_crops.py", "training/test_learning_rate.py", "runtime/gpu/test_tiling.py",
 )  # fmt: skip
 """But for these."""
 

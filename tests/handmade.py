@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from srgan_trt.compiler.plan import Plan, save_plan
+from srgan_trt.runtime.pipeline import Pipeline, Schedule
 from srgan_trt.self_test import SelfTest
 from srgan_trt.spec import NetworkSpec
 
@@ -167,6 +168,12 @@ def expected(plan: Plan, image: NDArray[Any]) -> NDArray[Any]:
     if image.shape[2] == 1:
         levels = levels @ np.array([[0.299], [0.587], [0.114]])
     return np.rint(levels).astype(image.dtype)
+
+
+def scheduled(pipeline: Pipeline, image: Any, *, tile: int | None = None, halo: int | None = HALO) -> Schedule:
+    """What the pipeline makes of a picture that is to be seen in tiles of at most `tile`."""
+    height, width, channels = image.shape
+    return pipeline.schedule(height, width, halo=halo, dtype=image.dtype, channels=channels, tile=tile)
 
 
 def noise(height: int, width: int, channels: int = 3, *, dtype: Any = np.uint8, seed: int = 0) -> NDArray[Any]:

@@ -54,11 +54,11 @@ class TestArraysOnTheHost:
 def doubled(*, tile: int = 64, **script: Any) -> Any:
     """From now on engines are doubles; returns what they note."""
     import srgan_trt.runtime.tensorrt.cache as engine_cache
-    from srgan_trt.runtime.gpu import schedule
+    from srgan_trt.runtime.gpu import tiling
 
     from .tensorrt_double import Script, SourceDouble
 
-    schedule.TILE = tile
+    tiling.TILE = tile
     noted = Script(**script)
     engine_cache.EngineCache = lambda plan, **_: SourceDouble(plan.path, noted)  # type: ignore[assignment,misc]
     return noted

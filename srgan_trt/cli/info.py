@@ -84,14 +84,14 @@ def _describe_plan(plan: Plan) -> str:
     from ..compiler import graph
     from ..compiler.analysis import layers
     from ..runtime.devices import cpu_choice, cpu_facts, cpu_tunings
-    from .tune import tuned
+    from .tune import format_tuning
 
     notes: tuple[str, ...] = ()
     try:
         facts = cpu_facts()
         precision, notes = cpu_choice(plan)
         runs = f"{precision} on this CPU ({facts['name']}), by {facts['engine']}"
-        tunings = [f"in {precision}: {tuned(found)}" for precision, found in cpu_tunings(plan).items()]
+        tunings = [f"in {precision}: {format_tuning(found)}" for precision, found in cpu_tunings(plan).items()]
     except DeviceError as error:
         runs, tunings = f"not on this machine: {error}", []
     proto = onnx.load(str(plan.path))

@@ -48,30 +48,29 @@ def run(args: Namespace, console: Console) -> int:
 def describe_tuning(tuning: Tuning, *, name: str, precision: str) -> str:
     """The trials as a table, fastest first, and what follows from them."""
     height, width = tuning.size
-    lines = [f"{name} in {precision}, a picture of {width} x {height}:", f"{'windows':<68}{'ms':>10}{'rounds':>8}"]
+    lines = [f"{name} in {precision}, a picture of {width} x {height}:", f"{'tiles':<68}{'ms':>10}{'rounds':>8}"]
     for trial in sorted(tuning.trials, key=lambda trial: trial.milliseconds):
-        lines.append(f"{_told(trial.setting):<68}{trial.milliseconds:>10.1f}{trial.rounds:>8}")
+        lines.append(f"{_format_setting(trial.setting):<68}{trial.milliseconds:>10.1f}{trial.rounds:>8}")
     if tuning.best == DEFAULT:
         lines.append("nothing is faster than the default by 3 % or more: it stays")
     else:
-        lines.append(f"{_told(tuning.best)}: {tuning.gain:.2f} times as fast as the default, from now on")
+        lines.append(f"{_format_setting(tuning.best)}: {tuning.gain:.2f} times as fast as the default, from now on")
     return "\n".join(lines)
 
 
-def tuned(tuning: Tuning) -> str:
+def format_tuning(tuning: Tuning) -> str:
     """In a few words."""
     if tuning.best == DEFAULT:
         return f"the default is best ({tuning.date})"
-    return f"{_told(tuning.best)}, {tuning.gain:.2f} times as fast as the default ({tuning.date})"
+    return f"{_format_setting(tuning.best)}, {tuning.gain:.2f} times as fast as the default ({tuning.date})"
 
 
-def _told(setting: Setting) -> str:
+def _format_setting(setting: Setting) -> str:
     parts = []
-    if setting.cut is not None:
-        cut = setting.cut
-        parts.append(
-            f"at most {cut.side}, {cut.streams} at once{f' in batches of {cut.batch}' if cut.batch > 1 else ''}"
-        )
+    if setting.tiling is not None:
+        tiling = setting.tiling
+        batches = f" in batches of {tiling.batch}" if tiling.batch > 1 else ""
+        parts.append(f"at most {tiling.max_tile}, {tiling.streams} at once{batches}")
     if setting.lowering is not None:
         parts.append(f"convolutions {setting.lowering}")
     return ", ".join(parts) or "default"

@@ -174,11 +174,11 @@ def cpu_choice(plan: Plan) -> tuple[str, tuple[str, ...]]:
 def cpu_tunings(plan: Plan) -> dict[str, Tuning]:
     """What `Pipeline.tune` found for `plan` on this machine's CPU, by precision. Raises DeviceError as `cpu_facts`."""
     from .cpu.choice import Way
-    from .cpu.processor import PRECISIONS, find_cpu, known_tuning
+    from .cpu.processor import PRECISIONS, find_cpu, load_tuning
 
     cpu = find_cpu()
     ways = [Way(each, precision) for each in (plan, plan.int8) if each is not None for precision in PRECISIONS]
-    found = ((way.name, known_tuning(way.plan, cpu, precision=way.arithmetic)) for way in ways)
+    found = ((way.name, load_tuning(way.plan, cpu, precision=way.arithmetic)) for way in ways)
     return {name: tuning for name, tuning in found if tuning is not None}
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeviceError, DeviceLostError, DeviceMemoryError, SrganTrtError
-from ..imaging.tiles import TilePlan
 from ..spec import NetworkSpec
+from .pipeline import Schedule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,19 +69,26 @@ class MultiDevicePipeline:
             notes = dict.fromkeys([*self._notes, *(note for info in infos for note in info["notes"])])
         return {**infos[0], "name": ", ".join(str(info["name"]) for info in infos), "notes": list(notes)}
 
-    def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
-        """See Pipeline: the smallest that a device prefers, because it is not known yet which one gets the picture."""
-        sizes = (pipeline.preferred_tile(height, width, halo=halo, dtype=dtype) for pipeline in self._working())
-        return min(sizes, key=lambda size: size[0] * size[1])
+    def schedule(
+        self, height: int, width: int, *, halo: int | None, dtype: DTypeLike, channels: int = 3, tile: int | None = None
+    ) -> Schedule:
+        """See Pipeline: the smallest tiles that a device prefers, because it is not known yet which one gets the
+        picture, and the most streams and batches, of which each takes what it can."""
+        options: Any = {"halo": halo, "dtype": dtype, "channels": channels, "tile": tile}
+        made = [pipeline.schedule(height, width, **options) for pipeline in self._working()]
+        tiles = min((each.tiles for each in made), key=lambda tiles: tiles.tile_area)
+        return Schedule(tiles, max(each.streams for each in made), max(each.batch for each in made))
 
-    def run(self, image: Image, out: Image, tiles: TilePlan, *, progress: Callable[[int], None] | None = None) -> int:
+    def run(
+        self, image: Image, out: Image, schedule: Schedule, *, progress: Callable[[int], None] | None = None
+    ) -> int:
         """See Pipeline. Raises the first device's error if all of them fail."""
-        pixels = tiles.height * tiles.width
+        pixels = schedule.tiles.height * schedule.tiles.width
         refused: dict[_Member, DeviceError] = {}
         while True:
             member = self._take(pixels, refused)
             try:
-                not_finite = member.pipeline.run(image, out, tiles, progress=progress)
+                not_finite = member.pipeline.run(image, out, schedule, progress=progress)
             except DeviceMemoryError:
                 raise  # smaller tiles may do
             except DeviceError as error:

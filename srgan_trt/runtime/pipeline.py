@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..errors import DeviceMemoryError
 from ..imaging.tiles import TilePlan
 from ..spec import NetworkSpec
 
@@ -15,6 +19,19 @@ if TYPE_CHECKING:
     from .tuning import Tuning
 
     Image = NDArray[np.uint8] | NDArray[np.uint16]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How a picture goes through a device."""
+
+    tiles: TilePlan
+    streams: int
+    """The most runs of the network at once."""
+    batch: int = 1
+    """The most tiles in one run."""
 
 
 class Pipeline(Protocol):
@@ -31,23 +48,30 @@ class Pipeline(Protocol):
     def max_concurrency(self) -> int:
         """Runs that gain from being under way at the same time; more of them wait for their turn."""
 
-    def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
-        """(height, width) of the tile that is fastest here and keeps memory flat.
+    def schedule(
+        self, height: int, width: int, *, halo: int | None, dtype: DTypeLike, channels: int = 3, tile: int | None = None
+    ) -> Schedule:
+        """What is fastest here for a picture of `height` x `width` and keeps memory flat.
 
         halo: input pixels of context between tiles; None where the network needs the whole picture.
-        dtype: of the picture, uint8 or uint16.
+        dtype, channels: of the picture: uint8 or uint16, 3 (RGB) or 1 (gray).
+        tile: side of the largest tile; None is the device's choice. A network of fixed size has tiles of that size.
         """
 
-    def run(self, image: Image, out: Image, tiles: TilePlan, *, progress: Callable[[int], None] | None = None) -> int:
+    def run(
+        self, image: Image, out: Image, schedule: Schedule, *, progress: Callable[[int], None] | None = None
+    ) -> int:
         """Fills `out` with the network's picture of `image`.
 
         image: (H, W, C) uint8 or uint16, C = 3 (RGB) or 1 (gray), C-contiguous.
         out: same dtype and C, (H*scale, W*scale, C), C-contiguous.
-        tiles: of a picture of H x W.
+        schedule: for a picture of H x W; of streams and batches the device takes less where its memory has become
+        short, or where it is not the one that made the schedule.
         progress: called with the number of tiles done so far, from any thread, one call at a time.
 
         Returns how many of the network's values were not finite (they became 0). Raises DeviceError if the
-        device fails or the pipeline was closed, TypeError or ValueError if an array is not as above.
+        device fails or the pipeline was closed (DeviceMemoryError if smaller tiles may do), TypeError or ValueError if
+        an array is not as above.
         """
 
     def pipeline_on(self, gpu: int) -> DevicePipeline | None:
@@ -74,7 +98,7 @@ class DevicePipeline(Pipeline, Protocol):
         self,
         image: Any,
         out: Any,
-        tiles: TilePlan,
+        schedule: Schedule,
         *,
         progress: Callable[[int], None] | None = None,
         stream: int | None = None,
@@ -83,3 +107,61 @@ class DevicePipeline(Pipeline, Protocol):
 
         stream: handle of a stream; our work comes after what is on it now. None: there is nothing to wait for.
         """
+
+
+def given_tile(
+    spec: NetworkSpec, height: int, width: int, *, halo: int | None, tile: int | None
+) -> tuple[int, int] | None:
+    """(height, width) of the largest tile where the device has no choice (see `Pipeline.schedule`), else None."""
+    if spec.fixed_shape is not None:
+        return spec.fixed_shape
+    if tile is not None:
+        return tile, tile
+    return (height, width) if halo is None else None
+
+
+def check_arrays(image: Any, out: Any, tiles: TilePlan, scale: int) -> None:
+    """Raises TypeError or ValueError if they are not as `Pipeline.run` takes them."""
+    if len(image.shape) != 3 or image.dtype not in ("uint8", "uint16") or image.shape[2] not in (1, 3):
+        raise TypeError(f"image is {image.dtype} of shape {image.shape}, not uint8 or uint16 of (H, W, 1 or 3)")
+    height, width, channels = image.shape
+    if (tiles.height, tiles.width) != (height, width):
+        raise ValueError(f"the tiles are of {tiles.height} x {tiles.width}, the image is {height} x {width}")
+    wanted = (height * scale, width * scale, channels)
+    if tuple(out.shape) != wanted or out.dtype != image.dtype:
+        raise ValueError(f"out is {out.dtype} of {out.shape}, not {image.dtype} of {wanted}")
+
+
+def run_in_tiles(
+    pipeline: Pipeline,
+    image: Any,
+    out: Any,
+    *,
+    halo: int | None,
+    tile: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> tuple[TilePlan, int]:
+    """Fills `out` in tiles of at most `tile`, or in those that the device chooses where memory is short for them.
+
+    progress: called with (tiles done, tiles in all). options: for the pipeline's `run`, which it is like otherwise.
+    Returns the tiles and how many values were not finite.
+    """
+    height, width, channels = image.shape
+    plan = partial(pipeline.schedule, height, width, halo=halo, dtype=image.dtype, channels=channels)
+    schedule = plan(tile=tile)
+    while True:
+        tiles = schedule.tiles
+        try:
+            return tiles, pipeline.run(image, out, schedule, progress=_of(len(tiles.tiles), progress), **options)
+        except DeviceMemoryError as error:
+            schedule = plan()  # the device has learnt from it what fits
+            smaller = schedule.tiles
+            if smaller.tile_area >= tiles.tile_area:
+                raise
+            size = f"{smaller.tile_width} x {smaller.tile_height}"
+            _log.warning("%s: %s; going on with tiles of %s", pipeline.spec.name, error, size)
+
+
+def _of(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None] | None:
+    return None if progress is None else lambda done: progress(done, total)

@@ -1,7 +1,7 @@
-"""How a network runs best on this machine, found by trying: windows, streams, batches, form of convolutions.
+"""How a network runs best on this machine, found by trying: tiles, streams, batches, form of convolutions.
 
-Counting (runtime/cpu/schedule.py) knows halos, cores and memory, but not caches: where a network's activations fall out
-of them, smaller windows win although their halos cost more. Nor does anyone know beforehand which form of the same sums
+Counting (runtime/cpu/tiling.py) knows halos, cores and memory, but not caches: where a network's activations fall out
+of them, smaller tiles win although their halos cost more. Nor does anyone know beforehand which form of the same sums
 (compiler/forms.py, sums.py) a processor's convolutions are best at. What was found is kept in the user's cache.
 """
 
@@ -27,18 +27,18 @@ FINALISTS = 3
 NEEDED_GAIN = 1.03
 """A setting must be this much faster than the default to be taken: less is noise."""
 _ROUNDS = (3, 15)
-_FORMAT = 2
+_FORMAT = 3
 """Of what is kept."""
-_CUTS_UNTIL, _FORMS_UNTIL = 0.4, 0.6
+_TILINGS_UNTIL, _FORMS_UNTIL = 0.4, 0.6
 """Parts of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """Windows of at most ``side x side`` input pixels, `batch` of them in one run of the network, `streams` such runs
-    at once."""
+class TilingConfig:
+    """Tiles of at most ``max_tile x max_tile`` input pixels, `batch` of them in one run of the network, `streams` such
+    runs at once."""
 
-    side: Count
+    max_tile: Count
     streams: Count
     batch: Count = 1
 
@@ -47,7 +47,7 @@ class Cut:
 class Setting:
     """All that is tuned; as it stands, the default."""
 
-    cut: Cut | None = None
+    tiling: TilingConfig | None = None
     """None: by counting."""
     lowering: str | None = None
     """Of its convolutions (compiler/conversion.py); None: as the plan has them."""
@@ -81,7 +81,7 @@ class Tuning:
 
 
 def search(
-    cuts: Sequence[Cut],
+    tilings: Sequence[TilingConfig],
     seconds_of: Callable[[Setting], float],
     *,
     size: tuple[int, int],
@@ -89,7 +89,7 @@ def search(
     lowerings: Sequence[str] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Tuning:
-    """Tries `cuts` in order, then `lowerings` with the best of them; then the best of all and the default in turns.
+    """Tries `tilings` in order, then `lowerings` with the best of them; then the best of all and the default in turns.
 
     seconds_of: runs the same picture so and gives the seconds it took; infinity for a setting that cannot be had.
     budget: seconds for all of it, so not all may be tried; the finals take at least three rounds, however long those
@@ -106,11 +106,11 @@ def search(
 
     seconds_of(DEFAULT)  # warms up: allocations and the first shapes
     base = seconds_of(DEFAULT)
-    attempt((Setting(cut) for cut in cuts), _CUTS_UNTIL)
+    attempt(map(Setting, tilings), _TILINGS_UNTIL)
     fastest = min(first, key=first.__getitem__, default=DEFAULT)
     if fastest in first and first[fastest] > base:
         fastest = DEFAULT
-    attempt((Setting(fastest.cut, lowering) for lowering in lowerings), _FORMS_UNTIL)
+    attempt((Setting(fastest.tiling, lowering) for lowering in lowerings), _FORMS_UNTIL)
     left = budget - (clock() - start)
     count = max(1, min(FINALISTS, int(left / (_ROUNDS[0] * base)) - 1))
     possible = [setting for setting in sorted(first, key=first.__getitem__) if first[setting] < math.inf]

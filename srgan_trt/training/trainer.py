@@ -23,10 +23,10 @@ from ..quality.metrics import psnr, ssim
 from .checkpoint import load_checkpoint, save_checkpoint
 from .crops import batches, open_sampler
 from .degrade import degrade
+from .learning_rate import learning_rate
 from .pictures import PictureSet
 from .recipe import Recipe
 from .sample_grid import GridRow, draw_sample_grid
-from .schedule import learning_rate
 from .stages import open_stage
 from .training_log import TrainingLog
 

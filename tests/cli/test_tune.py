@@ -11,7 +11,7 @@ import pytest
 from srgan_trt.cli.main import main
 from srgan_trt.cli.sample_image import photo
 from srgan_trt.cli.tune import describe_tuning
-from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Trial, Tuning
+from srgan_trt.runtime.tuning import DEFAULT, Setting, TilingConfig, Trial, Tuning
 
 from ..handmade import HALO, differences, expected, small_plan
 
@@ -38,8 +38,8 @@ def test_it_tunes_and_info_tells_of_it(
 
 
 def test_the_table_is_sorted_and_says_what_follows() -> None:
-    best = Setting(Cut(96, 2, 4), "dense")
-    trials = (Trial(DEFAULT, 20.0, 5), Trial(best, 10.0, 5), Trial(Setting(Cut(64, 2)), 15.0, 1))
+    best = Setting(TilingConfig(96, 2, 4), "dense")
+    trials = (Trial(DEFAULT, 20.0, 5), Trial(best, 10.0, 5), Trial(Setting(TilingConfig(64, 2)), 15.0, 1))
     won = Tuning(best=best, gain=2.0, size=(320, 480), trials=trials, date="2026-01-01")
     lines = describe_tuning(won, name="net", precision="bf16").splitlines()
     told = "at most 96, 2 at once in batches of 4, convolutions dense"

@@ -61,7 +61,7 @@ def test_every_kept_pixel_has_its_halo_inside_the_window_or_the_picture_ends(
 
 
 @given(sides, sides, st.integers(1, 40), halos, st.booleans(), multiples)
-def test_windows_are_aligned_to_the_edges_and_no_larger_than_asked(
+def test_tiles_are_aligned_to_the_edges_and_no_larger_than_asked(
     height: int, width: int, inner: int, halo: int, fixed: bool, multiple: int
 ) -> None:
     plan = plan_of(height, width, (inner, inner), halo, fixed, multiple)
@@ -101,8 +101,8 @@ def test_a_small_picture_leaves_the_window_of_a_fixed_network() -> None:
     assert [(t.y, t.x, t.keep_height, t.keep_width) for t in plan.tiles] == [(0, 0, 7, 30)]
 
 
-def test_windows_are_balanced() -> None:
-    """100 rows in tiles of 64 with a halo of 4: two windows of 54, not one of 64 and a sliver."""
+def test_tiles_are_balanced() -> None:
+    """100 rows in tiles of 64 with a halo of 4: two tiles of 54, not one of 64 and a sliver."""
     plan = plan_tiles(100, 10, tile=(64, 64), halo=4)
     assert (plan.tile_height, [t.y for t in plan.tiles]) == (54, [0, 46])
     assert [t.keep_height for t in plan.tiles] == [50, 50]
@@ -124,3 +124,51 @@ def test_a_tile_without_room_between_its_halos_is_refused() -> None:
 def test_an_empty_picture_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="has no tiles"):
         plan_tiles(*size, tile=(64, 64), halo=4)
+
+
+def spans(plan: TilePlan, axis: str) -> list[tuple[int, int, int]]:
+    """(origin, first kept, number kept) of each row or column of tiles."""
+    length = "height" if axis == "y" else "width"
+    found = {(getattr(t, axis), getattr(t, f"keep_{axis}"), getattr(t, f"keep_{length}")) for t in plan.tiles}
+    return sorted(found)
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (720, 1280), (500, 301), (77, 800), (240, 241), (13, 9), (260, 300)])
+@pytest.mark.parametrize(("halo", "multiple", "even"), [(10, 1, 8), (12, 1, 8), (20, 4, 8), (4, 7, 7), (0, 1, 8)])
+@pytest.mark.parametrize("tile", [65, 120, 256])
+def test_even_tiles_keep_what_the_plan_promises(
+    size: tuple[int, int], halo: int, multiple: int, even: int, tile: int
+) -> None:
+    """The picture is filled once, every kept pixel has its context, the network's own padding stays at the border."""
+    options = {"tile": (tile, tile), "halo": halo, "multiple": multiple}
+    plan, grown = plan_tiles(*size, **options), plan_tiles(*size, **options, even=even, align=4)
+    assert len(grown.tiles) == len(plan.tiles)
+    for axis, length, side, before in (
+        ("y", size[0], grown.tile_height, plan.tile_height),
+        ("x", size[1], grown.tile_width, plan.tile_width),
+    ):
+        found = spans(grown, axis)
+        assert side == before or (side % even == 0 and before < side < length + multiple)
+        assert [keep for _, keep, _ in found] == [0, *(keep + kept for _, keep, kept in found[:-1])]
+        assert sum(kept for _, _, kept in found) == length
+        context = -(-halo // multiple) * multiple
+        for number, (origin, keep, kept) in enumerate(found):
+            assert kept > 0
+            assert origin % multiple == 0
+            assert origin == 0 if number == 0 else keep - origin >= context
+            if number == len(found) - 1:
+                assert 0 <= origin + side - length < multiple
+            else:
+                assert origin + side - keep - kept >= context
+
+
+def test_even_tiles_stay_within_the_largest() -> None:
+    options = {"tile": (60, 60), "halo": 6}
+    plan, grown = plan_tiles(500, 500, **options), plan_tiles(500, 500, **options, even=8, largest=(60, 70))
+    assert (plan.tile_height, plan.tile_width) == (57, 57)
+    assert (grown.tile_height, grown.tile_width) == (57, 64)
+
+
+def test_fixed_tiles_are_as_they_are() -> None:
+    options = {"tile": (57, 57), "halo": 6, "fixed": True}
+    assert plan_tiles(500, 500, **options, even=8, align=4) == plan_tiles(500, 500, **options)

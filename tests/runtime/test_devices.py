@@ -15,7 +15,7 @@ from srgan_trt.errors import DeviceError
 from srgan_trt.runtime.devices import gpu_packages, nvidia_gpus, open_pipeline
 
 from ..cuda_driver import build, standin
-from ..handmade import HALO, differences, expected, noise, small_plan, with_int8
+from ..handmade import differences, expected, noise, scheduled, small_plan, with_int8
 
 without_driver = pytest.mark.skipif(nvidia_gpus() is not None, reason="there is an NVIDIA driver here")
 with_stand_in = pytest.mark.skipif(
@@ -83,10 +83,7 @@ def on_imaginary_gpus(path: Path, device: str, precision: str | None, broken: st
     image = noise(70, 90)
     out = np.empty((280, 360, 3), np.uint8)
     with closing(open_pipeline(load_plan(path), device=device, precision=precision)) as pipeline:
-        from srgan_trt.imaging.tiles import plan_tiles
-
-        tile = pipeline.preferred_tile(70, 90, halo=HALO, dtype=image.dtype)
-        pipeline.run(image, out, plan_tiles(70, 90, tile=tile, halo=HALO))
+        pipeline.run(image, out, scheduled(pipeline, image))
         return {"out": out, "info": pipeline.info, "max_concurrency": pipeline.max_concurrency}
 
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import pytest
 
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, DeviceLostError, DeviceMemoryError, PlanError
-from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
 from srgan_trt.runtime.multi_device import MultiDevicePipeline
+from srgan_trt.runtime.pipeline import Schedule
 
-from ..handmade import differences, expected, noise, small_plan
+from ..handmade import differences, expected, noise, scheduled, small_plan
 
 
 class Watched(CpuPipeline):
@@ -33,13 +34,13 @@ class Watched(CpuPipeline):
         self.failures: list[Exception] = []
         """What its next runs raise; the last again and again."""
 
-    def run(self, image: Any, out: Any, tiles: Any, **options: Any) -> int:
-        self.runs.append(tiles.height)
+    def run(self, image: Any, out: Any, schedule: Any, **options: Any) -> int:
+        self.runs.append(schedule.tiles.height)
         self.entered.release()
         assert self.gate.wait(20)
         if self.failures:
             raise self.failures[0] if len(self.failures) == 1 else self.failures.pop(0)
-        return super().run(image, out, tiles, **options)
+        return super().run(image, out, schedule, **options)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def run(fleet: MultiDevicePipeline, height: int) -> Any:
     image = noise(height, 8, 3)
     scale = fleet.spec.scale
     out = np.empty((height * scale, 8 * scale, 3), np.uint8)
-    fleet.run(image, out, plan_tiles(height, 8, tile=(64, 64), halo=fleet.spec.default_halo))
+    fleet.run(image, out, scheduled(fleet, image, tile=64))
     return image, out
 
 
@@ -206,8 +207,17 @@ def test_its_facts_are_those_of_all(devices: list[Watched]) -> None:
     assert fleet.max_concurrency == 2
     assert fleet.info["name"] == ", ".join([devices[0].info["name"]] * 2)
     assert fleet.info["notes"] == devices[0].info["notes"]
-    sizes = [device.preferred_tile(100, 300, halo=4, dtype=np.uint8) for device in devices]
-    assert fleet.preferred_tile(100, 300, halo=4, dtype=np.uint8) in sizes
+
+
+def test_its_tiles_are_the_smallest_that_a_device_wants(
+    devices: list[Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = devices
+    image = noise(60, 60)
+    whole, tiled = scheduled(first, image), scheduled(first, image, tile=20)
+    monkeypatch.setattr(first, "schedule", lambda *_, **__: replace(whole, batch=4))
+    monkeypatch.setattr(second, "schedule", lambda *_, **__: replace(tiled, streams=3))
+    assert scheduled(MultiDevicePipeline(devices), image) == Schedule(tiled.tiles, streams=3, batch=4)
 
 
 def test_closing_closes_all(devices: list[Watched], tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from srgan_trt.cache import read_record, write_checksummed, write_record
-from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning, search, tuning_file
+from srgan_trt.runtime.tuning import DEFAULT, Setting, TilingConfig, Tuning, search, tuning_file
 
 SIZE = (320, 480)
-CUTS = [Cut(side, streams) for streams in (2, 1) for side in (64, 96, 128, 192)]
+TILINGS = [TilingConfig(side, streams) for streams in (2, 1) for side in (64, 96, 128, 192)]
 FORMS = ("phases", "dense")
 
 
@@ -31,25 +31,27 @@ class Machine:
         return took
 
     def search(self, budget: float) -> Tuning:
-        return search(CUTS, self, size=SIZE, budget=budget, lowerings=FORMS, clock=lambda: self.now)
+        return search(TILINGS, self, size=SIZE, budget=budget, lowerings=FORMS, clock=lambda: self.now)
 
 
 def test_the_fastest_cut_wins() -> None:
-    machine = Machine(lambda setting: 0.1 if setting.cut == Cut(96, 2) else 0.2)
+    machine = Machine(lambda setting: 0.1 if setting.tiling == TilingConfig(96, 2) else 0.2)
     found = machine.search(20)
-    assert found.best == Setting(Cut(96, 2))
+    assert found.best == Setting(TilingConfig(96, 2))
     assert found.gain == 2.0
-    tried = {DEFAULT, *map(Setting, CUTS), *(Setting(Cut(96, 2), lowering) for lowering in FORMS)}
+    tried = {DEFAULT, *map(Setting, TILINGS), *(Setting(TilingConfig(96, 2), lowering) for lowering in FORMS)}
     assert {trial.setting for trial in found.trials} == tried
     assert found.trials[0].milliseconds == 200
 
 
 def test_forms_are_tried_with_the_best_cut_or_with_none() -> None:
-    best = Setting(Cut(64, 1), "dense")
-    found = Machine(lambda setting: 0.1 if setting == best else 0.15 if setting.cut == best.cut else 0.2).search(20)
+    best = Setting(TilingConfig(64, 1), "dense")
+    found = Machine(lambda setting: 0.1 if setting == best else 0.15 if setting.tiling == best.tiling else 0.2).search(
+        20
+    )
     assert found.best == best
     found = Machine(
-        lambda setting: 0.1 if setting.lowering == "dense" else 0.15 + 0.1 * (setting.cut is not None)
+        lambda setting: 0.1 if setting.lowering == "dense" else 0.15 + 0.1 * (setting.tiling is not None)
     ).search(20)
     assert found.best == Setting(None, "dense")
 
@@ -67,12 +69,12 @@ def test_what_is_hardly_faster_than_the_default_is_not_taken() -> None:
 
 
 def test_a_lucky_first_try_does_not_win() -> None:
-    """The finals are in turns with the default: a cut that was fast once, while the machine was idle, is found out."""
+    """The finals are in turns with the default: a tiling that was fast once, while the machine was idle, is noticed."""
     tries: dict[Setting, int] = {}
 
     def seconds(setting: Setting) -> float:
         tries[setting] = tries.get(setting, 0) + 1
-        return 0.05 if setting == Setting(Cut(64, 1)) and tries[setting] == 1 else 0.2
+        return 0.05 if setting == Setting(TilingConfig(64, 1)) and tries[setting] == 1 else 0.2
 
     assert Machine(seconds).search(20).best == DEFAULT
 
@@ -81,10 +83,10 @@ def test_a_machine_that_slows_down_hits_all_alike() -> None:
     machine: Machine
 
     def seconds(setting: Setting) -> float:
-        return (0.1 if setting == Setting(Cut(128, 2)) else 0.2) * (1 + machine.now)
+        return (0.1 if setting == Setting(TilingConfig(128, 2)) else 0.2) * (1 + machine.now)
 
     machine = Machine(seconds)
-    assert machine.search(20).best == Setting(Cut(128, 2))
+    assert machine.search(20).best == Setting(TilingConfig(128, 2))
 
 
 def test_the_budget_is_kept_but_for_three_rounds() -> None:
@@ -109,7 +111,7 @@ def test_without_candidates_the_default_stays() -> None:
 
 def test_it_is_kept_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRGAN_TRT_CACHE", str(tmp_path))
-    found = Machine(lambda setting: 0.1 if setting.cut == Cut(96, 2) else 0.2).search(20)
+    found = Machine(lambda setting: 0.1 if setting.tiling == TilingConfig(96, 2) else 0.2).search(20)
     path = tuning_file(["plan", 2, ["a", "b"]])
     assert path != tuning_file(["plan", 2, ["a", "c"]])
     assert read_record(path, Tuning) is None
@@ -117,5 +119,5 @@ def test_it_is_kept_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert read_record(path, Tuning) == found
     path.write_bytes(path.read_bytes()[:-1])
     assert read_record(path, Tuning) is None
-    write_checksummed(path, b'{"best": {"cut": {"side": -1, "streams": 2}}}')
+    write_checksummed(path, b'{"best": {"tiling": {"max_tile": -1, "streams": 2}}}')
     assert read_record(path, Tuning) is None

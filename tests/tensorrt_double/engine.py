@@ -78,7 +78,7 @@ class Script:
 class SourceDouble:
     """An `EngineSource` of one plan; fp16 is computed in float32 and rounded at both ends.
 
-    largest_tile: of an engine file, which has no other windows.
+    largest_tile: of an engine file, which has no other tiles.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class SourceDouble:
         if self.largest_tile is not None:
             # As EngineOnDisk: there is one engine, which is as it is.
             if any(asked > own for asked, own in zip(settings.tile, self.largest_tile, strict=True)):
-                raise DeviceError(f"the engine takes windows of at most {self.largest_tile}, not {settings.tile}")
+                raise DeviceError(f"the engine takes tiles of at most {self.largest_tile}, not {settings.tile}")
             settings = dataclasses.replace(settings, tile=self.largest_tile)
         self.script.opened.append(settings)
         return EngineDouble(settings, self.session(), self.script, self.fixed_shape)

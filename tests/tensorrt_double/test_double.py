@@ -84,9 +84,9 @@ def small_engine(plan: Plan) -> tuple[Any, str]:
     return None, ""
 
 
-def test_engine_file_has_windows_of_its_own(tmp_path: Path) -> None:
+def test_engine_file_has_tiles_of_its_own(tmp_path: Path) -> None:
     outcome = standin.run(small_engine, handmade.small_plan(tmp_path))
-    assert outcome.value == (((48, 40), (48, 40)), "the engine takes windows of at most (48, 40), not (16, 41)")
+    assert outcome.value == (((48, 40), (48, 40)), "the engine takes tiles of at most (48, 40), not (16, 41)")
 
 
 def test_misuse_is_refused_or_noted(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -194,7 +194,7 @@ def _work(
     levels = float(np.iinfo(image.dtype).max)
     (in_low, in_high), (out_low, out_high) = spec.input_range, spec.output_range
     in_scale, out_scale = (in_high - in_low) / levels, levels / (out_high - out_low)
-    windows: NDArray[np.float32] = np.empty((batch, 3, tiles.tile_height, tiles.tile_width), np.float32)
+    tensors: NDArray[np.float32] = np.empty((batch, 3, tiles.tile_height, tiles.tile_width), np.float32)
     scale, grid = spec.scale, spec.scale // spec.shuffle
     expected = (3 * spec.shuffle**2, tiles.tile_height * grid, tiles.tile_width * grid)
     not_finite = bound = 0
@@ -202,9 +202,9 @@ def _work(
         while taken := queue.take(batch):
             if len(taken) != bound:
                 bound = len(taken)
-                request.set_input_tensor(openvino.Tensor(windows[:bound], shared_memory=True))
-            for window, tile in zip(windows, taken, strict=False):
-                pack(image, window, y=tile.y, x=tile.x, scale=in_scale, bias=in_low)
+                request.set_input_tensor(openvino.Tensor(tensors[:bound], shared_memory=True))
+            for tensor, tile in zip(tensors, taken, strict=False):
+                pack(image, tensor, y=tile.y, x=tile.x, scale=in_scale, bias=in_low)
             request.infer(share_outputs=True)
             results = request.get_output_tensor().data
             if results.shape != (bound, *expected):

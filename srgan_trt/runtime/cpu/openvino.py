@@ -27,11 +27,12 @@ from ...imaging.tiles import TilePlan, plan_tiles
 from ...machine import memory_bytes
 from ...pixels import NOTES as PIXEL_NOTES
 from ...spec import NetworkSpec
-from ..tuning import DEFAULT, Cut, Setting, Tuning, search
+from ..pipeline import Schedule, check_arrays, given_tile
+from ..tuning import DEFAULT, Setting, TilingConfig, Tuning, search
 from .choice import TRIAL_SECONDS, Verdict, Way, choose, compared, failed, keep, race
 from .compiled import CompiledPlan
-from .processor import find_cpu, kept_tuning, known_tuning
-from .schedule import best_streams, best_tile, candidate_cuts, tile_of
+from .processor import find_cpu, load_tuning, tuning_path
+from .tiling import best_streams, best_tile, candidate_tilings, tuned_tile
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -106,8 +107,10 @@ class CpuPipeline:
         """See Pipeline."""
         return 1
 
-    def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
-        """See Pipeline. Raises DeviceError if the network needs a whole picture that does not fit into memory."""
+    def schedule(
+        self, height: int, width: int, *, halo: int | None, dtype: DTypeLike, channels: int = 3, tile: int | None = None
+    ) -> Schedule:
+        """See Pipeline. What `tune` found counts where tile and halo are left to be chosen."""
         way = self._way_for(np.dtype(dtype))
         if halo is None and self.spec.fixed_shape is None:
             needed = height * width * self._pixel_bytes(way)
@@ -116,12 +119,14 @@ class CpuPipeline:
                     "%s needs the whole picture at once: about %.1f GB of memory for %d x %d pixels",
                     self.spec.name, needed / 1e9, width, height,
                 )  # fmt: skip
-        cut = self._setting(way).cut if halo == self.spec.default_halo else None
-        return self._tile(height, width, halo=halo, cut=cut, way=way)
+        config = self._setting(way).tiling if halo == self.spec.default_halo else None
+        return self._schedule((height, width), way, halo=halo, config=config, tile=tile)
 
-    def run(self, image: Image, out: Image, tiles: TilePlan, *, progress: Callable[[int], None] | None = None) -> int:
-        """See Pipeline."""
-        return self._run(image, out, tiles, progress)
+    def run(
+        self, image: Image, out: Image, schedule: Schedule, *, progress: Callable[[int], None] | None = None
+    ) -> int:
+        """See Pipeline. Raises DeviceError if a tile does not fit into this machine's memory."""
+        return self._run(image, out, schedule, progress)
 
     def pipeline_on(self, gpu: int) -> None:
         """See Pipeline."""
@@ -139,24 +144,24 @@ class CpuPipeline:
         image = self._affordable(image, seconds)
         height, width, _ = image.shape
         halo, multiple, limit = self.spec.default_halo, self.spec.multiple, self._limit(way)
-        cuts = [
-            cut
-            for cut in candidate_cuts(halo=halo, multiple=multiple, cores=self._cores, limit=limit)
-            if not one_way and tile_of(cut, height, width, halo=halo, multiple=multiple)
+        tilings = [
+            config
+            for config in candidate_tilings(halo=halo, multiple=multiple, cores=self._cores, limit=limit)
+            if not one_way and tuned_tile(config, height, width, halo=halo, multiple=multiple)
         ]
         tuning = search(
-            cuts,
+            tilings,
             lambda setting: self._seconds_of(setting, image, way),
             size=(height, width),
             budget=seconds,
             lowerings=lowerings,
         )
-        write_record(kept_tuning(way.plan, self._cpu, precision=way.arithmetic), tuning)
+        write_record(tuning_path(way.plan, self._cpu, precision=way.arithmetic), tuning)
         self._tunings[way.plan.body_hash, way.arithmetic] = tuning
         return tuning
 
     def _affordable(self, image: NDArray[np.uint8], seconds: float) -> NDArray[np.uint8]:
-        """As much of `image` as is done in a part of the time there is for tuning, but not too little to be cut."""
+        """As much of `image` as is done in a part of the time there is for tuning, but not too little for tiles."""
         height, width, _ = image.shape
         small = image[: -(-height // 4), : -(-width // 4)]
         way = self._choice.narrow
@@ -177,18 +182,16 @@ class CpuPipeline:
         spec = self.spec
         out = np.empty((height * spec.scale, width * spec.scale, 3), np.uint8)
         halo = None if spec.halo is None else spec.default_halo
-        tile = self._tile(height, width, halo=halo, cut=setting.cut, way=way)
-        fixed = spec.fixed_shape is not None
-        tiles = plan_tiles(height, width, tile=tile, halo=halo or 0, fixed=fixed, multiple=spec.multiple)
+        schedule = self._schedule((height, width), way, halo=halo, config=setting.tiling)
         try:
             with self._lock:
                 self._check_open()
-                self._engine(way, self._streams(tiles, setting, way), setting.lowering)
+                self._engine(way, schedule.streams, setting.lowering)
         except (DeviceError, ModelError) as error:
             _log.warning("%s", error)
             return math.inf
         start = time.perf_counter()
-        self._run(np.ascontiguousarray(image), out, tiles, None, (way, setting))
+        self._run(np.ascontiguousarray(image), out, schedule, None, (way, setting.lowering))
         return time.perf_counter() - start
 
     def tuning(self) -> Tuning | None:
@@ -237,23 +240,25 @@ class CpuPipeline:
         self,
         image: Image,
         out: Image,
-        tiles: TilePlan,
+        schedule: Schedule,
         progress: Callable[[int], None] | None,
-        tried: tuple[Way, Setting] | None = None,
+        tried: tuple[Way, str | None] | None = None,
     ) -> int:
-        """tried: what is to be measured; None: what the picture's depth asks for."""
-        _check_arrays(image, out, tiles, self.spec.scale)
+        """tried: way and form to be measured; None: what the picture's depth asks for."""
+        tiles = schedule.tiles
+        check_arrays(image, out, tiles, self.spec.scale)
         with self._lock:
             self._check_open()
             while True:
                 way = self._way_for(image.dtype) if tried is None else tried[0]
                 self._warn_of_int8(way, image.dtype)
-                setting = self._setting(way) if tried is None else tried[1]
-                streams = self._streams(tiles, setting, way)
-                batch = setting.cut.batch if setting.cut is not None and _suits(setting.cut, tiles) else 1
+                lowering = self._setting(way).lowering if tried is None else tried[1]
+                fitting = max(1, self._limit(way) // tiles.tile_area)
+                batch = min(schedule.batch, fitting)
+                streams = min(schedule.streams, fitting // batch, self._cores)
                 self._check_memory(tiles, batch, way)
                 try:
-                    engine = self._engine(way, streams, setting.lowering)
+                    engine = self._engine(way, streams, lowering)
                     break
                 except DeviceError as error:
                     self._leave_int8(way, error)
@@ -262,8 +267,8 @@ class CpuPipeline:
                     other.release()
             self.info |= {"precision": way.name, "streams": streams, "batch": batch}
             self.info.pop("lowering", None)
-            if setting.lowering is not None:
-                self.info["lowering"] = setting.lowering
+            if lowering is not None:
+                self.info["lowering"] = lowering
             return engine.run(image, out, tiles, self.spec, progress, batch=batch)
 
     def _warn_of_int8(self, way: Way, dtype: np.dtype[Any]) -> None:
@@ -277,29 +282,28 @@ class CpuPipeline:
             raise DeviceError("this pipeline was closed: open another one")
 
     def _check_memory(self, tiles: TilePlan, batch: int, way: Way) -> None:
-        needed = batch * tiles.tile_height * tiles.tile_width * self._pixel_bytes(way)
+        needed = batch * tiles.tile_area * self._pixel_bytes(way)
         if needed > memory_bytes():
             raise DeviceError(
                 f"a tile of {tiles.tile_width} x {tiles.tile_height} pixels needs about {needed / 1e9:.0f} GB, this "
                 f"machine has {memory_bytes() / 1e9:.0f}: use a smaller tile"
             )
 
-    def _tile(self, height: int, width: int, *, halo: int | None, cut: Cut | None, way: Way) -> tuple[int, int]:
-        """(height, width) of the windows of a picture of that size; cut: None counts."""
-        if self.spec.fixed_shape is not None:
-            return self.spec.fixed_shape
-        if halo is None:
-            return height, width
-        multiple = self.spec.multiple
-        if cut is not None and (tile := tile_of(cut, height, width, halo=halo, multiple=multiple)):
-            return tile
-        return best_tile(height, width, halo=halo, multiple=multiple, cores=self._cores, limit=self._limit(way))
-
-    def _streams(self, tiles: TilePlan, setting: Setting, way: Way) -> int:
-        if setting.cut is not None and _suits(setting.cut, tiles):
-            return setting.cut.streams
-        area = tiles.tile_height * tiles.tile_width
-        return best_streams(len(tiles.tiles), area, cores=self._cores, limit=self._limit(way))
+    def _schedule(
+        self, size: tuple[int, int], way: Way, *, halo: int | None, config: TilingConfig | None, tile: int | None = None
+    ) -> Schedule:
+        """size: height and width of the picture. config: what was tuned, where it counts. See `schedule`."""
+        spec, limit = self.spec, self._limit(way)
+        fixed, multiple = spec.fixed_shape is not None, spec.multiple
+        plan = partial(plan_tiles, *size, halo=halo or 0, fixed=fixed, multiple=multiple)
+        largest = given_tile(spec, *size, halo=halo, tile=tile)
+        if largest is None:
+            assert halo is not None
+            if config is not None and (tuned := tuned_tile(config, *size, halo=halo, multiple=multiple)):
+                return Schedule(plan(tile=tuned), config.streams, config.batch)
+            largest = best_tile(*size, halo=halo, multiple=multiple, cores=self._cores, limit=limit)
+        tiles = plan(tile=largest)
+        return Schedule(tiles, best_streams(len(tiles.tiles), tiles.tile_area, cores=self._cores, limit=limit))
 
     def close(self) -> None:
         """See Pipeline. Waits for a run of another thread."""
@@ -314,7 +318,7 @@ class CpuPipeline:
     def _tuning(self, way: Way) -> Tuning | None:
         key = (way.plan.body_hash, way.arithmetic)
         if key not in self._tunings:
-            self._tunings[key] = known_tuning(way.plan, self._cpu, precision=way.arithmetic)
+            self._tunings[key] = load_tuning(way.plan, self._cpu, precision=way.arithmetic)
         return self._tunings[key]
 
     def _way_for(self, dtype: np.dtype[Any]) -> Way:
@@ -349,20 +353,3 @@ class CpuPipeline:
                 self._core, plan, settings, cached, streams=streams, lowering=lowering, like=like
             )
         return self._engines[key]
-
-
-def _suits(cut: Cut, tiles: TilePlan) -> bool:
-    """Whether the tiles are such as this cut gives: another halo or picture may have others."""
-    return max(tiles.tile_height, tiles.tile_width) <= cut.side and len(tiles.tiles) >= cut.streams
-
-
-def _check_arrays(image: Image, out: Image, tiles: TilePlan, scale: int) -> None:
-    if image.ndim != 3 or image.dtype not in (np.uint8, np.uint16):
-        raise TypeError(f"image is {image.dtype} of shape {image.shape}, not uint8 or uint16 of (H, W, C)")
-    height, width, channels = image.shape
-    if (tiles.height, tiles.width) != (height, width):
-        raise ValueError(f"the tiles are of {tiles.height} x {tiles.width}, the image is {height} x {width}")
-    if out.shape != (height * scale, width * scale, channels) or out.dtype != image.dtype:
-        raise ValueError(
-            f"out is {out.dtype} of {out.shape}, not {image.dtype} of {(height * scale, width * scale, channels)}"
-        )

@@ -58,12 +58,12 @@ def find_cpu(core: openvino.Core | None = None) -> Cpu:
     return Cpu(name, str(openvino.__version__), capabilities, usable_cores(), kind_of(_flags()))
 
 
-def known_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Tuning | None:
+def load_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Tuning | None:
     """What tuning this plan on this machine found; None if that was not done."""
-    return read_record(kept_tuning(plan, cpu, precision=precision), Tuning)
+    return read_record(tuning_path(plan, cpu, precision=precision), Tuning)
 
 
-def kept_tuning(plan: Plan, cpu: Cpu, *, precision: str) -> Path:
+def tuning_path(plan: Plan, cpu: Cpu, *, precision: str) -> Path:
     """Where that is kept."""
     return tuning_file([plan.body_hash, cpu.key(), precision, plan.spec.default_halo])
 

@@ -46,7 +46,7 @@ class EnginePool:
         self._lock = threading.Lock()
 
     def take(self, precision: str, tile: tuple[int, int], batch: int) -> SharedEngine:
-        """An engine for windows of at most `tile` (height, width) and at most `batch` of them at once.
+        """An engine for tiles of at most `tile` (height, width) and at most `batch` of them at once.
 
         May build one, which takes minutes; other threads wait. The GPU's context must be current. Raises DeviceError.
         """
@@ -61,7 +61,7 @@ class EnginePool:
                 if not _fits(shared.engine.settings, tile, batch):
                     shared.engine.close()
                     raise DeviceError(
-                        f"the engine is for {shared.engine.settings}, not for at most {batch} windows of {tile[1]} x "
+                        f"the engine is for {shared.engine.settings}, not for at most {batch} tiles of {tile[1]} x "
                         f"{tile[0]} pixels: build it again"
                     )
                 shared.holders = 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .device import bindings, checked
-from .schedule import Band
+from .tiling import Band
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

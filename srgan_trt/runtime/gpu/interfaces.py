@@ -20,9 +20,9 @@ class EngineSettings:
     precision: str
     """ "fp32", "fp16" or "int8"."""
     tile: tuple[Count, Count]
-    """Height and width of the largest window, in input pixels."""
+    """Height and width of the largest tile, in input pixels."""
     batch: Count
-    """The most windows at once."""
+    """The most tiles at once."""
     compute_capability: tuple[int, int] | None = None
     """Of the GPU to build for; None is the one that is here."""
 
@@ -59,7 +59,7 @@ class EngineSource(Protocol):
 
     @property
     def largest_tile(self) -> tuple[int, int] | None:
-        """(height, width) of the largest windows that it has engines for; None if it builds them for any."""
+        """(height, width) of the largest tiles that it has engines for; None if it builds them for any."""
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> Engine:
         """The engine for these settings on `gpu`, whose context is current in this thread.

@@ -60,7 +60,7 @@ class BandKernels:
         *,
         dtype: np.dtype[Any],
         element: np.dtype[Any],
-        window: tuple[int, int],
+        tile: tuple[int, int],
         jobs: NDArray[np.void],
         batch: int,
         source: tuple[int, tuple[int, int, int]],
@@ -71,17 +71,17 @@ class BandKernels:
         """
         source, canvas: address and shape (H, W, C) of the picture and the canvas on the GPU, levels of `dtype`.
         jobs: the table, which lies on the GPU at `table`; not_finite: address of as many uint32.
-        window: height and width; batch: windows in each launch; element: of the network's tensors.
+        tile: height and width; batch: tiles in each launch; element: of the network's tensors.
         """
         self._kernels = kernels
-        height, width = window
+        height, width = tile
         levels = float(np.iinfo(dtype).max)
         (low, high), (out_low, out_high) = spec.input_range, spec.output_range
         out_scale = levels / (out_high - out_low)
         self._pack = kernel_name("pack", dtype, element)
         self._pack_geometry = pack_launch(height, width, count=batch)
         self._pack_head = (source[0], *map(np.int32, source[1]), table)
-        self._pack_tail = (*map(np.int32, window), np.float32((high - low) / levels), np.float32(low))
+        self._pack_tail = (*map(np.int32, tile), np.float32((high - low) / levels), np.float32(low))
         grid = spec.scale // spec.shuffle
         tensor = (height * grid, width * grid)
         self._unpack = kernel_name("unpack", element, dtype)

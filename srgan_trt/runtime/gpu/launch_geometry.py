@@ -47,9 +47,9 @@ def kernel_name(operation: str, source: DTypeLike, target: DTypeLike) -> str:
 
 
 def pack_launch(height: int, width: int, *, count: int) -> LaunchGeometry:
-    """For pack kernels: `count` windows of ``height x width`` pixels, one a block in z. All are at least 1.
+    """For pack kernels: `count` tiles of ``height x width`` pixels, one a block in z. All are at least 1.
 
-    Raises ValueError for more than 65535 windows.
+    Raises ValueError for more than 65535 tiles.
     """
     # A width that is not a multiple of a sector's 16 float16 shifts rows by up to 15 columns.
     columns = width if width % 16 == 0 else width + 15

@@ -1,4 +1,4 @@
-"""Execution contexts with one stream and one set of tensors: a slot in which a batch of windows becomes pictures."""
+"""Execution contexts with one stream and one set of tensors: a slot in which a batch of tiles becomes pictures."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ class NetworkSlot:
             self._stack = stack.pop_all()
 
     def enqueue(self, count: int, height: int, width: int) -> None:
-        """Puts the network on the stream, from ``tensors["input"]`` to ``tensors["output"]``, for `count` windows.
+        """Puts the network on the stream, from ``tensors["input"]`` to ``tensors["output"]``, for `count` tiles.
 
         Raises DeviceError if TensorRT refuses, DeviceMemoryError for want of memory.
         """
         shape = (count, height, width)
         if count > self._batch or height > self._tile[0] or width > self._tile[1]:
-            raise DeviceError(f"{shape} is not a shape of an engine for {self._batch} windows of {self._tile}")
+            raise DeviceError(f"{shape} is not a shape of an engine for {self._batch} tiles of {self._tile}")
         shaped = self._shapes.get(shape)
         if shaped is None:
             shaped = self._shapes[shape] = self._shaped(shape)

@@ -1,7 +1,7 @@
-"""Plans on an NVIDIA GPU: picture up, windows packed, TensorRT's network, levels unpacked, picture down.
+"""Plans on an NVIDIA GPU: picture up, tiles packed, TensorRT's network, levels unpacked, picture down.
 
 The GPU's memory is taken as it is needed and kept until `close`, or until it is short: then pictures go through in
-bands, one at a time, in smaller batches, and at last in smaller windows.
+bands, one at a time, in smaller batches, and at last in smaller tiles.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DeviceError, DeviceLostError, DeviceMemoryError, ModelError, SrganTrtError
-from ...imaging.tiles import TilePlan
+from ...imaging.tiles import TilePlan, plan_tiles
 from ...spec import NetworkSpec
+from ..pipeline import Schedule, check_arrays, given_tile
 from ..self_test import run_self_test
 from .device import core, current, find_gpu
 from .engine_pool import EnginePool, SharedEngine
@@ -24,15 +25,16 @@ from .image_buffers import InputImage, OutputImage, after_caller
 from .interfaces import EngineSource
 from .kernels import PixelKernels
 from .memory import DeviceMemory
-from .schedule import (
+from .tiling import (
     Band,
     batch_size,
-    cut_bands,
     engine_side,
-    even_windows,
-    first_cut,
-    gpu_tile,
+    even_step,
+    first_tiling,
     largest_band,
+    largest_tile,
+    plan_bands,
+    seam_step,
     tile_side,
 )
 from .worker import SLOTS, PictureWorker
@@ -59,7 +61,7 @@ class GpuPipeline:
     """A `Pipeline` (see runtime/pipeline.py) on one NVIDIA GPU.
 
     Two pictures are under way at once: one is copied while the other computes; further threads wait. 8-bit pictures run
-    in fp16, 16-bit ones in fp32. A window whose values are not all finite in fp16 runs again in fp32. An int8 plan has
+    in fp16, 16-bit ones in fp32. A tile whose values are not all finite in fp16 runs again in fp32. An int8 plan has
     int8 only, for 16-bit pictures, too, which is noted; before the first picture it runs the plan's self-test.
     """
 
@@ -102,7 +104,7 @@ class GpuPipeline:
         with current(gpu_id), ExitStack() as stack:
             self._memory = DeviceMemory(gpu_id, max_vram)
             stack.callback(self._memory.close)
-            self._tile_limit, self._batch = first_cut(
+            self._tile_limit, self._batch = first_tiling(
                 min((tile_side(self.spec.default_halo), *(self._largest or ()))),
                 self.gpu.multiprocessors,
                 smallest=2 * self.spec.default_halo + _SMALLEST_TILE,
@@ -126,39 +128,50 @@ class GpuPipeline:
         """See Pipeline."""
         return self._workers.limit
 
-    def preferred_tile(self, height: int, width: int, *, halo: int | None, dtype: DTypeLike) -> tuple[int, int]:
-        """See Pipeline. After a DeviceMemoryError of `run` it is smaller.
+    def schedule(
+        self, height: int, width: int, *, halo: int | None, dtype: DTypeLike, channels: int = 3, tile: int | None = None
+    ) -> Schedule:
+        """See Pipeline. After a DeviceMemoryError of `run` its tiles are smaller. They may be some pixels larger than
+        `tile`: the kernels move 16 bytes at a time.
 
-        Raises DeviceError if the halo leaves nothing of the largest windows that there is an engine for.
+        Raises DeviceError if the halo leaves nothing of the largest tiles that there is an engine for.
         """
-        if self.spec.fixed_shape is not None:
-            return self.spec.fixed_shape
-        if halo is None:
-            return height, width
+        spec, multiple, context = self.spec, self.spec.multiple, halo or 0
         with self._lock:
             limit = self._tile_limit
-        return gpu_tile(height, width, halo=halo, multiple=self.spec.multiple, limit=limit, largest=self._largest)
+        tiles = plan_tiles(
+            height,
+            width,
+            tile=given_tile(spec, height, width, halo=halo, tile=tile)
+            or largest_tile(height, width, halo=context, multiple=multiple, limit=limit, engine=self._largest),
+            halo=context,
+            fixed=spec.fixed_shape is not None,
+            multiple=multiple,
+            even=even_step(multiple),
+            align=seam_step(spec.scale * channels * np.dtype(dtype).itemsize),
+            largest=self._largest,
+        )
+        return Schedule(tiles, SLOTS, self._engine_size(tiles)[1])
 
     def run(
         self,
         image: Any,
         out: Any,
-        tiles: TilePlan,
+        schedule: Schedule,
         *,
         progress: Callable[[int], None] | None = None,
         stream: int | None = None,
     ) -> int:
         """See Pipeline. `image` and `out` may each be a DeviceImage (runtime/gpu/device_array.py) instead of an array.
-        The windows may be some pixels larger than those of `tiles`: see schedule.even_windows.
 
         stream: the handle of the CUDA stream on which the caller made and uses device images; our work comes after what
         is on it now. None: there is nothing to wait for. Everything is done when this returns.
 
-        Raises DeviceMemoryError, a DeviceError, if the memory does not do for windows as large as these; DeviceError if
+        Raises DeviceMemoryError, a DeviceError, if the memory does not do for tiles as large as these; DeviceError if
         the plan's own picture comes out as another one.
         """
-        _check(image, out, tiles, self.spec.scale)
-        tiles = self._even(tiles, image)
+        tiles = schedule.tiles
+        check_arrays(image, out, tiles, self.spec.scale)
         report = _Progress(progress)
         with current(self.gpu.number) as before, after_caller(stream, before) as event:
             source, target = InputImage(image, 1), OutputImage(out, self.spec.scale)
@@ -168,7 +181,7 @@ class GpuPipeline:
                     try:
                         worker.wait_for(event)
                         self._verify_self_test(worker)
-                        return self._run(worker, source, target, tiles, report)
+                        return self._run(worker, source, target, schedule, report)
                     except DeviceMemoryError as error:
                         worker.synchronize()
                         worker.release()
@@ -189,7 +202,7 @@ class GpuPipeline:
 
     def tune(self, image: Any, *, seconds: float) -> Tuning:
         """See Pipeline. Raises DeviceError always: there is nothing to choose."""
-        raise DeviceError("tuning is for CPUs: a GPU's windows are of the size that their engine is built for (--tile)")
+        raise DeviceError("tuning is for CPUs: a GPU's tiles are of the size that their engine is built for (--tile)")
 
     def tuning(self) -> None:
         """See Pipeline."""
@@ -217,17 +230,18 @@ class GpuPipeline:
             stack.callback(self._workers.close)
 
     def _run(
-        self, worker: PictureWorker, source: InputImage, target: OutputImage, tiles: TilePlan, report: _Progress
+        self, worker: PictureWorker, source: InputImage, target: OutputImage, schedule: Schedule, report: _Progress
     ) -> int:
+        tiles = schedule.tiles
         precision = self._wide if source.dtype.itemsize > 1 else self._precision
         try:
-            shared = self._prepared(worker, precision, tiles)
+            shared = self._prepared(worker, precision, schedule)
         except ModelError as error:
             if precision == self._wide or not self._chosen_here:
                 raise
             self._note(f"{precision} does not do for it, so it runs in {self._wide}: {error}")
             precision = self._precision = self._wide
-            shared = self._prepared(worker, precision, tiles)
+            shared = self._prepared(worker, precision, schedule)
         bands = self._bands(worker, source, target, tiles, shared.engine.settings.batch)
         self.info["precision"] = precision
         if source.dtype.itemsize > 1 and shared.engine.element == np.float16:
@@ -239,7 +253,7 @@ class GpuPipeline:
                 self._note(f"values are not finite in {precision}, all that this plan has: {_OTHER_PLAN}")
                 return None
             try:
-                better = self._prepared(worker, self._wide, tiles)
+                better = self._prepared(worker, self._wide, schedule)
             except (DeviceMemoryError, DeviceLostError):
                 raise
             except SrganTrtError as error:
@@ -249,12 +263,12 @@ class GpuPipeline:
             return better
 
         again = None if precision == self._wide and not self._quantised else wide
-        return sum(worker.run(shared, band, source, target, tiles, wide=again, done=report.more) for band in bands)
+        return sum(worker.run(shared, band, source, target, schedule, wide=again, done=report.more) for band in bands)
 
     def _verify_self_test(self, worker: PictureWorker) -> None:
         """Runs the plan's own picture, if it has one and no picture was run yet; other threads wait for that.
 
-        Its window is small, but the engine is the one that most pictures have. Raises DeviceError if it comes out as
+        Its tile is small, but the engine is the one that most pictures have. Raises DeviceError if it comes out as
         another picture than was proven.
         """
         with self._self_test_lock:
@@ -263,28 +277,26 @@ class GpuPipeline:
 
             def run(picture: Any, result: Any, whole: TilePlan) -> None:
                 images = InputImage(picture, 1), OutputImage(result, self.spec.scale)
-                self._run(worker, *images, self._even(whole, picture), _Progress(None))
+                self._run(worker, *images, Schedule(whole, SLOTS, self._engine_size(whole)[1]), _Progress(None))
 
             run_self_test(self._self_test, self.spec, run, what=f"{self._what} on the {self.gpu.name},")
             self._self_test = None
 
-    def _even(self, tiles: TilePlan, image: Any) -> TilePlan:
-        if self.spec.fixed_shape is not None:
-            return tiles
-        pixel_bytes = self.spec.scale * image.shape[2] * np.dtype(image.dtype).itemsize
-        return even_windows(tiles, multiple=self.spec.multiple, pixel_bytes=pixel_bytes, largest=self._largest)
-
-    def _prepared(self, worker: PictureWorker, precision: str, tiles: TilePlan) -> SharedEngine:
-        """An engine for windows of these tiles, with slots in the worker."""
-        height, width = tiles.tile_height, tiles.tile_width
+    def _engine_size(self, tiles: TilePlan) -> tuple[tuple[int, int], int]:
+        """(height, width) of the tile, and batch, that an engine for these tiles is built for."""
         with self._lock:
             limit, batch = self._tile_limit, self._batch
         tallest, widest = self._largest or (None, None)
         tile = self.spec.fixed_shape or (
-            engine_side(height, limit, self.spec.multiple, tallest),
-            engine_side(width, limit, self.spec.multiple, widest),
+            engine_side(tiles.tile_height, limit, self.spec.multiple, tallest),
+            engine_side(tiles.tile_width, limit, self.spec.multiple, widest),
         )
-        batch = min(batch, batch_size(tile[0] * tile[1], self.gpu.multiprocessors))
+        return tile, min(batch, batch_size(tile[0] * tile[1], self.gpu.multiprocessors))
+
+    def _prepared(self, worker: PictureWorker, precision: str, schedule: Schedule) -> SharedEngine:
+        """An engine for these tiles, with slots in the lane."""
+        tile, batch = self._engine_size(schedule.tiles)
+        batch = min(batch, schedule.batch)
         try:
             shared = self._engines.take(precision, tile, batch)
             worker.prepare(shared)
@@ -303,12 +315,12 @@ class GpuPipeline:
         rows = {"row_bytes": source.row_bytes, "kept_row_bytes": target.row_bytes}
         limit = min(_LARGEST_BAND, (self._memory.available() + worker.reserved()) // self._workers.limit)
         while True:
-            bands = cut_bands(tiles, **rows, limit=limit)
+            bands = plan_bands(tiles, **rows, limit=limit)
             try:
                 worker.reserve(source, target, bands, batch)
             except DeviceMemoryError:
                 limit = largest_band(bands, **rows) // 2
-                if len(cut_bands(tiles, **rows, limit=limit)) == len(bands):
+                if len(plan_bands(tiles, **rows, limit=limit)) == len(bands):
                     raise
                 continue
             if len(bands) > 1:
@@ -323,20 +335,20 @@ class GpuPipeline:
                 raise DeviceLostError(self._failure)
 
     def _give_way(self, shortage: str, tiles: TilePlan) -> None:
-        """Takes less memory from now on. Raises DeviceMemoryError if only smaller windows can."""
+        """Takes less memory from now on. Raises DeviceMemoryError if only smaller tiles can."""
         if self._workers.shrink():
             _log.warning("GPU memory is short: one picture at a time from now on")
             return
         with self._lock:
             if self._batch > 1:
                 self._batch //= 2
-                _log.warning("GPU memory is short: batches of at most %d windows from now on", self._batch)
+                _log.warning("GPU memory is short: batches of at most %d tiles from now on", self._batch)
                 return
             longest = max(tiles.tile_height, tiles.tile_width)
             self._tile_limit = max(_SMALLEST_TILE, min(self._tile_limit, longest) // 2)
-        self._engines.close()  # smaller windows would fit into the engines that are too large
+        self._engines.close()  # smaller tiles would fit into the engines that are too large
         raise DeviceMemoryError(
-            f"windows of {tiles.tile_width} x {tiles.tile_height} pixels do not fit into the GPU's memory ({shortage})"
+            f"tiles of {tiles.tile_width} x {tiles.tile_height} pixels do not fit into the GPU's memory ({shortage})"
         )
 
     def _note(self, note: str) -> None:
@@ -363,14 +375,3 @@ class _Progress:
         if self._callback is not None and self._done > self._told:
             self._told = self._done
             self._callback(self._done)
-
-
-def _check(image: Any, out: Any, tiles: TilePlan, scale: int) -> None:
-    if len(image.shape) != 3 or np.dtype(image.dtype) not in (np.uint8, np.uint16) or image.shape[2] not in (1, 3):
-        raise TypeError(f"image is {image.dtype} of shape {image.shape}, not uint8 or uint16 of (H, W, 1 or 3)")
-    height, width, channels = image.shape
-    if (tiles.height, tiles.width) != (height, width):
-        raise ValueError(f"the tiles are of {tiles.height} x {tiles.width}, the image is {height} x {width}")
-    wanted = (height * scale, width * scale, channels)
-    if tuple(out.shape) != wanted or np.dtype(out.dtype) != np.dtype(image.dtype):
-        raise ValueError(f"out is {out.dtype} of {out.shape}, not {image.dtype} of {wanted}")

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...imaging.tiles import Tile, TilePlan
+from ...imaging.tiles import Tile
 from ...spec import NetworkSpec
+from ..pipeline import Schedule
 from .device import bindings, checked, core, cuda_errors
 from .engine_pool import EnginePool, SharedEngine
 from .image_buffers import InputImage, OutputImage
@@ -24,7 +25,7 @@ from .kernels import BandKernels, PixelKernels
 from .launch_geometry import TILE_JOB
 from .memory import DeviceBuffer, DeviceMemory, HostBuffer, quietly
 from .network import NetworkSlot
-from .schedule import Band, even_batches, job_table
+from .tiling import Band, even_batches, job_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,7 +140,7 @@ class PictureWorker:
         band: Band,
         source: InputImage,
         target: OutputImage,
-        tiles: TilePlan,
+        schedule: Schedule,
         *,
         wide: Callable[[], SharedEngine | None] | None,
         done: Callable[[int], None],
@@ -152,11 +153,13 @@ class PictureWorker:
         """
         placed = self._place(band, source, target)
         picture = source.bytes(band)
-        counts = self._pass(shared, placed, band.tiles, tiles, target.dtype, picture, source if picture else None, done)
+        counts = self._pass(
+            shared, placed, band.tiles, schedule, target.dtype, picture, source if picture else None, done
+        )
         bad = [tile for tile, count in zip(band.tiles, counts, strict=True) if count]
         better = wide() if bad and wide is not None else None
         if better is not None:
-            counts = self._pass(better, placed, bad, tiles, target.dtype, picture, None, lambda _: None)
+            counts = self._pass(better, placed, bad, schedule, target.dtype, picture, None, lambda _: None)
         self._fetch(band, target)
         return int(counts.sum())
 
@@ -189,7 +192,7 @@ class PictureWorker:
         shared: SharedEngine,
         placed: _Placed,
         chosen: Sequence[Tile],
-        tiles: TilePlan,
+        schedule: Schedule,
         dtype: np.dtype[Any],
         picture: int,
         source: InputImage | None,
@@ -198,7 +201,7 @@ class PictureWorker:
         """The chosen tiles from the picture to the canvas, both on the GPU; returns each tile's count of values that
         were not finite. source: whose band is sent up before; None where it is there already."""
         batches, batch = even_batches(len(chosen), shared.engine.settings.batch)
-        rows, window = batches * batch, (tiles.tile_height, tiles.tile_width)
+        rows, tile = batches * batch, (schedule.tiles.tile_height, schedule.tiles.tile_width)
         jobs = job_table(chosen, rows=rows, scale=self._spec.scale, top=placed.top, keep_top=placed.keep_top)
         table = self._send(placed.band, source, jobs, picture)
         counts = int(self._counts.reserve(4 * rows).handle)
@@ -207,7 +210,7 @@ class PictureWorker:
             self._spec,
             dtype=dtype,
             element=shared.engine.element,
-            window=window,
+            tile=tile,
             jobs=jobs,
             batch=batch,
             source=placed.source,
@@ -215,7 +218,7 @@ class PictureWorker:
             table=table,
             not_finite=counts,
         )
-        slots = self._slots[shared]
+        slots = self._slots[shared][: schedule.streams]
         for slot in slots[:batches]:
             with cuda_errors():
                 slot.stream.wait(self._event)
@@ -226,7 +229,7 @@ class PictureWorker:
                 _finish(ahead, done)
             first = index * batch
             kernels.pack(slot.stream, first, int(slot.tensors["input"].handle))
-            slot.enqueue(batch, *window)
+            slot.enqueue(batch, *tile)
             kernels.unpack(slot.stream, first, int(slot.tensors["output"].handle))
             ahead.append((slot.record(), min(batch, len(chosen) - first)))
         found = self._receive_counts(rows, [event for event, _ in list(ahead)[-len(slots) :]])

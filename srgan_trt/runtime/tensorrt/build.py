@@ -68,7 +68,7 @@ def build_engine(
         settings: `precision` is what the network is in: "fp32" is checked to be nothing less (no TF32), others not to
             have become fp32.
         library: None is what is installed.
-        multiple: Sides of windows are multiples of this.
+        multiple: Sides of tiles are multiples of this.
         progress: Called while it builds; if it raises, the build stops and its exception comes out.
         timing_cache: Of an earlier build; one that does not fit is not used.
 
@@ -159,7 +159,7 @@ def _profile(builder: Any, definition: Any, settings: EngineSettings, multiple: 
     smallest = (1, 3, multiple, multiple)
     if any(own not in (-1, asked) for own, asked in zip(sides[2:], settings.tile, strict=True)):
         raise DeviceError(
-            f"the network takes windows of {sides[3]} x {sides[2]} pixels only, not of {settings.tile[1]} x "
+            f"the network takes tiles of {sides[3]} x {sides[2]} pixels only, not of {settings.tile[1]} x "
             f"{settings.tile[0]}: leave --tile out"
         )
     profile = builder.create_optimization_profile()

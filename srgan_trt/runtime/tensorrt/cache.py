@@ -112,11 +112,11 @@ class EngineCache:
         targets(self.library, settings.compute_capability)  # a GPU that it knows not is told before any work
         height, width = settings.tile
         _log.warning(
-            "building an engine of %s for %s (%s, windows of %d x %d, %d at once): once, this may take minutes",
+            "building an engine of %s for %s (%s, tiles of %d x %d, %d at once): once, this may take minutes",
             self._plan.spec.name, gpu.name, settings.precision, width, height, settings.batch,
         )  # fmt: skip
         began = time.monotonic()
-        if settings.precision not in self._networks:  # float16 is measured once, not for every size of windows
+        if settings.precision not in self._networks:  # float16 is measured once, not for every size of tiles
             self._networks[settings.precision] = network_of(self._plan, settings.precision)
         header, data = assemble_engine(
             self._plan,
@@ -177,7 +177,7 @@ class EngineOnDisk:
             )
         if settings.tile[0] > own.tile[0] or settings.tile[1] > own.tile[1]:
             raise DeviceError(
-                f"the engine {self.path} takes windows of at most {own.tile[1]} x {own.tile[0]} pixels, not "
+                f"the engine {self.path} takes tiles of at most {own.tile[1]} x {own.tile[0]} pixels, not "
                 f"{settings.tile[1]} x {settings.tile[0]}: use --tile {min(own.tile)}"
             )
         library = self._library or find_library(header.flavour)
@@ -185,7 +185,7 @@ class EngineOnDisk:
         if not self._driver_told and (other := other_driver(header, driver_version())):
             _log.info("the engine %s %s: built again it may be faster", self.path, other)
             self._driver_told = True
-        # It runs fewer windows at once as well.
+        # It runs fewer tiles at once as well.
         seen = dataclasses.replace(own, batch=min(own.batch, settings.batch))
         kernels = cache_folder() / "engines" / f"{header.engine_sha256[:32]}-{machine_key(library, gpu)}.kernels"
         return LoadedEngine(library, header, data, settings=seen, kernels=kernels)

@@ -186,7 +186,7 @@ def describe_engine(header: EngineHeader, path: Path) -> Iterator[tuple[str, str
     yield "precision", _precision(header)
     for number, layer in enumerate(header.float32):
         yield "" if number else "fp32", f"{layer.name} ({layer.kind}): {layer.reason}"
-    yield "windows", f"{shape} pixels, at most {settings.batch} at once"
+    yield "tiles", f"{shape} pixels, at most {settings.batch} at once"
     yield "from", f"the plan {header.plan_hash[:16]}, of the file {spec.source_hash[:16]}"
     yield "size", f"{header.engine_bytes / 1e6:.1f} MB"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...errors import DeviceError, ModelError, PlanError
 from ..gpu.device import core, current, find_gpu
 from ..gpu.interfaces import EngineSettings
-from ..gpu.schedule import batch_size, tile_side
+from ..gpu.tiling import batch_size, tile_side
 from .build import Progress, build_engine, targets
 from .driver import driver_version
 from .file import EngineHeader, is_engine, write_engine
@@ -125,8 +125,8 @@ def build_engine_file(
     Args:
         target: "tensorrt-rtx", which needs no GPU, or "tensorrt", which builds on the GPU that it builds for.
         precision: "fp32" or "fp16"; None is fp16, and int8 for an int8 plan.
-        tile: Side of the largest window, in input pixels; None is what suits the network.
-        batch: The most windows at once; None is what suits the GPU.
+        tile: Side of the largest tile, in input pixels; None is what suits the network.
+        batch: The most tiles at once; None is what suits the GPU.
         compute_capability: Of the GPU to build for, (8, 9); None is that of the GPU `gpu_id`.
         gpu_id: Of this machine's GPUs the one to build for, as CUDA counts; None is the first for "tensorrt", and all
             from Ampere on, wherever they are, for "tensorrt-rtx".
@@ -196,13 +196,13 @@ def _tile(plan: Plan, side: int | None) -> tuple[int, int]:
     if spec.fixed_shape is not None:
         if side is not None and spec.fixed_shape != (side, side):
             height, width = spec.fixed_shape
-            raise DeviceError(f"{spec.name} takes windows of {width} x {height} pixels only: leave --tile out")
+            raise DeviceError(f"{spec.name} takes tiles of {width} x {height} pixels only: leave --tile out")
         return spec.fixed_shape
     multiple = spec.multiple
     if side is None:
         side = -(-tile_side(spec.default_halo) // multiple) * multiple
     if side < 1 or side % multiple:
-        raise DeviceError(f"windows of {spec.name} are multiples of {multiple} pixels: use another --tile than {side}")
+        raise DeviceError(f"tiles of {spec.name} are multiples of {multiple} pixels: use another --tile than {side}")
     return side, side
 
 

@@ -24,8 +24,9 @@ from srgan_trt.errors import DeviceError, PlanError
 from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.cpu.compiled import CompiledPlan
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
-from srgan_trt.runtime.cpu.processor import find_cpu, kept_tuning, known_tuning
-from srgan_trt.runtime.tuning import DEFAULT, Cut, Setting, Tuning
+from srgan_trt.runtime.cpu.processor import find_cpu, load_tuning, tuning_path
+from srgan_trt.runtime.pipeline import Schedule
+from srgan_trt.runtime.tuning import DEFAULT, Setting, TilingConfig, Tuning
 
 from ...handmade import (
     HALO,
@@ -35,6 +36,7 @@ from ...handmade import (
     expected,
     nearest_model,
     noise,
+    scheduled,
     small_model,
     small_plan,
     small_spec,
@@ -64,13 +66,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(
-    pipeline: CpuPipeline, image: NDArray[Any], tile: tuple[int, int] = (4096, 4096), halo: int = HALO, **options: Any
+    pipeline: CpuPipeline, image: NDArray[Any], tile: int | None = 4096, halo: int = HALO, **options: Any
 ) -> NDArray[Any]:
     height, width, channels = image.shape
-    fixed = pipeline.spec.fixed_shape is not None
-    tiles = plan_tiles(height, width, tile=tile, halo=halo, fixed=fixed, multiple=pipeline.spec.multiple)
     out = np.full((height * 4, width * 4, channels), 77, image.dtype)
-    pipeline.run(image, out, tiles, **options)
+    pipeline.run(image, out, scheduled(pipeline, image, tile=tile, halo=halo), **options)
     return out
 
 
@@ -86,9 +86,9 @@ def test_fp32_is_the_network_itself(fp32: CpuPipeline, plan: Plan, height: int, 
 
 
 @pytest.mark.parametrize(("height", "width"), sizes)
-@pytest.mark.parametrize("tile", [(9, 9), (17, 24)])
+@pytest.mark.parametrize("tile", [9, 17])
 def test_tiles_with_the_whole_halo_equal_the_whole_picture_exactly(
-    fp32: CpuPipeline, height: int, width: int, tile: tuple[int, int]
+    fp32: CpuPipeline, height: int, width: int, tile: int
 ) -> None:
     image = noise(height, width)
     np.testing.assert_array_equal(run(fp32, image, tile), run(fp32, image))
@@ -96,7 +96,7 @@ def test_tiles_with_the_whole_halo_equal_the_whole_picture_exactly(
 
 def test_gray_is_the_luma_of_the_network_s_picture(fp32: CpuPipeline, plan: Plan) -> None:
     image = noise(20, 30, 1)
-    assert differences(run(fp32, image, (16, 16)), expected(plan, image)).max() <= 1
+    assert differences(run(fp32, image, 16), expected(plan, image)).max() <= 1
 
 
 def test_sixteen_bits_are_worth_their_bits(plan: Plan) -> None:
@@ -120,18 +120,19 @@ def test_the_fastest_precision_stays_close_to_fp32(fp32: CpuPipeline, plan: Plan
 def test_a_fixed_network_runs_in_its_own_tiles(tmp_path: Path, plan: Plan) -> None:
     """The large picture as if it were free; the small one as if its border went on."""
     pipeline = CpuPipeline(small_plan(tmp_path, fixed_shape=(24, 24)), precision="fp32")
-    assert pipeline.preferred_tile(100, 100, halo=HALO, dtype=np.uint8) == (24, 24)
     image = noise(40, 50)
-    assert differences(run(pipeline, image, (24, 24)), expected(plan, image)).max() <= 1
+    tiles = scheduled(pipeline, image, tile=64).tiles
+    assert (tiles.tile_height, tiles.tile_width) == (24, 24)
+    assert differences(run(pipeline, image), expected(plan, image)).max() <= 1
     small = noise(10, 5)
     padded = np.pad(small, ((0, 14), (0, 19), (0, 0)), mode="edge")
-    assert differences(run(pipeline, small, (24, 24)), expected(plan, padded)[:40, :20]).max() <= 1
+    assert differences(run(pipeline, small), expected(plan, padded)[:40, :20]).max() <= 1
     pipeline.close()
 
 
 def test_progress_counts_the_tiles_one_by_one(fp32: CpuPipeline) -> None:
     seen: list[int] = []
-    run(fp32, noise(60, 60), (20, 20), progress=seen.append)
+    run(fp32, noise(60, 60), 20, progress=seen.append)
     assert seen == list(range(1, 26))
 
 
@@ -140,7 +141,7 @@ def test_an_error_of_the_caller_s_progress_ends_the_run(fp32: CpuPipeline) -> No
         raise KeyError(done)
 
     with pytest.raises(KeyError):
-        run(fp32, noise(60, 60), (20, 20), progress=fail)
+        run(fp32, noise(60, 60), 20, progress=fail)
     assert run(fp32, noise(5, 5)).any()
 
 
@@ -150,7 +151,7 @@ def test_threads_share_a_pipeline(fp32: CpuPipeline) -> None:
     together: list[NDArray[Any] | None] = [None] * len(images)
 
     def work(i: int) -> None:
-        together[i] = run(fp32, images[i], (16, 16))
+        together[i] = run(fp32, images[i], 16)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(len(images))]
     for thread in threads:
@@ -166,7 +167,7 @@ def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     pipeline = CpuPipeline(small_plan(tmp_path, last="Log"), precision="fp32")
     image = noise(10, 10)
     out = np.empty((40, 40, 3), np.uint8)
-    count = pipeline.run(image, out, plan_tiles(10, 10, tile=(64, 64), halo=HALO))
+    count = pipeline.run(image, out, scheduled(pipeline, image))
     assert 100 < count < out.size
     pipeline.close()
 
@@ -193,22 +194,22 @@ def test_wrong_arrays_are_refused(
     fp32: CpuPipeline, image: NDArray[Any], out: NDArray[Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        fp32.run(image, out, plan_tiles(5, 5, tile=(64, 64), halo=HALO))
+        fp32.run(image, out, scheduled(fp32, noise(5, 5)))
 
 
 def test_a_network_that_needs_the_whole_picture_gets_it_with_a_warning(
     fp32: CpuPipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert fp32.preferred_tile(300, 200, halo=None, dtype=np.uint8) == (300, 200)
+    assert fp32.schedule(300, 200, halo=None, dtype=np.uint8).tiles.tile_area == 300 * 200
     assert not caplog.records
-    assert fp32.preferred_tile(30_000, 20_000, halo=None, dtype=np.uint8) == (30_000, 20_000)
+    assert fp32.schedule(30_000, 20_000, halo=None, dtype=np.uint8).tiles.tile_area == 30_000 * 20_000
     assert "needs the whole picture at once" in caplog.text
 
 
 def test_a_plan_whose_output_is_not_its_spec_s_is_refused(tmp_path: Path) -> None:
     pipeline = CpuPipeline(small_plan(tmp_path, scale=8), precision="fp32")
     with pytest.raises(DeviceError, match="build the plan again"):
-        pipeline.run(noise(5, 5), np.empty((40, 40, 3), np.uint8), plan_tiles(5, 5, tile=(64, 64), halo=HALO))
+        pipeline.run(noise(5, 5), np.empty((40, 40, 3), np.uint8), scheduled(pipeline, noise(5, 5)))
     pipeline.close()
 
 
@@ -288,8 +289,19 @@ def test_what_was_read_for_another_form_is_not_told_any_more(plan: Plan) -> None
     image, out = noise(32, 48), np.empty((128, 192, 3), np.uint8)
     with closing(CpuPipeline(plan)) as pipeline:
         pipeline.info["lowering"] = "an earlier one"
-        pipeline.run(image, out, plan_tiles(32, 48, tile=(32, 48), halo=HALO))
+        pipeline.run(image, out, scheduled(pipeline, image))
         assert "lowering" not in pipeline.info
+
+
+def test_another_device_s_schedule_takes_no_more_than_there_is(plan: Plan) -> None:
+    """As where a GPU failed, whose batches and streams are for its own memory."""
+    image, out = noise(40, 50), np.empty((160, 200, 3), np.uint8)
+    with closing(CpuPipeline(plan, precision="fp32", threads=1)) as pipeline:
+        tiles = scheduled(pipeline, image, tile=20).tiles
+        limit = pipeline._limit(pipeline._choice.narrow) // tiles.tile_area
+        pipeline.run(image, out, Schedule(tiles, streams=2, batch=2 * limit))
+        assert (pipeline.info["streams"], pipeline.info["batch"]) == (1, limit)
+    assert differences(out, expected(plan, image)).max() <= 1
 
 
 def test_no_more_threads_than_asked_for(plan: Plan) -> None:
@@ -306,7 +318,7 @@ def test_16_bits_through_int8_are_said_once(tmp_path: Path, caplog: pytest.LogCa
     image, out = noise(32, 48).astype(np.uint16) * 257, np.empty((128, 192, 3), np.uint16)
     with closing(CpuPipeline(plan)) as pipeline:
         for _ in range(2):
-            pipeline.run(image, out, plan_tiles(32, 48, tile=(32, 48), halo=HALO))
+            pipeline.run(image, out, scheduled(pipeline, image))
     (said,) = (record.getMessage() for record in caplog.records)
     assert "is in int8: 16-bit pictures go through it" in said
 
@@ -396,12 +408,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 from srgan_trt.compiler.plan import load_plan
-from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
 pipeline = CpuPipeline(load_plan(Path({str(plan.path)!r})), precision="fp32")
 image, out = np.ones(({height}, {width}, 3), np.uint8), np.ones(({4 * height}, {4 * width}, 3), np.uint8)
-tile = pipeline.preferred_tile({height}, {width}, halo={halo}, dtype=np.uint8)
-pipeline.run(image, out, plan_tiles({height}, {width}, tile=tile, halo={halo}))
+pipeline.run(image, out, pipeline.schedule({height}, {width}, halo={halo}, dtype=np.uint8))
 print(image.nbytes + out.nbytes)
 {PRINT_PEAK_BYTES}
 """
@@ -414,7 +424,7 @@ print(image.nbytes + out.nbytes)
 def use(plan: Plan, setting: Setting) -> None:
     """Keeps `setting` as what tuning found for the plan in fp32."""
     tuning = Tuning(best=setting, gain=2.0, size=(9, 9), trials=(), date="2026-01-01")
-    write_record(kept_tuning(plan, find_cpu(), precision="fp32"), tuning)
+    write_record(tuning_path(plan, find_cpu(), precision="fp32"), tuning)
 
 
 class TestTuning:
@@ -434,13 +444,15 @@ class TestTuning:
         assert again.tuning() == pipeline.tuning() == found
         again.close()
 
-    def test_a_tuned_cut_is_used_and_gives_the_same_picture(self, fp32: CpuPipeline, plan: Plan, cache: Path) -> None:
-        use(plan, Setting(Cut(48, 1)))
+    def test_a_tuned_tiling_is_used_and_gives_the_same_picture(
+        self, fp32: CpuPipeline, plan: Plan, cache: Path
+    ) -> None:
+        use(plan, Setting(TilingConfig(48, 1)))
         pipeline = CpuPipeline(plan, precision="fp32")
-        image = noise(100, 130)
-        tile = pipeline.preferred_tile(100, 130, halo=plan.spec.default_halo, dtype=np.uint8)
-        assert tile == (48, 48)
-        np.testing.assert_array_equal(run(pipeline, image, tile), run(fp32, image, tile))
+        image, halo = noise(100, 130), plan.spec.default_halo
+        tiles = scheduled(pipeline, image, halo=halo).tiles
+        assert max(tiles.tile_height, tiles.tile_width) <= 48
+        np.testing.assert_array_equal(run(pipeline, image, None, halo), run(fp32, image, 48, halo))
         assert pipeline.info["streams"] == 1
         pipeline.close()
 
@@ -449,13 +461,13 @@ class TestTuning:
         self, fp32: CpuPipeline, plan: Plan, cache: Path, batch: int
     ) -> None:
         """Seven tiles: no whole number of batches."""
-        use(plan, Setting(Cut(32, 1, batch)))
+        use(plan, Setting(TilingConfig(32, 1, batch)))
         pipeline = CpuPipeline(plan, precision="fp32")
-        image, seen = noise(32, 160), list[int]()
-        out = run(pipeline, image, (32, 32), progress=seen.append)
+        image, seen, halo = noise(32, 182), list[int](), plan.spec.default_halo
+        out = run(pipeline, image, None, halo, progress=seen.append)
         assert pipeline.info["batch"] == batch
         assert seen == list(range(1, 8))
-        np.testing.assert_array_equal(out, run(fp32, image, (32, 32)))
+        np.testing.assert_array_equal(out, run(fp32, image, 32, halo))
         pipeline.close()
 
     @pytest.mark.parametrize("lowering", ["phases", "dense", "shifted", "summed"])
@@ -503,15 +515,16 @@ class TestTuning:
         assert 100 <= height < 600
         assert 200 <= width < 800
 
-    def test_another_halo_or_precision_is_not_tuned(self, plan: Plan, cache: Path) -> None:
-        use(plan, Setting(Cut(48, 1)))
-        pipeline = CpuPipeline(plan, precision="fp32")
-        halo = plan.spec.default_halo + 1
-        assert pipeline.preferred_tile(100, 130, halo=halo, dtype=np.uint8) != (48, 48)
-        pipeline.close()
-        assert known_tuning(plan, find_cpu(), precision="bf16") is None
+    def test_another_halo_tile_or_precision_is_not_tuned(self, plan: Plan, cache: Path) -> None:
+        use(plan, Setting(TilingConfig(48, 1, 4)))
+        halo = plan.spec.default_halo
+        with closing(CpuPipeline(plan, precision="fp32")) as pipeline:
+            assert scheduled(pipeline, noise(100, 130), halo=halo).batch == 4
+            assert scheduled(pipeline, noise(100, 130), halo=halo + 1).batch == 1
+            assert scheduled(pipeline, noise(100, 130), halo=halo, tile=40).batch == 1
+        assert load_tuning(plan, find_cpu(), precision="bf16") is None
 
-    def test_a_network_that_is_cut_in_one_way_only_says_so(self, tmp_path: Path, cache: Path) -> None:
+    def test_a_network_that_is_tiled_in_one_way_only_says_so(self, tmp_path: Path, cache: Path) -> None:
         pipeline = CpuPipeline(small_plan(tmp_path, fixed_shape=(24, 24)), precision="fp32")
         with pytest.raises(DeviceError, match="nothing to tune"):
             pipeline.tune(noise(60, 60), seconds=1.0)

@@ -40,11 +40,11 @@ def on_the_device(plan: Plan, image: np.ndarray, where: str, out_on_device: bool
 
     where: "ours", the context of the pipeline; "theirs", one of the caller's; "default", the legacy stream of theirs.
     """
-    from srgan_trt.runtime.gpu import schedule
+    from srgan_trt.runtime.gpu import tiling
     from srgan_trt.runtime.gpu.device import bindings, checked
     from srgan_trt.runtime.gpu.pipeline import GpuPipeline
 
-    schedule.TILE = 64
+    tiling.TILE = 64
     driver = bindings()
     checked(driver.cuInit(0))
     context = checked(driver.cuDevicePrimaryCtxRetain(0) if where == "ours" else driver.cuCtxCreate(None, 0, 0))
@@ -59,13 +59,12 @@ def on_the_device(plan: Plan, image: np.ndarray, where: str, out_on_device: bool
     addresses = [int(checked(driver.cuMemAlloc(size))) for size in (image.nbytes, out.nbytes)]
     script = Script()
     pipeline = GpuPipeline(plan, source=SourceDouble(plan.path, script))
-    tiles = plan_tiles(height, width, tile=(24, 24), halo=handmade.HALO)
 
     checked(driver.cuMemcpyHtoDAsync(addresses[0], pinned, image.nbytes, stream))
     source = Image(addresses[0], image.shape, image.dtype)
     target: Any = Image(addresses[1], large, image.dtype) if out_on_device else out
     standin.trace(forget=True)
-    not_finite = pipeline.run(source, target, tiles, stream=int(stream))
+    not_finite = pipeline.run(source, target, handmade.scheduled(pipeline, image, tile=24), stream=int(stream))
     seen = [line for line in standin.trace() if line["kind"] == "copy"]
     now = checked(driver.cuCtxGetCurrent())
     if out_on_device:

@@ -12,7 +12,6 @@ import pytest
 
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError
-from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.gpu.device_array import as_host_array, borrow, is_device_array
 from srgan_trt.runtime.gpu.device_result import DeviceArray, host_result, new_result
 from tests import handmade
@@ -42,17 +41,16 @@ PICTURE = handmade.noise(30, 41, 3)
 
 def enlarged(plan: Plan, image: Any, *, stream: Any = None) -> Any:
     """What an Upscaler does with an array on the GPU."""
-    from srgan_trt.runtime.gpu import schedule
+    from srgan_trt.runtime.gpu import tiling
     from srgan_trt.runtime.gpu.pipeline import GpuPipeline
 
-    schedule.TILE = 64
+    tiling.TILE = 64
     script = Script()
     pipeline = GpuPipeline(plan, source=SourceDouble(plan.path, script))
     with borrow(image, stream=stream) as picture:
-        height, width, _ = picture.image.shape
-        tiles = plan_tiles(height, width, tile=(24, 24), halo=handmade.HALO)
+        schedule = handmade.scheduled(pipeline, picture.image, tile=24)
         result = new_result(picture, plan.spec.scale)
-        assert pipeline.run(picture.image, result.image, tiles, stream=picture.stream) == 0
+        assert pipeline.run(picture.image, result.image, schedule, stream=picture.stream) == 0
     pipeline.close()
     assert script.violations == []
     return result.take()

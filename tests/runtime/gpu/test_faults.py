@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError
-from srgan_trt.imaging.tiles import plan_tiles
 from tests import handmade
 from tests.cuda_driver import build, standin
 from tests.cuda_host import build as host_build
@@ -82,23 +81,22 @@ def enlarged(pipeline: Any, image: Any) -> NDArray[Any]:
     if isinstance(image, np.ndarray):
         height, width, channels = image.shape
         out = np.zeros((height * 4, width * 4, channels), image.dtype)
-        pipeline.run(image, out, plan_tiles(height, width, tile=(20, 20), halo=handmade.HALO))
+        pipeline.run(image, out, handmade.scheduled(pipeline, image, tile=20))
         return out
     with borrow(image) as picture:
-        height, width, _ = picture.image.shape
         result = new_result(picture, 4)
-        tiles = plan_tiles(height, width, tile=(20, 20), halo=handmade.HALO)
-        pipeline.run(picture.image, result.image, tiles, stream=picture.stream)
+        schedule = handmade.scheduled(pipeline, picture.image, tile=20)
+        pipeline.run(picture.image, result.image, schedule, stream=picture.stream)
     with result.take() as large:
         return read(large.__cuda_array_interface__["data"][0], large.shape, large.dtype)
 
 
 def pictures(source: SourceDouble, plan: Plan, images: list[Any], expected: list[NDArray[Any]]) -> str:
     """Opens a pipeline, runs two pictures (fp16, fp32), the first twice, and closes it: "right" or what went wrong."""
-    from srgan_trt.runtime.gpu import schedule
+    from srgan_trt.runtime.gpu import tiling
     from srgan_trt.runtime.gpu.pipeline import GpuPipeline
 
-    schedule.TILE = 32  # or most of the time goes into filling memory
+    tiling.TILE = 32  # or most of the time goes into filling memory
     troubles = []
     try:
         pipeline = GpuPipeline(plan, source=source)

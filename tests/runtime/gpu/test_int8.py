@@ -14,7 +14,6 @@ import pytest
 
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, PlanError
-from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.tensorrt.from_plan import network_of
 from tests import handmade
 from tests.cuda_driver import build, standin
@@ -39,7 +38,7 @@ def twice(plan: Plan, image: np.ndarray, script: Script) -> dict[str, Any]:
     with contextlib.closing(GpuPipeline(plan, source=SourceDouble(plan.path, script))) as pipeline:
         for out in outs:
             try:
-                counts.append(pipeline.run(image, out, plan_tiles(height, width, tile=(64, 64), halo=4)))
+                counts.append(pipeline.run(image, out, handmade.scheduled(pipeline, image, tile=64)))
             except DeviceError as error:
                 errors.append(str(error))
         notes = list(pipeline.info["notes"])

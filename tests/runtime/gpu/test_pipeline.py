@@ -20,6 +20,8 @@ from srgan_trt.errors import DeviceError, ModelError
 from srgan_trt.imaging.tiles import TilePlan, plan_tiles
 from srgan_trt.resolve import open_plan
 from srgan_trt.runtime.devices import open_pipeline
+from srgan_trt.runtime.gpu.tiling import even_step, seam_step
+from srgan_trt.runtime.pipeline import Schedule
 from tests import handmade
 from tests.cuda_driver import build, standin
 from tests.cuda_host import build as host_build
@@ -40,10 +42,10 @@ ENGINE_BYTES = 2 * (64 * 64 * 2 * 3 * (1 + 4 * 4) + 4096)
 
 def upscaled(plan: Plan, jobs: list[dict[str, Any]], script: Script, **options: Any) -> dict[str, Any]:
     """Each of `jobs` (image, tiles) through one pipeline, one after another."""
-    from srgan_trt.runtime.gpu import schedule
+    from srgan_trt.runtime.gpu import tiling
     from srgan_trt.runtime.gpu.pipeline import GpuPipeline
 
-    schedule.TILE = 64  # or most of the time goes into filling memory
+    tiling.TILE = 64  # or most of the time goes into filling memory
     log = io.StringIO()
     logging.basicConfig(stream=log, level=logging.INFO)
     source = SourceDouble(plan.path, script, fixed_shape=plan.spec.fixed_shape)
@@ -54,7 +56,7 @@ def upscaled(plan: Plan, jobs: list[dict[str, Any]], script: Script, **options: 
             image = job["image"]
             out = np.zeros((image.shape[0] * 4, image.shape[1] * 4, image.shape[2]), image.dtype)
             told: list[int] = []
-            not_finite = pipeline.run(image, out, job["tiles"], progress=told.append)
+            not_finite = pipeline.run(image, out, Schedule(job["tiles"], streams=2, batch=100), progress=told.append)
             results.append((out, not_finite))
             progress.append(told)
     finally:
@@ -69,16 +71,16 @@ def upscaled(plan: Plan, jobs: list[dict[str, Any]], script: Script, **options: 
 
 
 def with_a_small_engine(plan: Plan, image: NDArray[Any], largest: tuple[int, int], halo: int) -> dict[str, Any]:
-    """As Upscaler runs an engine file: the pipeline is asked for the tile."""
+    """As Upscaler runs an engine file: the tile is left to the pipeline."""
     from srgan_trt.runtime.gpu.pipeline import GpuPipeline
 
-    script, height, width = Script(), *image.shape[:2]
+    script, (height, width, _) = Script(), image.shape
     out = np.zeros((height * 4, width * 4, 3), np.uint8)
     pipeline = GpuPipeline(plan, source=SourceDouble(plan.path, script, largest_tile=largest))
     with contextlib.closing(pipeline):
-        tile = pipeline.preferred_tile(height, width, halo=halo, dtype=image.dtype)
-        pipeline.run(image, out, plan_tiles(height, width, tile=tile, halo=halo))
-    return {"out": out, "tile": tile, "script": script}
+        schedule = handmade.scheduled(pipeline, image, halo=halo)
+        pipeline.run(image, out, schedule)
+    return {"out": out, "tile": (schedule.tiles.tile_height, schedule.tiles.tile_width), "script": script}
 
 
 def mapped(plan: Plan, image: NDArray[Any]) -> list[str]:
@@ -88,7 +90,7 @@ def mapped(plan: Plan, image: NDArray[Any]) -> list[str]:
     height, width = image.shape[:2]
     out = np.zeros((height * 4, width * 4, 3), np.uint8)
     with contextlib.closing(GpuPipeline(plan, source=SourceDouble(plan.path))) as pipeline:
-        pipeline.run(image, out, plan_tiles(height, width, tile=(24, 24), halo=handmade.HALO))
+        pipeline.run(image, out, handmade.scheduled(pipeline, image, tile=24))
         files = {Path(line.split()[-1]).name for line in Path("/proc/self/maps").read_text().splitlines()}
     return sorted(name for name in files if name.startswith(("libcuda", "libnvrtc")))
 
@@ -97,13 +99,8 @@ def mapped(plan: Plan, image: NDArray[Any]) -> list[str]:
 
 
 def by_cpu_kernels(plan: Plan, image: NDArray[Any], tiles: TilePlan, element: Any = np.float32) -> NDArray[Any]:
-    """The same windows by the CPU's kernels and onnxruntime, one after another."""
+    """The same tiles by the CPU's kernels and onnxruntime, one after another."""
     import onnxruntime
-
-    from srgan_trt.runtime.gpu.schedule import even_windows
-
-    if plan.spec.fixed_shape is None:
-        tiles = even_windows(tiles, multiple=1, pixel_bytes=4 * image.shape[2] * image.itemsize)
 
     session = onnxruntime.InferenceSession(str(plan.path), providers=["CPUExecutionProvider"])
     spec, levels = plan.spec, float(np.iinfo(image.dtype).max)
@@ -130,9 +127,11 @@ def by_cpu_kernels(plan: Plan, image: NDArray[Any], tiles: TilePlan, element: An
     return out
 
 
-def job(image: NDArray[Any], *, tile: int = 24, **options: Any) -> dict[str, Any]:
-    height, width, _ = image.shape
-    return {"image": image, "tiles": plan_tiles(height, width, tile=(tile, tile), halo=handmade.HALO, **options)}
+def job(image: NDArray[Any], *, tile: int = 24, halo: int = handmade.HALO) -> dict[str, Any]:
+    """A picture and the tiles that the pipeline makes of it."""
+    height, width, channels = image.shape
+    steps = {"even": even_step(1), "align": seam_step(4 * channels * image.itemsize)}
+    return {"image": image, "tiles": plan_tiles(height, width, tile=(tile, tile), halo=halo, **steps)}
 
 
 def run(*arguments: Any, order: str = "threads", **settings: Any) -> standin.Outcome:
@@ -279,12 +278,12 @@ def test_graphs_of_the_shapes_used_last_are_kept(plan: Plan) -> None:
 
 
 def test_graphs_of_more_shapes_than_are_kept_come_and_go(plan: Plan) -> None:
-    """Pictures narrower than a window, of eleven heights, twice: nothing is left when the slots are closed."""
+    """Pictures narrower than a tile, of eleven heights, twice: nothing is left when the slots are closed."""
     jobs = [job(handmade.noise(8 + side, 20), tile=64) for side in range(11)] * 2
     outcome = run(plan, jobs, Script(), multiprocessors=2)
     script = outcome.value["script"]
     assert len(set(script.shapes)) == 11
-    assert script.most_contexts == 8  # a picture has one window here, for the first slot
+    assert script.most_contexts == 8  # a picture has one tile here, for the first slot
     for each, (out, _) in zip(jobs, outcome.value["results"], strict=True):
         np.testing.assert_array_equal(out, by_cpu_kernels(plan, each["image"], each["tiles"], np.float16))
 
@@ -325,7 +324,7 @@ def test_values_that_are_not_finite_are_computed_again_in_fp32(plan: Plan, order
 
 
 @pytest.mark.parametrize("largest", [(48, 48), (40, 64), (9, 30)])
-def test_engine_with_small_windows_is_used(plan: Plan, largest: tuple[int, int]) -> None:
+def test_engine_with_small_tiles_is_used(plan: Plan, largest: tuple[int, int]) -> None:
     """Two halos and 32 pixels would be more than it takes."""
     image = handmade.noise(70, 90)
     outcome = standin.run(with_a_small_engine, plan, image, largest, 4, kernels=host_build.library())
@@ -335,7 +334,7 @@ def test_engine_with_small_windows_is_used(plan: Plan, largest: tuple[int, int])
     assert outcome.value["script"].violations == []
 
 
-def test_engine_whose_windows_the_halo_fills_says_so(plan: Plan) -> None:
+def test_engine_whose_tiles_the_halo_fills_says_so(plan: Plan) -> None:
     with pytest.raises(
         standin.StandInError, match="which keep nothing between two halos of 20: build it with --tile 72"
     ):
@@ -381,16 +380,15 @@ def test_network_that_fp16_does_not_do_for_runs_in_fp32(plan: Plan) -> None:
     [("srresnet-fast-x4", "fp16", 1), ("srgan-fast-x4", "fp32", 1), ("srgan-fast-x4", "fp16", 2)],
 )
 def test_photograph_by_a_shipped_network_is_that_of_the_cpu(model: str, precision: str, worst: int) -> None:
-    """The same windows, by OpenVINO in fp32, and here (where fp16 is rounded to at both ends)."""
+    """The same tiles, by OpenVINO in fp32, and here (where fp16 is rounded to at both ends)."""
     plan = open_plan(model)
     with Image.open(Path(srgan_trt.compiler.__file__).with_name("data") / "photo.png") as photo:
         image = np.ascontiguousarray(np.asarray(photo.convert("RGB"))[:100])
     height, width, _ = image.shape
-    tiles = plan_tiles(height, width, tile=(80, 80), halo=plan.spec.default_halo)
+    each = job(image, tile=80, halo=plan.spec.default_halo)
     expected = np.zeros((height * 4, width * 4, 3), np.uint8)
     with contextlib.closing(open_pipeline(plan, device="cpu", precision="fp32")) as pipeline:
-        pipeline.run(image, expected, tiles)
-    each = {"image": image, "tiles": tiles}
+        pipeline.run(image, expected, Schedule(each["tiles"], streams=1))
     outcome = run(plan, [each], Script(), precision=precision, multiprocessors=8)
     out, not_finite = outcome.value["results"][0]
     assert not_finite == 0

@@ -10,7 +10,6 @@ import pytest
 
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError
-from srgan_trt.imaging.tiles import plan_tiles
 from tests import handmade
 from tests.cuda_driver import build, standin
 from tests.cuda_host import build as host_build
@@ -28,15 +27,15 @@ def refused(plan: Plan, script: Script) -> tuple[str, str, Script]:
 
     image = handmade.noise(30, 40)
     out = np.zeros((120, 160, 3), np.uint8)
-    tiles = plan_tiles(30, 40, tile=(24, 24), halo=handmade.HALO)
     answer = ("", "")
     with contextlib.closing(GpuPipeline(plan, source=SourceDouble(plan.path, script))) as pipeline:
+        schedule = handmade.scheduled(pipeline, image, tile=24)
         try:
-            pipeline.run(image, out, tiles)
+            pipeline.run(image, out, schedule)
         except DeviceError as error:
             answer = (type(error).__name__, str(error))
         script.contextless, script.refuse = False, frozenset()
-        pipeline.run(image, out, tiles)
+        pipeline.run(image, out, schedule)
     return *answer, script
 
 

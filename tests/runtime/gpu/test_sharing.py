@@ -15,7 +15,6 @@ import pytest
 
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, DeviceMemoryError
-from srgan_trt.imaging.tiles import plan_tiles
 from tests import handmade
 from tests.cuda_driver import build, standin
 from tests.cuda_host import build as host_build
@@ -34,17 +33,17 @@ MEGABYTE = 1 << 20
 
 
 def opened(plan: Plan, script: Script, **options: Any) -> Any:
-    from srgan_trt.runtime.gpu import schedule
+    from srgan_trt.runtime.gpu import tiling
     from srgan_trt.runtime.gpu.pipeline import GpuPipeline
 
-    schedule.TILE = TILE
+    tiling.TILE = TILE
     return GpuPipeline(plan, source=SourceDouble(plan.path, script), **options)
 
 
-def enlarged(pipeline: Any, image: np.ndarray, tile: int = 24, **options: Any) -> np.ndarray:
+def enlarged(pipeline: Any, image: np.ndarray, tile: int | None = 24, **options: Any) -> np.ndarray:
     height, width, channels = image.shape
     out = np.zeros((height * 4, width * 4, channels), image.dtype)
-    pipeline.run(image, out, plan_tiles(height, width, tile=(tile, tile), halo=handmade.HALO), **options)
+    pipeline.run(image, out, handmade.scheduled(pipeline, image, tile=tile), **options)
     return out
 
 
@@ -146,17 +145,17 @@ def closed_with_errors(plan: Plan, image: np.ndarray, modules: list[str]) -> dic
 
 
 def short_of_memory(plan: Plan, image: np.ndarray, context_bytes: int, options: dict[str, Any]) -> dict[str, Any]:
-    """As Upscaler does it: after a DeviceMemoryError the pipeline is asked for a tile again."""
+    """As Upscaler does it: after a DeviceMemoryError the pipeline is asked for a schedule again."""
     log = io.StringIO()
     logging.basicConfig(stream=log, level=logging.WARNING)
     script = Script(context_bytes=context_bytes)
     pipeline = opened(plan, script, **options)
     tiles, out, errors = [], None, []
     for _ in range(6):
-        height, width, _ = image.shape
-        tiles.append(pipeline.preferred_tile(height, width, halo=handmade.HALO, dtype=np.uint8))
+        planned = handmade.scheduled(pipeline, image).tiles
+        tiles.append((planned.tile_height, planned.tile_width))
         try:
-            out = enlarged(pipeline, image, tile=max(tiles[-1]))
+            out = enlarged(pipeline, image, tile=None)
             break
         except DeviceMemoryError as error:
             errors.append(str(error))
@@ -317,13 +316,13 @@ def test_one_error_while_closing_leaves_nothing_else_behind(plan: Plan, modules:
 
 
 def test_batches_get_smaller_where_memory_is_short(plan: Plan) -> None:
-    """Two slots for eight windows of 64 x 64 need 6.7 MB of tensors and as much for the network, for four 3.4 each."""
+    """Two slots for eight tiles of 64 x 64 need 6.7 MB of tensors and as much for the network, for four 3.4 each."""
     image = handmade.noise(90, 90)
     outcome = run(short_of_memory, plan, image, 420_000, {}, multiprocessors=16, memory=8 * MEGABYTE)
     assert_right(plan, image, outcome.value["out"])
     assert [settings.batch for settings in outcome.value["script"].opened] == [8, 4]
     assert outcome.value["errors"] == []
-    assert "batches of at most 4 windows" in outcome.value["log"]
+    assert "batches of at most 4 tiles" in outcome.value["log"]
 
 
 def test_tiles_get_smaller_where_memory_is_shorter_still(plan: Plan) -> None:

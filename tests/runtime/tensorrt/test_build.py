@@ -104,7 +104,7 @@ class TestWhatComesOut:
     def test_a_network_of_one_size(self, tmp_path: Path, rtx: Library) -> None:
         network = small_model(shape=(32, 48)).SerializeToString()
         build_engine(network, dataclasses.replace(ADA, tile=(32, 48)), library=rtx)
-        with pytest.raises(DeviceError, match="takes windows of 48 x 32 pixels only, not of 96 x 64: leave --tile out"):
+        with pytest.raises(DeviceError, match="takes tiles of 48 x 32 pixels only, not of 96 x 64: leave --tile out"):
             build_engine(network, ADA, library=rtx)
 
 

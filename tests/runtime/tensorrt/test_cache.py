@@ -89,7 +89,7 @@ class TestCache:
         self, source: EngineCache, loads: Loads, caplog: pytest.LogCaptureFixture
     ) -> None:
         source.open(HALF, ADA)
-        assert "building an engine of small for NVIDIA GeForce RTX 4090 (fp16, windows of 64 x 64, 2 at once)" in (
+        assert "building an engine of small for NVIDIA GeForce RTX 4090 (fp16, tiles of 64 x 64, 2 at once)" in (
             caplog.text
         )
 
@@ -252,7 +252,7 @@ class TestOnDisk:
             EngineOnDisk(path)
         assert not loads.loaded
 
-    def test_it_runs_fewer_windows_at_once_as_well(self, path: Path, loads: Loads) -> None:
+    def test_it_runs_fewer_tiles_at_once_as_well(self, path: Path, loads: Loads) -> None:
         EngineOnDisk(path, trust_model=True).open(HALF, ADA)
         assert (loads.options["settings"].batch, loads.options["settings"].tile) == (2, (64, 64))
         EngineOnDisk(path, trust_model=True).open(dataclasses.replace(HALF, batch=9), ADA)
@@ -262,7 +262,7 @@ class TestOnDisk:
         with pytest.raises(DeviceError, match="computes in fp16, fp32 is needed"):
             EngineOnDisk(path, trust_model=True).open(dataclasses.replace(HALF, precision="fp32"), ADA)
 
-    def test_larger_windows(self, path: Path, loads: Loads) -> None:
+    def test_larger_tiles(self, path: Path, loads: Loads) -> None:
         with pytest.raises(DeviceError, match="at most 64 x 64 pixels, not 96 x 64: use --tile 64"):
             EngineOnDisk(path, trust_model=True).open(dataclasses.replace(HALF, tile=(64, 96)), ADA)
 

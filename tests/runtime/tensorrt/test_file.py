@@ -247,7 +247,7 @@ class TestDescription:
             assert dict(describe_engine(each, path))["built"].startswith(f"on NVIDIA GeForce RTX 4090, {said}")
         assert rows["precision"] == "fp16 was asked for; convolutions as built: 1 in fp16, 1 in fp32"
         assert rows["fp32"] == "last (Conv): values reach 7e+04, float16 ends at 65504"
-        assert rows["windows"] == "at most 192 x 256 pixels, at most 4 at once"
+        assert rows["tiles"] == "at most 192 x 256 pixels, at most 4 at once"
 
     def test_what_tensorrt_did_not_tell_is_said(self, path: Path) -> None:
         said = dict(describe_engine(header(unreported=2), path))["precision"]

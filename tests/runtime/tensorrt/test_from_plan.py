@@ -95,10 +95,10 @@ class TestFile:
         fixed = small_plan(tmp_path, fixed_shape=(32, 48))
         header = build_engine_file(fixed, tmp_path / "small.engine", target=RTX)
         assert header.settings.tile == (32, 48)
-        with pytest.raises(DeviceError, match="windows of 48 x 32 pixels only: leave --tile out"):
+        with pytest.raises(DeviceError, match="tiles of 48 x 32 pixels only: leave --tile out"):
             build_engine_file(fixed, tmp_path / "other.engine", target=RTX, tile=64)
 
-    def test_windows_of_multiples(self, tmp_path: Path) -> None:
+    def test_tiles_of_multiples(self, tmp_path: Path) -> None:
         plan = small_plan(tmp_path, multiple=4)
         with pytest.raises(DeviceError, match="multiples of 4 pixels: use another --tile than 30"):
             build_engine_file(plan, tmp_path / "small.engine", target=RTX, tile=30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from srgan_trt.training.schedule import FLOOR, WARM_UP, learning_rate
+from srgan_trt.training.learning_rate import FLOOR, WARM_UP, learning_rate
 
 
 def test_it_rises_to_the_peak_and_falls_to_the_floor() -> None:

@@ -1,4 +1,4 @@
-"""How a picture is cut for a GPU: by counting, not by running."""
+"""How a picture is tiled for a GPU: by counting, not by running."""
 
 from __future__ import annotations
 
@@ -9,30 +9,39 @@ import pytest
 
 from srgan_trt.errors import DeviceError
 from srgan_trt.imaging.tiles import TilePlan, plan_tiles
-from srgan_trt.runtime.gpu.schedule import (
+from srgan_trt.runtime.gpu.tiling import (
     batch_size,
-    cut_bands,
     engine_side,
     even_batches,
-    even_windows,
-    first_cut,
-    gpu_tile,
+    even_step,
+    first_tiling,
     job_table,
     largest_band,
+    largest_tile,
+    plan_bands,
+    seam_step,
     tile_side,
 )
 
 
 @pytest.mark.parametrize(("halo", "side"), [(0, 256), (4, 256), (28, 256), (29, 320), (40, 384)])
-def test_windows_grow_with_their_halo(halo: int, side: int) -> None:
+def test_tiles_grow_with_their_halo(halo: int, side: int) -> None:
     assert tile_side(halo) == side
+
+
+def planned(size: tuple[int, int], *, engine: tuple[int, int] | None = None, **options: int) -> TilePlan:
+    """As the pipeline tiles RGB pictures for a network that enlarges four times."""
+    halo, multiple = options["halo"], options["multiple"]
+    steps = {"even": even_step(multiple), "align": seam_step(4 * 3)}
+    tile = largest_tile(*size, **options, engine=engine)
+    return plan_tiles(*size, tile=tile, halo=halo, multiple=multiple, **steps, largest=engine)
 
 
 @pytest.mark.parametrize(
     ("size", "halo", "multiple", "limit", "tile"),
     [
-        ((100, 80), 20, 1, 256, (100, 80)),  # one window
-        ((480, 320), 20, 1, 256, (192, 184)),  # 3 x 2 windows, of 187 x 180 at least, in steps of 8
+        ((100, 80), 20, 1, 256, (100, 80)),  # one tile
+        ((480, 320), 20, 1, 256, (192, 184)),  # 3 x 2 tiles, of 187 x 180 at least, in steps of 8
         ((480, 320), 20, 8, 256, (192, 184)),  # the same where the network wants it
         ((480, 320), 20, 12, 256, (192, 192)),  # what both want
         ((483, 320), 20, 7, 256, (189, 182)),  # 56 would be too many
@@ -42,57 +51,14 @@ def test_windows_grow_with_their_halo(halo: int, side: int) -> None:
     ],
 )
 def test_tile(size: tuple[int, int], halo: int, multiple: int, limit: int, tile: tuple[int, int]) -> None:
-    found = gpu_tile(*size, halo=halo, multiple=multiple, limit=limit)
-    assert found == tile
-    plan = even_windows(plan_tiles(*size, tile=found, halo=halo, multiple=multiple), multiple=multiple, pixel_bytes=12)
-    assert (plan.tile_height, plan.tile_width) == found
+    plan = planned(size, halo=halo, multiple=multiple, limit=limit)
+    assert (plan.tile_height, plan.tile_width) == tile
 
 
-def spans(plan: TilePlan, axis: str) -> list[tuple[int, int, int]]:
-    length = "height" if axis == "y" else "width"
-    found = {(getattr(t, axis), getattr(t, f"keep_{axis}"), getattr(t, f"keep_{length}")) for t in plan.tiles}
-    return sorted(found)
-
-
-@pytest.mark.parametrize("size", [(1080, 1920), (720, 1280), (500, 301), (77, 800), (240, 241), (13, 9), (260, 300)])
-@pytest.mark.parametrize(("halo", "multiple"), [(10, 1), (12, 1), (20, 4), (4, 7), (0, 1)])
-@pytest.mark.parametrize("tile", [65, 120, 256])
-def test_even_windows_keep_what_the_plan_promises(size: tuple[int, int], halo: int, multiple: int, tile: int) -> None:
-    """The picture is filled once, every kept pixel has its context, the network's own padding stays at the border."""
-    plan = plan_tiles(*size, tile=(tile, tile), halo=halo, multiple=multiple)
-    even = even_windows(plan, multiple=multiple, pixel_bytes=12)
-    assert len(even.tiles) == len(plan.tiles)
-    for axis, length, window, before in (
-        ("y", size[0], even.tile_height, plan.tile_height),
-        ("x", size[1], even.tile_width, plan.tile_width),
-    ):
-        found = spans(even, axis)
-        assert window == before or (window % 8 == window % multiple == 0 and before < window < length + multiple)
-        assert [keep for _, keep, _ in found] == [0, *(keep + kept for _, keep, kept in found[:-1])]
-        assert sum(kept for _, _, kept in found) == length
-        context = -(-halo // multiple) * multiple
-        for number, (origin, keep, kept) in enumerate(found):
-            assert kept > 0
-            assert origin % multiple == 0
-            assert origin == 0 if number == 0 else keep - origin >= context
-            if number == len(found) - 1:
-                assert 0 <= origin + window - length < multiple
-            else:
-                assert origin + window - keep - kept >= context
-
-
-def test_even_windows_stay_within_the_engine() -> None:
-    plan = plan_tiles(500, 500, tile=(60, 60), halo=6)
-    even = even_windows(plan, multiple=1, pixel_bytes=12, largest=(60, 70))
-    assert (plan.tile_height, plan.tile_width) == (57, 57)
-    assert (even.tile_height, even.tile_width) == (57, 64)
-
-
-def test_columns_are_cut_where_sixteen_bytes_of_the_canvas_begin() -> None:
-    for halo in (10, 12):
-        tile = gpu_tile(1080, 1920, halo=halo, multiple=1, limit=256)
-        even = even_windows(plan_tiles(1080, 1920, tile=tile, halo=halo), multiple=1, pixel_bytes=4 * 3)
-        assert all(keep * 4 * 3 % 16 == 0 for _, keep, _ in spans(even, "x"))
+@pytest.mark.parametrize("halo", [10, 12])
+def test_columns_are_kept_from_where_sixteen_bytes_of_the_canvas_begin(halo: int) -> None:
+    plan = planned((1080, 1920), halo=halo, multiple=1, limit=256)
+    assert all(tile.keep_x * 4 * 3 % 16 == 0 for tile in plan.tiles)
 
 
 @pytest.mark.parametrize(
@@ -104,20 +70,22 @@ def test_columns_are_cut_where_sixteen_bytes_of_the_canvas_begin() -> None:
         ((21, 21), 10, 1, (21, 21)),  # a pixel at a time, but it runs
     ],
 )
-def test_engine_built_before_bounds_the_windows(
+def test_engine_built_before_bounds_the_tiles(
     largest: tuple[int, int], halo: int, multiple: int, tile: tuple[int, int]
 ) -> None:
-    options = {"halo": halo, "multiple": multiple, "limit": min(largest), "largest": largest}
-    found = gpu_tile(1080, 1920, **options)
+    plan = planned((1080, 1920), halo=halo, multiple=multiple, limit=min(largest), engine=largest)
+    found = (plan.tile_height, plan.tile_width)
     assert found == tile
     for side, most in zip(found, largest, strict=True):
         assert side <= engine_side(side, min(largest), multiple, most) <= most
 
 
-def test_halo_that_leaves_nothing_of_an_engine_s_windows() -> None:
+def test_halo_that_leaves_nothing_of_an_engine_s_tiles() -> None:
+    options = {"halo": 20, "multiple": 1, "limit": 40}
     with pytest.raises(DeviceError, match=r"at most 48 x 40 pixels, which keep nothing between two halos of 20: build"):
-        gpu_tile(100, 100, halo=20, multiple=1, limit=40, largest=(40, 48))
-    assert gpu_tile(30, 40, halo=20, multiple=1, limit=40, largest=(40, 48)) == (30, 40)  # no halo in one window
+        planned((100, 100), **options, engine=(40, 48))
+    plan = planned((30, 40), **options, engine=(40, 48))  # no halo in one tile
+    assert (plan.tile_height, plan.tile_width) == (30, 40)
 
 
 def test_engines_are_few() -> None:
@@ -136,12 +104,12 @@ def test_batches_fill_the_multiprocessors() -> None:
     assert batch_size(4096 * 4096, 132) == 1
 
 
-def test_first_cut_fits_into_the_memory() -> None:
+def test_first_tiling_fits_into_the_memory() -> None:
     options = {"smallest": 40, "pixel_bytes": 100}
-    assert first_cut(256, 132, limit=10**9, **options) == (256, 4)
-    assert first_cut(256, 132, limit=20_000_000, **options) == (256, 2)
-    assert first_cut(256, 132, limit=4_000_000, **options) == (200, 1)
-    assert first_cut(256, 132, limit=1000, **options) == (40, 1)
+    assert first_tiling(256, 132, limit=10**9, **options) == (256, 4)
+    assert first_tiling(256, 132, limit=20_000_000, **options) == (256, 2)
+    assert first_tiling(256, 132, limit=4_000_000, **options) == (200, 1)
+    assert first_tiling(256, 132, limit=1000, **options) == (40, 1)
 
 
 def test_batches_are_of_one_size() -> None:
@@ -152,13 +120,13 @@ def test_batches_are_of_one_size() -> None:
         assert 0 <= batches * each - count < each
 
 
-def test_bands_cover_what_their_windows_see() -> None:
+def test_bands_cover_what_their_tiles_see() -> None:
     plan = plan_tiles(200, 50, tile=(40, 40), halo=6)
-    (whole,) = cut_bands(plan, row_bytes=150, kept_row_bytes=2400, limit=10**9)
+    (whole,) = plan_bands(plan, row_bytes=150, kept_row_bytes=2400, limit=10**9)
     assert (whole.top, whole.bottom, whole.keep_top, whole.keep_bottom) == (0, 200, 0, 200)
     assert whole.tiles == plan.tiles
     for limit in (0, 120_000, 250_000):
-        bands = cut_bands(plan, row_bytes=150, kept_row_bytes=2400, limit=limit)
+        bands = plan_bands(plan, row_bytes=150, kept_row_bytes=2400, limit=limit)
         assert tuple(tile for band in bands for tile in band.tiles) == plan.tiles
         assert bands[0].keep_top == 0
         assert bands[-1].keep_bottom == 200
@@ -174,9 +142,9 @@ def test_bands_cover_what_their_windows_see() -> None:
             assert len(bands) == len({tile.keep_y for tile in plan.tiles})
 
 
-def test_band_of_windows_that_leave_the_picture_ends_with_it() -> None:
+def test_band_of_tiles_that_leave_the_picture_ends_with_it() -> None:
     plan = plan_tiles(30, 30, tile=(40, 40), halo=6, fixed=True)
-    (band,) = cut_bands(plan, row_bytes=1, kept_row_bytes=1, limit=100)
+    (band,) = plan_bands(plan, row_bytes=1, kept_row_bytes=1, limit=100)
     assert (band.top, band.bottom) == (0, 30)
 
 

@@ -1,4 +1,4 @@
-"""The windows that the GPU pipeline chooses for a picture in full HD, through the kernels: 16 bytes at a time, and
+"""The tiles that the GPU pipeline chooses for a picture in full HD, through the kernels: 16 bytes at a time, and
 hardly more bytes than there must be."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from srgan_trt.imaging.tiles import TilePlan, plan_tiles
-from srgan_trt.runtime.gpu.schedule import even_windows, gpu_tile, job_table, tile_side
+from srgan_trt.runtime.gpu.tiling import even_step, job_table, largest_tile, seam_step, tile_side
 
 from ..cuda_host import kernels
 
@@ -18,15 +18,15 @@ NETWORKS = [10, 12]
 """Halos, of srgan-fast-x4 and of the paper's network."""
 
 
-def windows(halo: int, channels: int, itemsize: int) -> TilePlan:
-    """As Upscaler and the pipeline come to them."""
-    tile = gpu_tile(HEIGHT, WIDTH, halo=halo, multiple=1, limit=tile_side(halo))
-    tiles = plan_tiles(HEIGHT, WIDTH, tile=tile, halo=halo)
-    return even_windows(tiles, multiple=1, pixel_bytes=SCALE * channels * itemsize)
+def planned(halo: int, channels: int, itemsize: int) -> TilePlan:
+    """As the pipeline comes to them."""
+    tile = largest_tile(HEIGHT, WIDTH, halo=halo, multiple=1, limit=tile_side(halo))
+    align = seam_step(SCALE * channels * itemsize)
+    return plan_tiles(HEIGHT, WIDTH, tile=tile, halo=halo, even=even_step(1), align=align)
 
 
 def some(tiles: TilePlan) -> NDArray[np.void]:
-    """Jobs of a row of windows in the picture's middle, and of those at its corners."""
+    """Jobs of a row of tiles in the picture's middle, and of those at its corners."""
     columns = len({tile.x for tile in tiles.tiles})
     corners = [tiles.tiles[i] for i in (0, columns - 1, -columns, -1)]
     chosen = [*corners, *tiles.tiles[2 * columns : 3 * columns]]
@@ -37,7 +37,7 @@ def some(tiles: TilePlan) -> NDArray[np.void]:
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("level", [np.uint8, np.uint16])
 def test_pack(halo: int, channels: int, level: type) -> None:
-    tiles = windows(halo, channels, np.dtype(level).itemsize)
+    tiles = planned(halo, channels, np.dtype(level).itemsize)
     image = kernels.on_sector((HEIGHT, WIDTH, channels), level)
     tensor = kernels.on_sector((1, 3, tiles.tile_height, tiles.tile_width), np.float16)
     jobs = some(tiles)
@@ -54,8 +54,8 @@ def test_pack(halo: int, channels: int, level: type) -> None:
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("level", [np.uint8, np.uint16])
 def test_unpack(halo: int, channels: int, level: type) -> None:
-    """Windows cropped to what is kept of them, all of them."""
-    tiles = windows(halo, channels, np.dtype(level).itemsize)
+    """Tiles cropped to what is kept of them, all of them."""
+    tiles = planned(halo, channels, np.dtype(level).itemsize)
     canvas = kernels.on_sector((HEIGHT * SCALE, WIDTH * SCALE, channels), level)
     grid = SCALE // SHUFFLE
     tensor = kernels.on_sector((1, 3 * SHUFFLE**2, tiles.tile_height * grid, tiles.tile_width * grid), np.float16)
