@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from dataclasses import dataclass, field
@@ -10,10 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ModelError
-from .files import hash_files
+from .hdf5 import WEIGHTS, checked_hash, most_bytes
 from .source import ZIP_SIGNATURE
 
 Config = dict[str, Any]
+
+_MOST_MEMBERS = 1000
+"""Files in an archive: Keras writes three, and those of its assets."""
+_MOST_TEXT = 32 << 20
+"""Bytes of a config: a layer takes some 1,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ def with_config(file: KerasFile, config: Config, folder: Path) -> Path:
 def _read_hdf5(path: Path) -> KerasFile:
     import h5py
 
+    source_hash = checked_hash(path)
     try:
         with h5py.File(path, "r") as file:
             config = _json_attribute(path, file.attrs.get("model_config"))
@@ -89,7 +94,7 @@ def _read_hdf5(path: Path) -> KerasFile:
         raise ModelError(
             f"{path} is a truncated or damaged HDF5 file ({_short(error)}): download or save it again"
         ) from None
-    return KerasFile(path, ".h5", version, config, hash_files([path]), weights)
+    return KerasFile(path, ".h5", version, config, source_hash, weights)
 
 
 def _is_weights_file(file: Any) -> bool:
@@ -98,21 +103,18 @@ def _is_weights_file(file: Any) -> bool:
 
 
 def _read_archive(path: Path) -> KerasFile:
-    import h5py
-
     try:
         with zipfile.ZipFile(path) as archive:
-            members = set(archive.namelist())
+            members = {member.filename: member for member in archive.infolist()}
             if "config.json" not in members:
                 if any(name.endswith("data.pkl") for name in members):
                     raise ModelError(f"{path} is a PyTorch file: export it to ONNX and name the .onnx")
                 raise ModelError(f"{path} is a zip archive but no .keras file: it has no config.json")
+            if WEIGHTS not in members:
+                raise ModelError(f"{path} is a .keras file without weights (no {WEIGHTS}): save it again")
+            _check_members(path, archive.infolist())
             config = _json_attribute(path, archive.read("config.json"))
             metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in members else {}
-            if "model.weights.h5" not in members:
-                raise ModelError(f"{path} is a .keras file without weights (no model.weights.h5): save it again")
-            with h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r"):
-                pass
     except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
         if isinstance(error, ModelError):
             raise
@@ -120,7 +122,20 @@ def _read_archive(path: Path) -> KerasFile:
             f"{path} is a truncated or damaged .keras archive ({_short(error)}): download or save it again"
         ) from None
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-    return KerasFile(path, ".keras", _text(version), config, hash_files([path]))
+    return KerasFile(path, ".keras", _text(version), config, checked_hash(path))
+
+
+def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Raises ModelError if more would be unpacked than a model's archive holds, as its table of contents says."""
+    if len(members) > _MOST_MEMBERS:
+        raise ModelError(f"{path} is an archive of {len(members):,} files: a .keras file has three; save it again")
+    size = path.stat().st_size
+    for member in members:
+        most = _MOST_TEXT if member.filename.endswith(".json") else most_bytes(size)
+        if member.file_size > most:
+            raise ModelError(
+                f"{path} unpacks to too much ({member.filename}: {member.file_size:,} bytes): save it again"
+            )
 
 
 def _json_attribute(path: Path, value: Any) -> Config | None:
