@@ -245,22 +245,25 @@ def _layer_table(found: Sequence[Layer]) -> str:
 
 def _foreign(path: Path) -> Rows:
     """A model file that is no plan; opened as data only, so that neither TensorFlow nor its code is needed."""
-    from ..models.files import NCNN_MAGIC
+    from ..models.faults import faults_of
+    from ..models.files import HDF5_SIGNATURE, NCNN_MAGIC, ZIP_SIGNATURE
     from ..models.keras_file import read_keras_file
-    from ..models.source import HDF5_SIGNATURE, ZIP_SIGNATURE
 
     try:
         with path.open("rb") as file:
             head = file.read(8)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
-        yield from _keras(read_keras_file(path))
-    elif head.startswith(NCNN_MAGIC) or path.suffix.lower() == ".param":
-        yield from _ncnn(path)
-    elif path.suffix.lower() in _ONNX_ENDINGS:
-        yield from _onnx(path)
-    else:
+    with faults_of(str(path)):
+        if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
+            yield from _keras(read_keras_file(path))
+            return
+        if head.startswith(NCNN_MAGIC) or path.suffix.lower() == ".param":
+            yield from _ncnn(path)
+            return
+        if path.suffix.lower() in _ONNX_ENDINGS:
+            yield from _onnx(path)
+            return
         raise ModelError(
             f"{path} is no model: give a plan, an .onnx, an ncnn .param, a Keras .h5 or .keras file, or a SavedModel"
         )

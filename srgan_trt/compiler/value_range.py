@@ -68,6 +68,8 @@ def find_ranges(
     if not scores:
         raise ModelError(f"{name}: the clip at its end allows none of the usual ranges; name --output-range A,B")
     best = max(score for score, _, _ in scores)
+    if best == -np.inf:
+        raise ModelError(f"{name} gives values that are not finite: its training diverged, or it overflows")
     given = (input_range is not None, output_range is not None)
     if best < THRESHOLD and not all(given):
         raise ModelError(
@@ -154,10 +156,12 @@ def _window(picture: Floats, shape: tuple[int, int] | None, multiple: int) -> Fl
 
 
 def _consistency(tiles: list[Floats], levels: list[Floats], scale: int) -> float:
-    """PSNR in dB between the tiles and the levels averaged over scale x scale pixels, borders left out."""
+    """PSNR in dB between the tiles and the levels averaged over scale x scale pixels, borders left out; -inf if one of
+    the levels is not finite."""
     errors = []
     for tile, level in zip(tiles, levels, strict=True):
         _, _, height, width = tile.shape
         down = level.reshape(3, height, scale, width, scale).mean(axis=(2, 4))
         errors.append(np.square(down - tile[0])[:, 4:-4, 4:-4].reshape(-1))
-    return float(-10 * np.log10(max(np.concatenate(errors).mean(), 1e-12)))
+    error = np.concatenate(errors).mean()
+    return float(-10 * np.log10(max(error, 1e-12))) if np.isfinite(error) else -np.inf

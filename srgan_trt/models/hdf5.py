@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from .files import hash_files
-from .source import ZIP_SIGNATURE
+from .files import ZIP_SIGNATURE, hash_files
 
 if TYPE_CHECKING:
     import h5py

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ModelError
+from .faults import one_line
+from .files import ZIP_SIGNATURE
 from .hdf5 import WEIGHTS, checked_hash, most_bytes
-from .source import ZIP_SIGNATURE
 
 Config = dict[str, Any]
 
@@ -32,7 +35,12 @@ class KerasFile:
     """The model's config, JSON read; None for a file that holds weights only."""
     source_hash: str
     weights: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Shapes of the HDF5 weights by their path in the file ("conv2d/conv2d/kernel:0")."""
+    """Shapes of the weights by their path in the HDF5 ("conv2d/conv2d/kernel:0", Keras 3: "layers/conv2d/vars/0")."""
+
+    @property
+    def elements(self) -> int:
+        """Numbers that the weights are, all together."""
+        return sum(math.prod(shape) for shape in self.weights.values())
 
     @property
     def generation(self) -> int:
@@ -79,12 +87,8 @@ def _read_hdf5(path: Path) -> KerasFile:
         with h5py.File(path, "r") as file:
             config = _json_attribute(path, file.attrs.get("model_config"))
             version = _text(file.attrs.get("keras_version"))
-            weights: dict[str, tuple[int, ...]] = {}
             root = file.get("model_weights", file)
-            if isinstance(root, h5py.Group):
-                root.visititems(
-                    lambda name, item: weights.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None
-                )
+            weights = _shapes(root)
             if config is None and "layer_names" not in root.attrs and not _is_weights_file(file):
                 raise ModelError(
                     f"{path} is an HDF5 file but no Keras model: it has neither a model config nor layer weights"
@@ -92,7 +96,7 @@ def _read_hdf5(path: Path) -> KerasFile:
             version = version or _text(root.attrs.get("keras_version"))
     except (OSError, RuntimeError, KeyError) as error:
         raise ModelError(
-            f"{path} is a truncated or damaged HDF5 file ({_short(error)}): download or save it again"
+            f"{path} is a truncated or damaged HDF5 file ({one_line(error)}): download or save it again"
         ) from None
     return KerasFile(path, ".h5", version, config, source_hash, weights)
 
@@ -103,6 +107,8 @@ def _is_weights_file(file: Any) -> bool:
 
 
 def _read_archive(path: Path) -> KerasFile:
+    import h5py
+
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist()}
@@ -115,14 +121,26 @@ def _read_archive(path: Path) -> KerasFile:
             _check_members(path, archive.infolist())
             config = _json_attribute(path, archive.read("config.json"))
             metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in members else {}
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+            source_hash = checked_hash(path)
+            with h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as file:
+                weights = _shapes(file)
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, KeyError, RuntimeError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(
-            f"{path} is a truncated or damaged .keras archive ({_short(error)}): download or save it again"
+            f"{path} is a truncated or damaged .keras archive ({one_line(error)}): download or save it again"
         ) from None
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-    return KerasFile(path, ".keras", _text(version), config, checked_hash(path))
+    return KerasFile(path, ".keras", _text(version), config, source_hash, weights)
+
+
+def _shapes(root: Any) -> dict[str, tuple[int, ...]]:
+    import h5py
+
+    found: dict[str, tuple[int, ...]] = {}
+    if isinstance(root, h5py.Group):
+        root.visititems(lambda name, item: found.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None)
+    return found
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
@@ -144,7 +162,7 @@ def _json_attribute(path: Path, value: Any) -> Config | None:
     try:
         config = json.loads(_text(value) or "")
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: its model config is not JSON ({_short(error)}): save the model again") from None
+        raise ModelError(f"{path}: its model config is not JSON ({one_line(error)}): save the model again") from None
     if not isinstance(config, dict) or "class_name" not in config:
         raise ModelError(f"{path}: its model config names no model class: save the model again")
     return config
@@ -154,9 +172,3 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return None if value is None else str(value)
-
-
-def _short(error: BaseException) -> str:
-    """The first line of an error's text, of 120 characters at most."""
-    text = (str(error) or type(error).__name__).strip().splitlines()[0]
-    return text if len(text) <= 120 else text[:117] + "..."

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingPackageError, ModelError, missing
+from .config_graph import check_graph, check_sizes
 from .config_safety import check_config
 from .custom_layers import KNOWN_CLASSES, custom_layers
+from .faults import one_line
 from .keras3 import import_keras
 from .keras_file import Config, KerasFile, with_config
 from .lambdas import resolve_lambdas
@@ -88,6 +90,9 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
     MissingPackageError.
     """
     name = file.path.name
+    assert file.config is not None
+    check_graph(name, file.config)
+    check_sizes(file, file.config)
     import_tensorflow()
     objects = _run_objects_file(custom_objects) if custom_objects is not None else {}
     given = frozenset(objects)
@@ -113,7 +118,7 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
             f"{name} uses {unknown!r}, which is no part of Keras and is not in the file: give its code with "
             "--custom-objects FILE.py"
         ) from failures[0]
-    reasons = [f"{_TITLES[library]}: {_one_line(e)}" for library, e in zip((own, other), failures, strict=True)]
+    reasons = [f"{_TITLES[library]}: {one_line(e)}" for library, e in zip((own, other), failures, strict=True)]
     raise ModelError(f"no Keras can open {name}: {'; '.join(reasons)}") from failures[0]
 
 
@@ -184,7 +189,7 @@ def _run_objects_file(path: Path) -> dict[str, Any]:
         spec.loader.exec_module(module)
     # It is the user's own code: whatever it raises is said, not hidden.
     except Exception as error:
-        raise ModelError(f"--custom-objects {path} fails: {_one_line(error)}") from error
+        raise ModelError(f"--custom-objects {path} fails: {one_line(error)}") from error
     return {
         name: value
         for name, value in vars(module).items()
@@ -204,8 +209,3 @@ def _unknown_name(error: Exception) -> str | None:
         if found := pattern.search(str(error)):
             return found.group(1).rpartition(">")[2]
     return None
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from .faults import one_line
 from .files import hash_files
+from .onnx_graph import check_nodes, check_work, external_locations, rename
+from .onnx_run import Session
 from .source import check_scale, fixed_size
 from .tensorflow_export import OPSET, rename_ends
 
@@ -71,8 +74,8 @@ class OnnxNetwork:
         try:
             model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         except shape_inference.InferenceError as error:
-            text = " ".join(str(error).split())[:160]
-            raise ModelError(f"{self.name} does not take {width}x{height} pictures ({text})") from None
+            raise ModelError(f"{self.name} does not take {width}x{height} pictures ({one_line(error)})") from None
+        check_work(model, self.name)
         rename_ends(model)
         if self._in_layout == "NHWC":
             _wrap_input(model, height, width)
@@ -113,7 +116,8 @@ def open_onnx(path: Path) -> OnnxNetwork:
     name = path.name
     try:
         model = onnx.load(path, load_external_data=False)
-        parts = _external_files(model, path)
+        check_nodes(model, name)
+        parts = [path.parent / location for location in external_locations(model)]
         onnx.load_external_data_for_model(model, str(path.parent))
         if not model.graph.node:
             raise ModelError(f"{path} is no model file: neither HDF5, .keras, SavedModel nor ONNX")
@@ -127,17 +131,6 @@ def open_onnx(path: Path) -> OnnxNetwork:
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     return OnnxNetwork(model, name=name, source_hash=hash_files([path, *parts]))
-
-
-def _external_files(model: onnx.ModelProto, path: Path) -> list[Path]:
-    """The files beside ``path`` that hold its larger tensors, each once, in order."""
-    locations = {
-        entry.value: None
-        for tensor in model.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return [path.parent / location for location in locations]
 
 
 def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
@@ -212,18 +205,12 @@ def _output_size(model: onnx.ModelProto, name: str) -> tuple[int, int]:
 
 
 def _run_once(model: onnx.ModelProto, name: str) -> tuple[int | None, ...]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     size = [dimension or 1 for dimension in _dimensions(model.graph.input[0])]
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        (result,) = session.run(None, {"input": np.zeros(size, np.float32)})
+        result = Session(model).run(np.zeros(size, np.float32))[0]
     # onnxruntime's own exception classes are not public; all derive from Exception only.
     except Exception as error:
-        text = " ".join(str(error).split())[:160]
-        raise ModelError(f"{name} cannot be run at {size[3]}x{size[2]} ({text})") from None
+        raise ModelError(f"{name} cannot be run at {size[3]}x{size[2]} ({one_line(error)})") from None
     return tuple(np.shape(result))
 
 
@@ -231,10 +218,7 @@ def _wrap_input(model: onnx.ModelProto, height: int, width: int) -> None:
     from onnx import helper
 
     graph = model.graph
-    for node in graph.node:
-        for index, tensor in enumerate(node.input):
-            if tensor == "input":
-                node.input[index] = "input_nhwc"
+    rename(graph, "input", "input_nhwc")
     graph.node.insert(0, helper.make_node("Transpose", ["input"], ["input_nhwc"], perm=[0, 2, 3, 1]))
     value = next(value for value in graph.input if value.name == "input")
     _set_dimensions(value, [1, 3, height, width])
@@ -244,11 +228,7 @@ def _wrap_output(model: onnx.ModelProto) -> None:
     from onnx import helper
 
     graph = model.graph
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            for index, tensor in enumerate(tensors):
-                if tensor == "output":
-                    tensors[index] = "output_nhwc"
+    rename(graph, "output", "output_nhwc")
     graph.node.append(helper.make_node("Transpose", ["output_nhwc"], ["output"], perm=[0, 3, 1, 2]))
     shape = _dimensions(graph.output[0])
     if shape and None not in shape:

@@ -12,8 +12,8 @@ from ..errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-ZIP_SIGNATURE = b"PK\x03\x04"
+LARGEST_SCALE = 16
+"""Of the networks that are planned: none that is known is above 8."""
 
 
 class SourceNetwork(Protocol):
@@ -93,4 +93,6 @@ def check_scale(name: str, size: tuple[int, int], output: tuple[int, int]) -> in
         raise ModelError(f"{name} makes pictures smaller ({shown}): it is no super-resolver")
     if out_height % height or out_width % width or out_height // height != out_width // width:
         raise ModelError(f"{name} takes {shown}: that is no whole scale (x1, x2, x3, x4, ...)")
-    return out_height // height
+    if (scale := out_height // height) > LARGEST_SCALE:
+        raise ModelError(f"{name} takes {shown}: scales above x{LARGEST_SCALE} are not supported")
+    return scale

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, missing
+from .onnx_graph import graphs_of, rename
 from .source import check_output, check_scale
 
 if TYPE_CHECKING:
@@ -85,23 +86,12 @@ def rename_ends(model: onnx.ModelProto) -> None:
         old = value.name
         if old == name:
             continue
-        taken = {tensor for node in graph.node for tensor in (*node.input, *node.output)}
-        taken |= {initializer.name for initializer in graph.initializer}
+        taken = {tensor for each in graphs_of(graph) for node in each.node for tensor in (*node.input, *node.output)}
+        taken |= {initializer.name for each in graphs_of(graph) for initializer in each.initializer}
         if name in taken:
-            _rename(graph, name, f"{name}_inner")
-        _rename(graph, old, name)
+            rename(graph, name, f"{name}_inner")
+        rename(graph, old, name)
         value.name = name
-
-
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            for index, tensor in enumerate(tensors):
-                if tensor == old:
-                    tensors[index] = new
-    for value in (*graph.initializer, *graph.value_info):
-        if value.name == old:
-            value.name = new
 
 
 @contextlib.contextmanager

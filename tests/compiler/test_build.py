@@ -109,6 +109,39 @@ def test_the_plan_never_overwrites_its_model(tmp_path: Path) -> None:
         build(model, out=model)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_named(value: float, tmp_path: Path) -> None:
+    net = enlarger()
+    net.last = net.node("Conv", net.last, net.constant(np.full((3, 3, 1, 1), value, np.float32)))  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match=r"made\.h5 has weights that are not finite \(\w+\): its training diverged"):
+        compile_network(Source(net), out=tmp_path / "plan.onnx")
+
+
+def test_a_network_that_overflows_is_refused(tmp_path: Path) -> None:
+    net = enlarger()
+    large = net.node("Exp", net.node("Exp", net.node("Exp", net.node("Exp", net.last))))  # type: ignore[attr-defined]
+    net.last = net.node("Sub", large, net.node("Sqrt", large))  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match=r"made\.h5 gives values that are not finite"):
+        compile_network(Source(net), out=tmp_path / "plan.onnx")
+
+
+def test_a_multiple_that_no_picture_has_is_refused(tmp_path: Path) -> None:
+    net = enlarger()
+    small = net.node("MaxPool", net.last, kernel_shape=[1, 1], strides=[512, 512])  # type: ignore[attr-defined]
+    net.last = net.nearest(small, 512)  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match=r"made\.h5 takes only pictures whose sides are multiples of"):
+        compile_network(Source(net, fixed_shape=(512, 512)), out=tmp_path / "plan.onnx")
+
+
+def test_what_a_library_stumbles_over_is_told_in_one_line(tmp_path: Path) -> None:
+    class Broken(Source):
+        def export(self, height: int, width: int) -> onnx.ModelProto:
+            raise IndexError("list index\nout of range")
+
+    with pytest.raises(ModelError, match=r"made\.h5 is damaged, or .* \(IndexError: list index out of range\)"):
+        compile_network(Broken(enlarger()), out=tmp_path / "plan.onnx")
+
+
 def test_an_unknown_precision_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="fp32, fp16"):
         build(tmp_path / "model.h5", precision="int3")
