@@ -23,6 +23,9 @@ _ALLOWANCE = 3.0
 """dB less than the plan's own arithmetic that do: sums in another order fall to other levels, and what is not in int8
 may be in bfloat16."""
 
+_MOST_PIXELS = 1 << 24
+"""Of either picture: what is packed in a plan may unpack to no more."""
+
 Levels = NDArray[np.uint8]
 
 
@@ -66,12 +69,21 @@ class Witness:
         try:
             content = json.loads(text)
             picture, expected = (
-                np.frombuffer(zlib.decompress(base64.b64decode(part["zlib"])), np.uint8).reshape(part["shape"])
+                _unpacked(base64.b64decode(part["zlib"]), part["shape"])
                 for part in (content["picture"], content["expected"])
             )
             return cls(picture, expected, float(content["fidelity"]))
         except (ValueError, KeyError, TypeError, zlib.error) as error:
             raise PlanError(f"the picture that devices are held to is damaged ({error})") from None
+
+
+def _unpacked(packed: bytes, shape: list[int]) -> Levels:
+    """Raises ValueError if `packed` holds more than a picture of that shape, or that is no small picture."""
+    height, width, channels = shape
+    if channels != 3 or not 0 < height * width <= _MOST_PIXELS or min(height, width) < 1:
+        raise ValueError(f"a picture of {'x'.join(str(side) for side in shape)}")
+    levels = zlib.decompressobj().decompress(packed, height * width * channels + 1)
+    return np.frombuffer(levels, np.uint8).reshape(shape)
 
 
 def _decibels(mine: Levels, other: Levels) -> float:

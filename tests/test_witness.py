@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -53,10 +56,30 @@ def test_another_picture_is_refused_with_its_decibels(levels: int, given: int) -
         lambda content: content["picture"].update(shape=[4, 6, 3]),
         lambda content: content["expected"].update(zlib="bm90aGluZw=="),
         lambda content: content["expected"].update(zlib="?"),
+        lambda content: content["picture"].update(shape=[4, 5]),
+        lambda content: content["picture"].update(shape=[-4, -5, 3]),
+        lambda content: content["picture"].update(shape=["4", 5, 3]),
+        lambda content: content["picture"].update(shape=3),
+        lambda content: content.update(picture=[]),
     ],
 )
 def test_a_damaged_one_is_said(change: object) -> None:
     content = json.loads(apart(1).to_json())
     change(content)  # type: ignore[operator]
     with pytest.raises(PlanError, match="is damaged"):
+        Witness.from_json(json.dumps(content))
+
+
+def test_it_unpacks_to_what_its_shape_says_and_no_more() -> None:
+    """A plan of a megabyte may hold gigabytes."""
+    content = json.loads(apart(1).to_json())
+    content["picture"]["zlib"] = base64.b64encode(zlib.compress(bytes(1 << 28), 9)).decode()
+    text = json.dumps(content)
+    tracemalloc.start()
+    with pytest.raises(PlanError, match="is damaged"):
+        Witness.from_json(text)
+    assert tracemalloc.get_traced_memory()[1] < 4e6
+    tracemalloc.stop()
+    content["picture"]["shape"] = [10240, 30720, 3]
+    with pytest.raises(PlanError, match="a picture of 10240x30720x3"):
         Witness.from_json(json.dumps(content))

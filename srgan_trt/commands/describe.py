@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DeviceError, ModelError, pip_command
 from ..models.denoisers import denoisers_installed
+from ..models.faults import faults_of
 from ..resolve import ModelFile
 from ..spec import NetworkSpec
 
@@ -50,7 +51,9 @@ def describe_file(model: ModelFile) -> str:
     """
     path = model.path
     if model.kind == "plan":
-        return _describe_plan(model.plan())
+        plan = model.plan()
+        with faults_of(str(path)):  # a plan that was made by hand may tell anything
+            return _describe_plan(plan)
     if model.kind == "engine":
         return describe_engine_file(path)
     if (path / "saved_model.pb").is_file():
@@ -245,7 +248,6 @@ def _layer_table(found: Sequence[Layer]) -> str:
 
 def _foreign(path: Path) -> Rows:
     """A model file that is no plan; opened as data only, so that neither TensorFlow nor its code is needed."""
-    from ..models.faults import faults_of
     from ..models.files import HDF5_SIGNATURE, NCNN_MAGIC, ZIP_SIGNATURE
     from ..models.keras_file import read_keras_file
 

@@ -2,7 +2,7 @@
 
 A plan's bytes are the network (a serialised ModelProto) followed by its ``metadata_props``; appending
 serialised protobuf messages merges them (protobuf encoding guide, "Last One Wins"), so Netron,
-onnxruntime and trtexec open the file as it is, and the hash covers the network byte for byte.
+onnxruntime and trtexec open the file as it is; one hash covers the network byte for byte, another the metadata.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..witness import Witness
 if TYPE_CHECKING:
     import onnx
 
-FORMAT = "1"
+FORMAT = "2"
 _PREFIX = "srgan_trt."
 
 
@@ -148,6 +148,7 @@ def save_plan(
         "body_bytes": str(len(body)),
         "body_sha256": body_hash,
     }
+    entries["seal"] = _seal(entries)
     for key, value in entries.items():
         seal.metadata_props.add(key=_PREFIX + key, value=value)
     try:
@@ -188,18 +189,28 @@ def load_plan(path: str | Path) -> Plan:
         raise PlanError(f"{path} is an ONNX file but no plan: run 'srgan-trt build {path}' first")
     if found.get("format") != FORMAT:
         raise PlanError(f"{path} was written by another version of srgan-trt: build it again")
+    if found.pop("seal", None) != _seal(found):
+        raise PlanError(f"{path} was changed or damaged after it was built: build it again")
     try:
         size, expected = int(found["body_bytes"]), found["body_sha256"]
         spec, report = NetworkSpec.from_json(found["spec"]), json.loads(found["report"])
         witness = Witness.from_json(found["witness"]) if "witness" in found else None
-    except (KeyError, ValueError) as error:
-        if isinstance(error, PlanError):
-            raise PlanError(f"{path}: {error}") from None
+    except PlanError as error:
+        raise PlanError(f"{path}: {error}") from None
+    # Whoever makes a plan by hand may put anything into it, and seal it.
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise PlanError(f"{path} is a damaged plan ({error}): build it again") from None
+    if not isinstance(report, dict):
+        raise PlanError(f"{path} is a damaged plan (its report is no JSON object): build it again")
     if hashlib.sha256(data[:size]).hexdigest() != expected:
         raise PlanError(f"{path} was changed or damaged after it was built: build it again")
     _check_shapes(model, spec, path)
     return Plan(path, spec, report, expected, witness, body_bytes=size)
+
+
+def _seal(entries: dict[str, str]) -> str:
+    """sha256 of the metadata, and through the hash in it of the network."""
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 def _check_shapes(model: onnx.ModelProto, spec: NetworkSpec, path: Path) -> None:
@@ -207,7 +218,8 @@ def _check_shapes(model: onnx.ModelProto, spec: NetworkSpec, path: Path) -> None
     graph = model.graph
     if len(graph.input) != 1 or len(graph.output) != 1:
         raise PlanError(f"{path} has {len(graph.input)} inputs and {len(graph.output)} outputs, not one of each")
-    channels = [value.type.tensor_type.shape.dim[1].dim_value for value in (graph.input[0], graph.output[0])]
+    shapes = [value.type.tensor_type.shape.dim for value in (graph.input[0], graph.output[0])]
+    channels = [shape[1].dim_value if len(shape) == 4 else 0 for shape in shapes]
     if channels != [3, 3 * spec.shuffle**2]:
         raise PlanError(
             f"{path} has {channels[0]} channels in and {channels[1]} out, its spec says 3 and "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from srgan_trt.compiler.plan import is_plan, load_plan, save_plan
+from srgan_trt.compiler.plan import FORMAT, is_plan, load_plan, save_plan
 from srgan_trt.errors import PlanError
 from srgan_trt.spec import NetworkSpec
 
@@ -95,6 +97,51 @@ def test_a_spec_that_contradicts_the_graph_is_refused(model: onnx.ModelProto, tm
     path = save_plan(model, dataclasses.replace(SPEC, shuffle=4), tmp_path / "b.onnx").path
     with pytest.raises(PlanError, match="12 out, its spec says 3 and 48"):
         load_plan(path)
+
+
+@pytest.mark.parametrize("key", ["spec", "report", "body_bytes"])
+def test_metadata_that_was_changed_is_refused(plan_file: Path, key: str) -> None:
+    model = onnx.load(plan_file)
+    for entry in model.metadata_props:
+        if entry.key == f"srgan_trt.{key}":
+            entry.value = entry.value.replace("4", "3").replace("test", "best").replace("1", "2")
+    onnx.save(model, plan_file)
+    with pytest.raises(PlanError, match="changed or damaged"):
+        load_plan(plan_file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("report", "[1]"),
+        ("report", "[" * 100_000 + "]" * 100_000),
+        ("spec", "[]"),
+        ("spec", "7"),
+        ("body_bytes", "x"),
+        ("witness", "[" * 100_000),
+        ("witness", "{}"),
+    ],
+)
+def test_metadata_made_by_hand_and_sealed_is_refused_in_one_line(
+    model: onnx.ModelProto, tmp_path: Path, key: str, value: str
+) -> None:
+    body = model.SerializeToString()
+    seal = onnx.ModelProto()
+    entries = {
+        "format": FORMAT,
+        "spec": SPEC.to_json(),
+        "report": "{}",
+        "body_bytes": str(len(body)),
+        "body_sha256": hashlib.sha256(body).hexdigest(),
+    } | {key: value}
+    entries["seal"] = hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+    for name, text in entries.items():
+        seal.metadata_props.add(key=f"srgan_trt.{name}", value=text)
+    path = tmp_path / "made.plan.onnx"
+    path.write_bytes(body + seal.SerializeToString())
+    with pytest.raises(PlanError, match=r"made\.plan\.onnx") as error:
+        load_plan(path)
+    assert "\n" not in str(error.value)
 
 
 def test_another_version_is_refused(plan_file: Path) -> None:
