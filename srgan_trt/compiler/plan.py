@@ -184,6 +184,8 @@ def load_plan(path: str | Path) -> Plan:
         model = onnx.ModelProto.FromString(data)
     except DecodeError:
         raise PlanError(f"{path} is not a whole ONNX file: build the plan again") from None
+    if not all(isinstance(text, str) for entry in model.metadata_props for text in (entry.key, entry.value)):
+        raise PlanError(f"{path} was changed or damaged after it was built: build it again")  # no UTF-8: bytes
     found = {p.key[len(_PREFIX) :]: p.value for p in model.metadata_props if p.key.startswith(_PREFIX)}
     if not found:
         raise PlanError(f"{path} is an ONNX file but no plan: run 'srgan-trt build {path}' first")

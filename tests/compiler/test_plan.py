@@ -144,6 +144,15 @@ def test_metadata_made_by_hand_and_sealed_is_refused_in_one_line(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", [b"srgan_trt.spec", b'"precision"'])
+def test_metadata_that_is_no_text_is_refused(plan_file: Path, text: bytes) -> None:
+    data = plan_file.read_bytes()
+    assert text in data
+    plan_file.write_bytes(data.replace(text, b"\xff" + text[1:]))
+    with pytest.raises(PlanError, match="changed or damaged"):
+        load_plan(plan_file)
+
+
 def test_another_version_is_refused(plan_file: Path) -> None:
     model = onnx.load(plan_file)
     for entry in model.metadata_props:
