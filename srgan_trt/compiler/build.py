@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 from fractions import Fraction
@@ -175,6 +176,12 @@ def _compiled(
         output_range=output_range,
         name=source.name,
     )
+    if finding.doubtful:
+        notes.append(
+            f"its ranges are a guess ({finding.consistency:.1f} dB consistent): if the picture looks wrong, name them "
+            "with --input-range A,B --output-range A,B"
+        )
+        log.warning("%s: %s", source.name, notes[-1])
     bare_in = ends.bare_input_range(finding.input_range)
     bare_out = ends.bare_output_range(finding.output_range)
     macs_before = macs_per_pixel(model)
@@ -192,7 +199,8 @@ def _compiled(
     prover.rewrite("enlargements into sub-pixel convolutions", rewrite_subpixel)
     prover.rewrite("tail before the last shuffle", sink_shuffles)
     prover.rewrite("sums instead of joined phases", split_joined)
-    prover.rewrite("last shuffle into the unpack kernel", detach_shuffle, ends_in_shuffle=True)
+    detach = functools.partial(detach_shuffle, scale=scale)
+    prover.rewrite("last shuffle into the unpack kernel", detach, ends_in_shuffle=True)
     macs_after = macs_per_pixel(prover.model)
     proto = graph.to_proto(prover.model)
     if precision == "fp16":

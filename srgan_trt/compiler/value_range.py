@@ -20,11 +20,13 @@ from .oracle import Floats
 
 log = logging.getLogger(__name__)
 
-USUAL: tuple[Range, ...] = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
-"""Fewest assumptions first: levels as they are, then scaled, then scaled and shifted."""
+USUAL: tuple[Range, ...] = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5))
+"""Fewest assumptions first: levels as they are, then scaled, then scaled and shifted; the rarest last."""
 THRESHOLD = 16.0
 """dB of consistency below which a network is not believed to be a super-resolver. The worst real generator seen
 reaches 17, the best wrong pair of ranges of a good one 13."""
+_DOUBTFUL = 20.0
+"""dB below which a finding is told as a guess."""
 ALIKE = 0.15
 """dB within which two ranges are alike: the network is homogeneous enough to work in either."""
 
@@ -43,6 +45,11 @@ class RangeFinding:
     """Other pairs within ALIKE of the best."""
     given: tuple[bool, bool]
     """Whether the caller named the input and the output range."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the ranges were found, but not by much."""
+        return not all(self.given) and self.consistency < _DOUBTFUL
 
 
 def find_ranges(

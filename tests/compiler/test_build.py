@@ -142,6 +142,18 @@ def test_what_a_library_stumbles_over_is_told_in_one_line(tmp_path: Path) -> Non
         compile_network(Broken(enlarger()), out=tmp_path / "plan.onnx")
 
 
+def test_a_network_that_folds_its_input_becomes_a_plan(tmp_path: Path) -> None:
+    net = enlarger()
+    net.last = net.node("DepthToSpace", net.node("SpaceToDepth", net.last, blocksize=4), blocksize=4)  # type: ignore[attr-defined]
+    plan = compile_network(Source(net), out=tmp_path / "plan.onnx")
+    assert (plan.spec.scale, plan.spec.shuffle, plan.spec.multiple) == (2, 1, 2)
+
+
+def test_ranges_of_a_half_are_found(tmp_path: Path) -> None:
+    plan = compile_network(Source(enlarger(low=-0.5, high=0.5)), out=tmp_path / "plan.onnx")
+    assert (plan.spec.input_range, plan.spec.output_range) == ((-0.5, 0.5), (-0.5, 0.5))
+
+
 def test_an_unknown_precision_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="fp32, fp16"):
         build(tmp_path / "model.h5", precision="int3")
