@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ModelError
 from .faults import one_line
 from .keras_file import Config, KerasFile
-from .layer_graph import LayerGraph, Node, references
+from .layer_graph import LayerGraph, Node, first_call, references
 
 DEEPEST = 100
 """Objects within objects: a model in a model takes four."""
@@ -84,15 +84,18 @@ def _check_calls(name: str, config: Config) -> None:
     """The calls of one functional model: each reads calls that are there, and none reads itself in the end."""
     needs: dict[Call, set[Call]] = {}
     titles: set[str] = set()
+    kept: set[str] = set()
     for layer in config["layers"]:
         title = str(layer.get("name") or layer["config"]["name"])
         if title in titles:
             raise ModelError(f"{name}: its config has two layers of the name {title!r}: save the model again")
         titles.add(title)
         made = layer.get("inbound_nodes") or []
+        if made and isinstance(made[0], dict) and "layers" in (layer.get("config") or {}):
+            kept.add(title)
         if not made and str(layer.get("class_name")).endswith("InputLayer"):
             needs[title, 0] = set()
-        for index, node in enumerate(made, _first_call(layer, made)):
+        for index, node in enumerate(made, first_call(layer, made)):
             needs[title, index] = {(source, number) for source, number, _, _ in references(node)}
     readers: dict[Call, list[Call]] = {}
     for call, sources in needs.items():
@@ -111,19 +114,13 @@ def _check_calls(name: str, config: Config) -> None:
     ends = {
         (title, index) for part in ("input_layers", "output_layers") for title, index, _, _ in references(config[part])
     }
+    # Keras 3 counts the call that made a model within the model among the ends only.
+    ends = {
+        (title, index - 1) if (title, index) not in needs and title in kept else (title, index) for title, index in ends
+    }
     lost = next((call for call in (*needs, *sorted(ends)) if call not in reached), None)
     if lost is not None:
         raise ModelError(
             f"{name}: its layer {lost[0]!r} cannot be reached: it comes after itself, or after a call that the "
             "config does not have; save the model again"
         )
-
-
-def _first_call(layer: Config, made: list[Any]) -> int:
-    """The number of a layer's first call. Keras 2 counts that by which a model within the model was made, too."""
-    inner = layer["config"].get("layers") if isinstance(layer["config"], dict) else layer["config"]
-    if not isinstance(inner, list) or not inner or not isinstance(made[0] if made else None, list):
-        return 0
-    first = inner[0]
-    known = first.get("class_name") == "InputLayer" or {"batch_input_shape", "batch_shape"} & set(first["config"])
-    return int(bool(known or (isinstance(layer["config"], dict) and layer["config"].get("build_input_shape"))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import re
 import tempfile
@@ -24,6 +25,7 @@ from .lambdas import resolve_lambdas
 from .operations import name_operations
 from .source import check_input, check_output, check_scale, fixed_size
 from .tensorflow_export import export_function, import_tensorflow, quiet_logger
+from .wrapped import as_functional, generator_in
 
 if TYPE_CHECKING:
     import onnx
@@ -96,7 +98,10 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
     import_tensorflow()
     objects = _run_objects_file(custom_objects) if custom_objects is not None else {}
     given = frozenset(objects)
-    config, notes, left_out = resolve_lambdas(file, given=given, trust=trust_model)
+    functional, opened = as_functional(file.config, given=given)
+    config, notes, left_out = resolve_lambdas(
+        dataclasses.replace(file, config=functional), given=given, trust=trust_model
+    )
     config = _without_training(config)
     check_config(name, config, given=given | KNOWN_CLASSES, trust=trust_model)
     own, other = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
@@ -108,12 +113,18 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
         except Exception as error:
             failures.append(error)
             continue
+        model, found = generator_in(model, name)
         return KerasNetwork(
-            model, name=name, kind=file.kind, source_hash=file.source_hash, notes=notes, left_out=left_out
+            model,
+            name=name,
+            kind=file.kind,
+            source_hash=file.source_hash,
+            notes=[*opened, *found, *notes],
+            left_out=left_out,
         )
     if isinstance(failures[0], MissingPackageError):
         raise failures[0]
-    if (unknown := _unknown_name(failures[0])) is not None:
+    if (unknown := _unknown_name(failures[0], config)) is not None:
         raise ModelError(
             f"{name} uses {unknown!r}, which is no part of Keras and is not in the file: give its code with "
             "--custom-objects FILE.py"
@@ -204,8 +215,18 @@ def _shapes(name: str, model: Any, what: str) -> list[tuple[int | None, ...]]:
     return [tuple(tensor.shape) for tensor in tensors]
 
 
-def _unknown_name(error: Exception) -> str | None:
+def _unknown_name(error: Exception, config: Config) -> str | None:
     for pattern in (_UNKNOWN_CLASS, _UNKNOWN_FUNCTION):
         if found := pattern.search(str(error)):
-            return found.group(1).rpartition(">")[2]
+            name = found.group(1).rpartition(">")[2]
+            return _first_function(config) if name == "function" else name
     return None
+
+
+def _first_function(value: Any) -> str | None:
+    """The first function of the author's own that a config names; both Kerases say only that it is one."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "function" and value.get("module", "builtins") == "builtins":
+            return str(value.get("config"))
+        value = list(value.values())
+    return next(filter(None, map(_first_function, value)), None) if isinstance(value, list) else None

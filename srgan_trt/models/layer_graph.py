@@ -203,7 +203,7 @@ class LayerGraph:
                 position = inputs.index(name) if name in inputs else len(sources)
                 calls[key] = self._add(layer, sources[position : position + 1], recorded[position : position + 1])
                 continue
-            called = list(references(made[min(index, len(made) - 1)]))
+            called = list(references(made[min(max(0, index - first_call(layer, made)), len(made) - 1)]))
             absent = [(source, number) for source, number, _, _ in called if (source, number) not in calls]
             if absent and key in opened:
                 raise ValueError(f"its layer {name} comes before itself")
@@ -265,3 +265,13 @@ def shuffle_factor(channels_in: int, channels_out: int) -> int | None:
         return None
     factor = math.isqrt(channels_in // channels_out)
     return factor if factor**2 * channels_out == channels_in else None
+
+
+def first_call(layer: Config, made: list[Any]) -> int:
+    """The number of a layer's first call. Keras 2 counts that by which a model within the model was made, too."""
+    inner = layer["config"].get("layers") if isinstance(layer["config"], dict) else layer["config"]
+    if not isinstance(inner, list) or not inner or not isinstance(made[0] if made else None, list):
+        return 0
+    first = inner[0]
+    known = first.get("class_name") == "InputLayer" or {"batch_input_shape", "batch_shape"} & set(first["config"])
+    return int(bool(known or (isinstance(layer["config"], dict) and layer["config"].get("build_input_shape"))))

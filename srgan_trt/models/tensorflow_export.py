@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import ModelError, missing
 from .onnx_graph import graphs_of, rename
 from .source import check_output, check_scale
@@ -47,6 +49,8 @@ def export_function(function: Callable[[Any], Any], height: int, width: int, *, 
 
     Raises ModelError, naming the model ``name``, if tf2onnx cannot, or if the result is no picture.
     """
+    import onnx
+
     tf = import_tensorflow()
     with quiet_logger("tf2onnx"):
         try:
@@ -72,11 +76,54 @@ def export_function(function: Callable[[Any], Any], height: int, width: int, *, 
             inputs_as_nchw=["input:0"],
             outputs_as_nchw=["Identity:0"],
         )
-    unknown = sorted({node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx")})
+    _spell_out(model.graph)
+    unknown = sorted({_title(node) for node in model.graph.node if not onnx.defs.has(node.op_type, node.domain)})
     if unknown:
         raise ModelError(f"{name} uses {', '.join(unknown)}, which ONNX has no operator for")
+    _to_nchw(model.graph, [int(side or 0) for side in output.shape])
     rename_ends(model)
     return model
+
+
+def _title(node: onnx.NodeProto) -> str:
+    kernels = [attribute.s.decode() for attribute in node.attribute if attribute.name == "kernel_type"]
+    return f"{node.op_type}{''.join(f' ({kernel})' for kernel in kernels)}"
+
+
+def _spell_out(graph: onnx.GraphProto) -> None:
+    """Operators that tf2onnx leaves as TensorFlow calls them, in ONNX's own, in place."""
+    from onnx import helper, numpy_helper
+
+    one = "srgan_trt_one"
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        inner = f"{node.output[0]}_inner"
+        match node.op_type:
+            case "Erfc":
+                graph.node.append(helper.make_node("Erf", node.input, [inner]))
+                graph.node.append(helper.make_node("Sub", [one, inner], node.output))
+            case "Expm1":
+                graph.node.append(helper.make_node("Exp", node.input, [inner]))
+                graph.node.append(helper.make_node("Sub", [inner, one], node.output))
+            case _:
+                graph.node.append(node)
+    graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), one))
+
+
+def _to_nchw(graph: onnx.GraphProto, nhwc: list[int]) -> None:
+    """The output channels first, where tf2onnx forgot (a network that ends in swish)."""
+    from onnx import helper
+
+    output = graph.output[0]
+    sides = output.type.tensor_type.shape.dim
+    if [side.dim_value for side in sides] != nhwc or nhwc[1] == nhwc[3]:
+        return
+    inner = f"{output.name}_nhwc"
+    rename(graph, output.name, inner)
+    graph.node.append(helper.make_node("Transpose", [inner], [output.name], perm=[0, 3, 1, 2]))
+    for side, length in zip(sides, (nhwc[0], nhwc[3], *nhwc[1:3]), strict=True):
+        side.dim_value = length
 
 
 def rename_ends(model: onnx.ModelProto) -> None:

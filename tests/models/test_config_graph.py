@@ -55,6 +55,16 @@ def test_a_model_within_a_model_counts_the_call_that_made_it() -> None:
         check_graph("net.h5", {"class_name": "Functional", "config": outer})
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_keras_3_counts_that_call_among_the_ends_only(index: int) -> None:
+    tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": ["x", 0, 0]}}
+    inner = network() | {"name": "net", "inbound_nodes": [{"args": [tensor], "kwargs": {}}]}
+    ends = {"input_layers": [["x", 0, 0]], "output_layers": [["net", index, 0]]}
+    check_graph(
+        "net.h5", {"class_name": "Functional", "config": {"layers": [_layer("InputLayer", "x"), inner], **ends}}
+    )
+
+
 def _no_inbound_node(layers: list[Config]) -> None:
     layers[1]["inbound_nodes"] = []
 
