@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from .faults import one_line
 from .files import hash_files
+from .onnx_ends import float_ends
 from .onnx_graph import check_nodes, check_work, external_locations, rename
 from .onnx_run import Session
 from .source import check_scale, fixed_size
@@ -36,10 +37,10 @@ class OnnxNetwork:
         self.name, self.source_hash = name, source_hash
         self.notes: list[str] = []
         self._model = model
-        value, result = _only_input(model, name), _only_output(model, name)
+        value, result = _only_input(model, name), _only_picture(model, name, self.notes)
         shape = _dimensions(value)
         self._in_layout = _layout(name, shape, "takes")
-        _check_float(value, name)
+        self.notes += float_ends(model, name)
         given = _dimensions(result)
         if len(given) == 2:
             raise ModelError(
@@ -141,20 +142,18 @@ def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
     return inputs[0]
 
 
-def _only_output(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
+def _only_picture(model: onnx.ModelProto, name: str, notes: list[str]) -> onnx.ValueInfoProto:
+    """The output; of several the only one that is a picture, and the others go."""
     outputs: list[onnx.ValueInfoProto] = list(model.graph.output)
-    if len(outputs) != 1:
+    pictures = [value for value in outputs if len(shape := _dimensions(value)) == 4 and 3 in (shape[1], shape[3])]
+    if len(outputs) == 1:
+        return outputs[0]
+    if len(pictures) != 1:
         raise ModelError(f"{name} has {len(outputs)} outputs: a generator gives one picture")
-    return outputs[0]
-
-
-def _check_float(value: onnx.ValueInfoProto, name: str) -> None:
-    from onnx import TensorProto
-
-    kind = value.type.tensor_type.elem_type
-    if kind != TensorProto.FLOAT:
-        shown = TensorProto.DataType.Name(kind).lower() if kind else "no tensor"
-        raise ModelError(f"{name} takes {shown} pixels: only networks that take float32 are supported")
+    notes.append(f"of its {len(outputs)} outputs {pictures[0].name} is the picture: the others are left out")
+    del model.graph.output[:]
+    model.graph.output.append(pictures[0])
+    return pictures[0]
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:

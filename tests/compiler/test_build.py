@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from srgan_trt.compiler.build import build, compile_network
 from srgan_trt.compiler.oracle import Oracle
@@ -152,6 +153,31 @@ def test_a_network_that_folds_its_input_becomes_a_plan(tmp_path: Path) -> None:
 def test_ranges_of_a_half_are_found(tmp_path: Path) -> None:
     plan = compile_network(Source(enlarger(low=-0.5, high=0.5)), out=tmp_path / "plan.onnx")
     assert (plan.spec.input_range, plan.spec.output_range) == ((-0.5, 0.5), (-0.5, 0.5))
+
+
+@pytest.mark.parametrize("kind", ["float16", "uint8"])
+def test_files_whose_pixels_are_of_another_type(kind: str, tmp_path: Path) -> None:
+    model = enlarger().proto(enlarger().last, (1, 3, 12, 16))  # type: ignore[attr-defined]
+    ends = (model.graph.input[0], model.graph.output[0])
+    for end in ends:
+        end.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    if kind == "float16":
+        for tensor in model.graph.initializer:
+            if tensor.data_type == TensorProto.FLOAT:
+                half = numpy_helper.to_array(tensor).astype(np.float16)
+                if half.ndim == 4:
+                    tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
+    else:
+        for node in model.graph.node:
+            node.input[:] = ["in_float" if name == ends[0].name else name for name in node.input]
+            node.output[:] = ["out_float" if name == ends[1].name else name for name in node.output]
+        model.graph.node.insert(0, helper.make_node("Cast", [ends[0].name], ["in_float"], to=TensorProto.FLOAT))
+        model.graph.node.append(helper.make_node("Cast", ["out_float"], [ends[1].name], to=TensorProto.UINT8))
+    onnx.save(model, tmp_path / "net.onnx")
+    plan = build(tmp_path / "net.onnx")
+    x = np.abs(picture(1, 3, 7, 5))
+    result = shuffled(Oracle(onnx.load(plan.path))(x), plan.spec.shuffle)
+    np.testing.assert_allclose(result, x.repeat(2, 2).repeat(2, 3), atol=1e-5)
 
 
 def test_an_unknown_precision_is_named(tmp_path: Path) -> None:
