@@ -89,6 +89,13 @@ def check_scale(name: str, size: tuple[int, int], output: tuple[int, int]) -> in
     """The scale between two (height, width). Raises ModelError unless it is one whole number of 1 or more."""
     (height, width), (out_height, out_width) = size, output
     shown = f"{width}x{height} to {out_width}x{out_height}"
+    nearest = max(1, round(out_height / height))
+    missing = (nearest * height - out_height, nearest * width - out_width)
+    if height != width and missing[0] == missing[1] > 0:  # of a square it may be anything
+        raise ModelError(
+            f"{name} gives {missing[0]} rows and columns less than x{nearest} has ({shown}): its convolutions do not "
+            "pad; save it with padding='same'"
+        )
     if out_height < height or out_width < width:
         raise ModelError(f"{name} makes pictures smaller ({shown}): it is no super-resolver")
     if out_height % height or out_width % width or out_height // height != out_width // width:
