@@ -6,7 +6,7 @@ TRT ?= tensorrt
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test sanitize bench gpu-check docs picture wheel clean
+.PHONY: help demo check test sanitize fuzz bench gpu-check docs picture wheel clean
 
 # For developers and CI, not for users' compilers: a warning in csrc/ is an error (setup.py).
 check test sanitize: export SRGAN_TRT_WERROR := 1
@@ -38,6 +38,10 @@ check: ## What takes two minutes: ruff, mypy --strict, the arrows between the ro
 sanitize: ## The C++ kernels' tests under AddressSanitizer and UBSan
 	@$(PYTHON) scripts/environment.py dev
 	sh csrc/sanitize.sh $(CURDIR)/$(BIN)/python
+
+fuzz: ## Mutated models, pictures and plans, each in a process with limits (options: ARGS="--onnx 5000 --h5 0")
+	@$(PYTHON) scripts/environment.py keras dev
+	$(BIN)/python scripts/fuzz.py $(ARGS)
 
 bench: ## Speed against Keras, onnxruntime and OpenVINO on this machine (options: ARGS="--only paper --size 64x64")
 	@$(PYTHON) scripts/environment.py keras weights -r benchmarks/requirements.txt

@@ -26,7 +26,7 @@ import openvino
 from timing import interleaved, summary
 
 from srgan_trt.compiler import graph
-from srgan_trt.compiler.analysis import macs_per_pixel
+from srgan_trt.compiler.analysis import macs_per_pixel, receptive_field
 from srgan_trt.compiler.batch_norm import fold_batch_norm
 from srgan_trt.compiler.canonicalise import canonicalise
 from srgan_trt.compiler.dynamic_shape import make_dynamic
@@ -49,7 +49,7 @@ def network(file: Path, lowering: str) -> Any:
         fold_batch_norm(model)
         rewrite_subpixel(model, lowering=None if lowering == "chosen" else lowering)  # type: ignore[arg-type]
         sink_shuffles(model)
-        detach_shuffle(model)
+        detach_shuffle(model, scale=int(receptive_field(model).scale))
     return model
 
 

@@ -64,9 +64,13 @@ def describe_file(model: ModelFile) -> str:
 
     Raises ModelError for what is not a model, PlanError for a damaged plan.
     """
+    from ..models.faults import faults_of
+
     path = model.path
     if model.kind == "plan":
-        return _describe_plan(model.plan())
+        plan = model.plan()
+        with faults_of(str(path)):  # a plan that was made by hand may tell anything
+            return _describe_plan(plan)
     if model.kind == "engine":
         return describe_engine_file(path)
     if (path / "saved_model.pb").is_file():
@@ -264,25 +268,27 @@ def _layer_table(found: Sequence[Layer]) -> str:
 
 def _foreign(path: Path) -> Rows:
     """A model file that is not a plan; opened as data only, so that neither TensorFlow nor its code is needed."""
-    from ..models.files import NCNN_MAGIC
+    from ..models.faults import faults_of
+    from ..models.files import HDF5_SIGNATURE, NCNN_MAGIC, ZIP_SIGNATURE
     from ..models.keras_file import read_keras_file
-    from ..models.source import HDF5_SIGNATURE, ZIP_SIGNATURE
 
     try:
         with path.open("rb") as file:
             head = file.read(8)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
-        yield from _keras(read_keras_file(path))
-    elif head.startswith(NCNN_MAGIC) or path.suffix.lower() == ".param":
-        yield from _ncnn(path)
-    elif path.suffix.lower() == ".onnx":
-        yield from _onnx(path)
-    else:
-        raise ModelError(
-            f"{path} is not a model: give a plan, an .onnx, an ncnn .param, a Keras .h5 or .keras file, or a SavedModel"
-        )
+    with faults_of(str(path)):
+        if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
+            yield from _keras(read_keras_file(path))
+        elif head.startswith(NCNN_MAGIC) or path.suffix.lower() == ".param":
+            yield from _ncnn(path)
+        elif path.suffix.lower() == ".onnx":
+            yield from _onnx(path)
+        else:
+            raise ModelError(
+                f"{path} is not a model: give a plan, an .onnx, an ncnn .param, a Keras .h5 or .keras file, or a "
+                "SavedModel"
+            )
 
 
 def _keras(file: KerasFile) -> Rows:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import logging
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ModelError
+from ..models.faults import faults_of
+from ..models.onnx_graph import check_work
 from ..spec import NetworkSpec
 from . import graph, verify
 from .analysis import Field, macs_per_pixel, receptive_field
@@ -34,9 +39,13 @@ if TYPE_CHECKING:
     from ..models.source import SourceNetwork
 
 
+log = logging.getLogger(__name__)
 _EXPORT_SHAPE = (48, 64)
 _SECOND_SHAPE = (37, 53)
 _FIXED_TILE = (128, 128)
+_LARGEST = 128 * 128
+"""Pixels of the largest picture that a free network is tried on here (value_range.py)."""
+_LARGEST_MULTIPLE = 128
 _HALF_TOLERANCE = 5e-3
 """How far a file that computes in float16 may be from the same network in float32, as a fraction of the range."""
 
@@ -125,6 +134,20 @@ def compile_network(
     restores: bool = False,
 ) -> Plan:
     """``build`` for a network that is already open."""
+    with faults_of(source.name):
+        return _compiled(source, out, precision, input_range, output_range, calibration, max_drop, restores)
+
+
+def _compiled(
+    source: SourceNetwork,
+    out: Path,
+    precision: str,
+    input_range: Range | None,
+    output_range: Range | None,
+    calibration: Path | None,
+    max_drop: float | None,
+    restores: bool,
+) -> Plan:
     model, normalization, shape, notes, halves = _bare_network(source)
     for end, named in (("input", input_range), ("output", output_range)):
         if named is not None and end in source.stripped:
@@ -135,6 +158,11 @@ def compile_network(
     input_range = source.input_range if "input" in source.stripped else input_range or source.input_range
     output_range = source.output_range if "output" in source.stripped else output_range or source.output_range
     field = receptive_field(model)
+    if field.multiple > _LARGEST_MULTIPLE:
+        raise ModelError(
+            f"{source.name} takes only pictures whose sides are multiples of {field.multiple:,}: at most "
+            f"{_LARGEST_MULTIPLE} is supported"
+        )
     scale = _whole_scale(field.scale, source.name)
     exact = ReferenceRunner(graph.to_proto(model))
     finding = find_ranges(
@@ -147,6 +175,12 @@ def compile_network(
         output_range=output_range,
         name=source.name,
     )
+    if finding.doubtful:
+        notes.append(
+            f"its ranges are a guess ({finding.consistency:.1f} dB consistent): if the picture looks wrong, name them "
+            "with --input-range A,B --output-range A,B"
+        )
+        log.warning("%s: %s", source.name, notes[-1])
     bare_in = normalization.bare_input_range(finding.input_range)
     bare_out = normalization.bare_output_range(finding.output_range)
     macs_before = macs_per_pixel(model)
@@ -165,7 +199,8 @@ def compile_network(
     checker.rewrite("enlargements into sub-pixel convolutions", rewrite_subpixel)
     checker.rewrite("tail before the last shuffle", sink_shuffles)
     checker.rewrite("sums instead of joined phases", split_concat_convs)
-    checker.rewrite("last shuffle into the unpack kernel", detach_shuffle, ends_in_shuffle=True)
+    detach = functools.partial(detach_shuffle, scale=scale)
+    checker.rewrite("last shuffle into the unpack kernel", detach, ends_in_shuffle=True)
     macs_after = macs_per_pixel(checker.model)
     proto = graph.to_proto(checker.model)
     if precision == "fp16":
@@ -236,7 +271,10 @@ def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Normalization, tuple
 
 
 def _canonical(source: SourceNetwork, shape: tuple[int, int]) -> tuple[ir.Model, Normalization, bool]:
-    model = graph.from_proto(source.export(*shape))
+    exported = source.export(*shape)
+    check_work(exported, source.name, times=1 if source.fixed_shape else max(1, _LARGEST / math.prod(shape)))
+    model = graph.from_proto(exported)
+    graph.check_finite(model, source.name)
     model.graph.inputs[0].name, model.graph.outputs[0].name = graph.INPUT, graph.OUTPUT
     halves = to_fp32(model)
     canonicalise(model)

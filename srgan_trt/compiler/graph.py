@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
+
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
@@ -17,6 +19,7 @@ INPUT, OUTPUT = "input", "output"
 Floats = NDArray[np.float32]
 NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 """The one spelling of enlargement by repetition, as attributes of Resize."""
+_MULTIPLY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Mul", "BatchNormalization", "PRelu"})
 UNARY = ("Relu", "LeakyRelu", "Elu", "Selu", "Tanh", "Sigmoid", "HardSigmoid", "HardSwish", "Softplus", "Gelu")
 """Operations that take each value by itself."""
 
@@ -42,6 +45,20 @@ def constant(value: ir.Value | None) -> NDArray[Any] | None:
         return None
     tensor = get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
+
+
+def check_finite(model: ir.Model, name: str) -> None:
+    """Raises ModelError for weights that are not finite: NaN anywhere, infinities where they would be multiplied."""
+    for node in model.graph.all_nodes():
+        for value in node.inputs:
+            array = constant(value)
+            if value is None or array is None or array.dtype.kind != "f":
+                continue
+            if np.isnan(array).any() or (node.op_type in _MULTIPLY and not np.isfinite(array).all()):
+                raise ModelError(
+                    f"{name} has weights that are not finite ({value.name}): its training diverged; take an earlier "
+                    "checkpoint"
+                )
 
 
 def dims(value: ir.Value | None) -> list[int | None] | None:

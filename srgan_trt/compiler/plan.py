@@ -2,13 +2,14 @@
 
 A plan's bytes are the network (a serialised ModelProto) followed by its ``metadata_props``; appending
 serialised protobuf messages merges them (protobuf encoding guide, "Last One Wins"), so Netron,
-onnxruntime and trtexec open the file as it is, and the hash covers the network byte for byte.
+onnxruntime and trtexec open the file as it is; one hash covers the network byte for byte, another the metadata.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from .report import Report
 if TYPE_CHECKING:
     import onnx
 
-FORMAT = "1"
+FORMAT = "2"
 _PREFIX = "srgan_trt."
 
 
@@ -150,6 +151,7 @@ def save_plan(
         "body_bytes": str(len(body)),
         "body_sha256": body_hash,
     }
+    entries["seal"] = _seal(entries)
     for key, value in entries.items():
         seal.metadata_props.add(key=_PREFIX + key, value=value)
     try:
@@ -185,11 +187,15 @@ def load_plan(path: str | Path) -> Plan:
         model = onnx.ModelProto.FromString(data)
     except DecodeError:
         raise PlanError(f"{path} is not a whole ONNX file: build the plan again") from None
+    if not all(isinstance(text, str) for entry in model.metadata_props for text in (entry.key, entry.value)):
+        raise PlanError(f"{path} was changed or damaged after it was built: build it again")  # no UTF-8: bytes
     found = {p.key[len(_PREFIX) :]: p.value for p in model.metadata_props if p.key.startswith(_PREFIX)}
     if not found:
         raise PlanError(f"{path} is an ONNX file but no plan: run 'srgan-trt build {path}' first")
     if found.get("format") != FORMAT:
         raise PlanError(f"{path} was written by another version of srgan-trt: build it again")
+    if found.pop("seal", None) != _seal(found):
+        raise PlanError(f"{path} was changed or damaged after it was built: build it again")
     try:
         size, expected = int(found["body_bytes"]), found["body_sha256"]
         spec, report = decode(found["spec"], NetworkSpec), decode(found["report"], Report)
@@ -202,6 +208,11 @@ def load_plan(path: str | Path) -> Plan:
         raise PlanError(f"{path} was changed or damaged after it was built: build it again")
     _check_shapes(model, spec, path)
     return Plan(path, spec, report, expected, self_test, body_bytes=size)
+
+
+def _seal(entries: dict[str, str]) -> str:
+    """sha256 of the metadata, and through the hash in it of the network."""
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 def _check_shapes(model: onnx.ModelProto, spec: NetworkSpec, path: Path) -> None:

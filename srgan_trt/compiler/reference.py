@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError, one_line
+from ..models.onnx_run import Session
 
 if TYPE_CHECKING:
     import onnx
@@ -19,17 +20,10 @@ class ReferenceRunner:
     """Runs an ONNX model on the CPU in float32. Input and output NCHW float32."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = Session(model)
         except Exception as error:  # onnxruntime's own exceptions share no base class but Exception
             raise ModelError(f"onnxruntime cannot run the network: {one_line(error, most=300)}") from error
-        self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: Floats) -> Floats:
         return self.every_output(batch)[0]
@@ -37,10 +31,9 @@ class ReferenceRunner:
     def every_output(self, batch: Floats) -> list[Floats]:
         """All outputs of a model that has several, in its order."""
         try:
-            results: list[Floats] = self._session.run(None, {self._input: batch})
+            return self._session.run(batch)
         except Exception as error:
             raise ModelError(
                 f"the network does not run on an input of {batch.shape[2]}x{batch.shape[3]}: "
                 f"{one_line(error, most=300)}"
             ) from error
-        return results

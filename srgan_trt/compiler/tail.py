@@ -35,8 +35,11 @@ def sink_shuffles(model: ir.Model) -> int:
     )
 
 
-def detach_shuffle(model: ir.Model) -> int:
-    """Takes the shuffle that ends the graph off it; returns its r, 1 if the graph ends otherwise."""
+def detach_shuffle(model: ir.Model, *, scale: int) -> int:
+    """Takes the shuffle that ends the graph, which enlarges by ``scale``, off it; returns its r.
+
+    1 if the graph ends otherwise, or in a shuffle by more than the scale holds: the network made its input smaller.
+    """
     output = model.graph.outputs[0]
     node = output.producer()
     if node is None or node.op_type != "DepthToSpace" or output.uses() or not _is_shuffle(node):
@@ -45,6 +48,8 @@ def detach_shuffle(model: ir.Model) -> int:
     if source is None or len(source.uses()) != 1 or source.producer() is None:
         return 1
     factor = node.attributes["blocksize"].as_int()
+    if scale % factor:
+        return 1
     import onnx_ir as ir
 
     model.graph.outputs[0] = source

@@ -20,11 +20,13 @@ from .reference import Floats
 
 log = logging.getLogger(__name__)
 
-USUAL: tuple[Range, ...] = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
-"""Fewest assumptions first: levels as they are, then scaled, then scaled and shifted."""
+USUAL: tuple[Range, ...] = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5))
+"""Fewest assumptions first: levels as they are, then scaled, then scaled and shifted; the rarest last."""
 THRESHOLD = 16.0
 """dB of consistency below which a network is not believed to be a super-resolver. The worst real generator seen
 reaches 17, the best wrong pair of ranges of a good one 13."""
+_DOUBTFUL = 20.0
+"""dB below which a finding is told as a guess."""
 ALIKE = 0.15
 """dB within which two ranges are alike: the network is homogeneous enough to work in either."""
 
@@ -43,6 +45,11 @@ class RangeFinding:
     """Other pairs within ALIKE of the best."""
     given: tuple[bool, bool]
     """Whether the caller named the input and the output range."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the ranges were found, but not by much."""
+        return not all(self.given) and self.consistency < _DOUBTFUL
 
 
 def find_ranges(
@@ -68,6 +75,8 @@ def find_ranges(
     if not scores:
         raise ModelError(f"{name}: the clip at its end allows none of the usual ranges; name --output-range A,B")
     best = max(score for score, _, _ in scores)
+    if best == -np.inf:
+        raise ModelError(f"{name} gives values that are not finite: its training diverged, or it overflows")
     given = (input_range is not None, output_range is not None)
     if best < THRESHOLD and not all(given):
         raise ModelError(
@@ -154,10 +163,12 @@ def _window(picture: Floats, shape: tuple[int, int] | None, multiple: int) -> Fl
 
 
 def _consistency(tiles: list[Floats], levels: list[Floats], scale: int) -> float:
-    """PSNR in dB between the tiles and the levels averaged over scale x scale pixels, borders left out."""
+    """PSNR in dB between the tiles and the levels averaged over scale x scale pixels, borders left out; -inf if one of
+    the levels is not finite."""
     errors = []
     for tile, level in zip(tiles, levels, strict=True):
         _, _, height, width = tile.shape
         down = level.reshape(3, height, scale, width, scale).mean(axis=(2, 4))
         errors.append(np.square(down - tile[0])[:, 4:-4, 4:-4].reshape(-1))
-    return float(-10 * np.log10(max(np.concatenate(errors).mean(), 1e-12)))
+    error = np.concatenate(errors).mean()
+    return float(-10 * np.log10(max(error, 1e-12))) if np.isfinite(error) else -np.inf

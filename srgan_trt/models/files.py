@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ..errors import ModelError
 
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+ZIP_SIGNATURE = b"PK\x03\x04"
 NCNN_MAGIC = b"7767517"
 """How ncnn's text ``.param`` begins."""
 NCNN_BINARY_MAGIC = (7767517).to_bytes(4, "little")
@@ -14,13 +16,31 @@ NCNN_BINARY_MAGIC = (7767517).to_bytes(4, "little")
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files that the model file ``path`` consists of, itself first: an ncnn ``.param`` has its weights beside it.
+    """The files that the model file ``path`` consists of, itself first: an ncnn ``.param`` has its weights beside it,
+    an ONNX file perhaps its larger tensors.
 
     Raises OSError if it cannot be read, ModelError if one that belongs to it is not there.
     """
     with path.open("rb") as file:
-        head = file.read(len(NCNN_MAGIC))
-    return [path, ncnn_weights(path)] if head == NCNN_MAGIC else [path]
+        head = file.read(len(HDF5_SIGNATURE))
+    if head.startswith(NCNN_MAGIC):
+        return [path, ncnn_weights(path)]
+    if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
+        return [path]
+    return [path, *_external_files(path)]
+
+
+def _external_files(path: Path) -> list[Path]:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    from .onnx_graph import external_locations
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, ValueError):
+        return []  # whoever opens it says what is wrong with it
+    return [path.parent / location for location in external_locations(model)]
 
 
 def ncnn_weights(path: Path) -> Path:

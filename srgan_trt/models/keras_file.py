@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ModelError, one_line
-from .files import hash_files
-from .source import ZIP_SIGNATURE
+from .files import ZIP_SIGNATURE
+from .hdf5 import WEIGHTS, checked_hash, most_bytes
 
 Config = dict[str, Any]
+
+_MOST_MEMBERS = 1000
+"""Files in an archive: Keras writes three, and those of its assets."""
+_MOST_TEXT = 32 << 20
+"""Bytes of a config: a layer takes some 1,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,12 @@ class KerasFile:
     """The model's config, JSON read; None for a file that holds weights only."""
     source_hash: str
     weights: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Shapes of the HDF5 weights by their path in the file ("conv2d/conv2d/kernel:0")."""
+    """Shapes of the weights by their path in the HDF5 ("conv2d/conv2d/kernel:0", Keras 3: "layers/conv2d/vars/0")."""
+
+    @property
+    def elements(self) -> int:
+        """Numbers that the weights are, all together."""
+        return sum(math.prod(shape) for shape in self.weights.values())
 
     @property
     def generation(self) -> int:
@@ -70,16 +81,13 @@ def with_config(file: KerasFile, config: Config, folder: Path) -> Path:
 def _read_hdf5(path: Path) -> KerasFile:
     import h5py
 
+    source_hash = checked_hash(path)
     try:
         with h5py.File(path, "r") as file:
             config = _json_attribute(path, file.attrs.get("model_config"))
             version = _text(file.attrs.get("keras_version"))
-            weights: dict[str, tuple[int, ...]] = {}
             root = file.get("model_weights", file)
-            if isinstance(root, h5py.Group):
-                root.visititems(
-                    lambda name, item: weights.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None
-                )
+            weights = _shapes(root)
             if config is None and "layer_names" not in root.attrs and not _is_weights_file(file):
                 raise ModelError(
                     f"{path} is an HDF5 file but no Keras model: it has neither a model config nor layer weights"
@@ -89,7 +97,7 @@ def _read_hdf5(path: Path) -> KerasFile:
         raise ModelError(
             f"{path} is a truncated or damaged HDF5 file ({one_line(error)}): download or save it again"
         ) from None
-    return KerasFile(path, ".h5", version, config, hash_files([path]), weights)
+    return KerasFile(path, ".h5", version, config, source_hash, weights)
 
 
 def _is_weights_file(file: Any) -> bool:
@@ -102,25 +110,49 @@ def _read_archive(path: Path) -> KerasFile:
 
     try:
         with zipfile.ZipFile(path) as archive:
-            members = set(archive.namelist())
+            members = {member.filename: member for member in archive.infolist()}
             if "config.json" not in members:
                 if any(name.endswith("data.pkl") for name in members):
                     raise ModelError(f"{path} is a PyTorch file: export it to ONNX and name the .onnx")
                 raise ModelError(f"{path} is a zip archive but no .keras file: it has no config.json")
+            if WEIGHTS not in members:
+                raise ModelError(f"{path} is a .keras file without weights (no {WEIGHTS}): save it again")
+            _check_members(path, archive.infolist())
             config = _json_attribute(path, archive.read("config.json"))
             metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in members else {}
-            if "model.weights.h5" not in members:
-                raise ModelError(f"{path} is a .keras file without weights (no model.weights.h5): save it again")
-            with h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r"):
-                pass
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+            source_hash = checked_hash(path)
+            with h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as file:
+                weights = _shapes(file)
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, KeyError, RuntimeError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(
             f"{path} is a truncated or damaged .keras archive ({one_line(error)}): download or save it again"
         ) from None
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-    return KerasFile(path, ".keras", _text(version), config, hash_files([path]))
+    return KerasFile(path, ".keras", _text(version), config, source_hash, weights)
+
+
+def _shapes(root: Any) -> dict[str, tuple[int, ...]]:
+    import h5py
+
+    found: dict[str, tuple[int, ...]] = {}
+    if isinstance(root, h5py.Group):
+        root.visititems(lambda name, item: found.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Raises ModelError if more would be unpacked than a model's archive holds, as its table of contents says."""
+    if len(members) > _MOST_MEMBERS:
+        raise ModelError(f"{path} is an archive of {len(members):,} files: a .keras file has three; save it again")
+    size = path.stat().st_size
+    for member in members:
+        most = _MOST_TEXT if member.filename.endswith(".json") else most_bytes(size)
+        if member.file_size > most:
+            raise ModelError(
+                f"{path} unpacks to too much ({member.filename}: {member.file_size:,} bytes): save it again"
+            )
 
 
 def _json_attribute(path: Path, value: Any) -> Config | None:

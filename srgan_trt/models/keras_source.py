@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import re
 import tempfile
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingPackageError, ModelError, missing, one_line
+from .config_graph import check_graph, check_sizes
 from .config_safety import check_config
 from .custom_layers import KNOWN_CLASSES, custom_layers
 from .keras3 import import_keras
@@ -22,6 +24,7 @@ from .keras_ops import name_operations
 from .lambdas import resolve_lambdas
 from .source import check_input, check_output, check_scale, fixed_size
 from .tensorflow_export import export_function, import_tensorflow, quiet_logger
+from .wrapped import as_functional, generator_in
 
 if TYPE_CHECKING:
     import onnx
@@ -88,10 +91,16 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
     MissingPackageError.
     """
     name = file.path.name
+    assert file.config is not None
+    check_graph(name, file.config)
+    check_sizes(file, file.config)
     import_tensorflow()
     objects = _run_objects_file(custom_objects) if custom_objects is not None else {}
     given = frozenset(objects)
-    config, notes, stripped = resolve_lambdas(file, given=given, trust=trust_model)
+    functional, opened = as_functional(file.config, given=given)
+    config, notes, stripped = resolve_lambdas(
+        dataclasses.replace(file, config=functional), given=given, trust=trust_model
+    )
     config = _without_training(config)
     check_config(name, config, given=given | KNOWN_CLASSES, trust=trust_model)
     own, other = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
@@ -103,12 +112,18 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
         except Exception as error:
             failures.append(error)
             continue
+        model, found = generator_in(model, name)
         return KerasNetwork(
-            model, name=name, kind=file.kind, source_hash=file.source_hash, notes=notes, stripped=stripped
+            model,
+            name=name,
+            kind=file.kind,
+            source_hash=file.source_hash,
+            notes=[*opened, *found, *notes],
+            stripped=stripped,
         )
     if isinstance(failures[0], MissingPackageError):
         raise failures[0]
-    if (unknown := _unknown_name(failures[0])) is not None:
+    if (unknown := _unknown_name(failures[0], config)) is not None:
         raise ModelError(
             f"{name} uses {unknown!r}, which is not a part of Keras and is not in the file: give its code with "
             "--custom-objects FILE.py"
@@ -199,8 +214,18 @@ def _shapes(name: str, model: Any, what: str) -> list[tuple[int | None, ...]]:
     return [tuple(tensor.shape) for tensor in tensors]
 
 
-def _unknown_name(error: Exception) -> str | None:
+def _unknown_name(error: Exception, config: Config) -> str | None:
     for pattern in (_UNKNOWN_CLASS, _UNKNOWN_FUNCTION):
         if found := pattern.search(str(error)):
-            return found.group(1).rpartition(">")[2]
+            name = found.group(1).rpartition(">")[2]
+            return _first_function(config) if name == "function" else name
     return None
+
+
+def _first_function(value: Any) -> str | None:
+    """The first function of the author's own that a config names; both Kerases say only that it is one."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "function" and value.get("module", "builtins") == "builtins":
+            return str(value.get("config"))
+        value = list(value.values())
+    return next(filter(None, map(_first_function, value)), None) if isinstance(value, list) else None

@@ -19,6 +19,7 @@ _KEEPS_CHANNELS = frozenset({
     "ZeroPadding2D", "ReflectionPadding2D", "Cropping2D", "MaxPooling2D", "AveragePooling2D", "Resizing",
 })  # fmt: skip
 _MERGES = frozenset({"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"})
+_MOST_STEPS = 300_000
 _RANGE_ONLY = frozenset({"InputLayer", "Rescaling", "Dropout"})
 
 
@@ -57,6 +58,7 @@ class LayerGraph:
 
     def __init__(self, file: KerasFile, config: Config) -> None:
         self.nodes: list[Node] = []
+        self._steps = 0
         self._weights = file.weights
         self.outputs = self._unfold(config, [], [])
         for node in self.nodes:
@@ -91,6 +93,7 @@ class LayerGraph:
         """Channels that the calls reading ``node`` need it to give; 3 where it is the picture that comes out."""
         if node in self.outputs:
             return 3
+        self._count_step()
         seen = without | {node}
         for consumer in node.consumers:
             if consumer in seen:
@@ -131,10 +134,17 @@ class LayerGraph:
             return incoming[0] if incoming[0] is not None else self._channels_in(node)
         return self.channels_wanted(node)
 
+    def _count_step(self) -> None:
+        """Ways through a graph of sums double with each: ValueError where there are more than can be walked."""
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            raise ValueError("its channels cannot be told: too many ways lead through it")
+
     def _supplied(self, node: Node, seen: frozenset[Node]) -> int | None:
         """Channels of a merge's other branch, found without coming back to the nodes in ``seen``."""
         if node in seen:
             return None
+        self._count_step()
         seen |= {node}
         if isinstance(filters := node.config.get("filters"), int):
             return filters
@@ -177,9 +187,9 @@ class LayerGraph:
             layers = config if isinstance(config, list) else config.get("layers", [])
             return self._unfold_chain(layers, sources, recorded)
         layers = {str(layer.get("name") or layer["config"]["name"]): layer for layer in config["layers"]}
-        inputs = [reference[0] for reference in _references(config["input_layers"])]
+        inputs = [reference[0] for reference in references(config["input_layers"])]
         calls: dict[tuple[str, int], list[Node]] = {}
-        wanted = [(name, index, tensor) for name, index, tensor, _ in _references(config["output_layers"])]
+        wanted = [(name, index, tensor) for name, index, tensor, _ in references(config["output_layers"])]
         pending = [(name, index) for name, index, _ in wanted]
         opened: set[tuple[str, int]] = set()
         while pending:  # depth first, without recursion: generators of a thousand layers in a row exist
@@ -193,16 +203,16 @@ class LayerGraph:
                 position = inputs.index(name) if name in inputs else len(sources)
                 calls[key] = self._add(layer, sources[position : position + 1], recorded[position : position + 1])
                 continue
-            references = list(_references(made[min(index, len(made) - 1)]))
-            absent = [(source, number) for source, number, _, _ in references if (source, number) not in calls]
+            called = list(references(made[min(max(0, index - first_call(layer, made)), len(made) - 1)]))
+            absent = [(source, number) for source, number, _, _ in called if (source, number) not in calls]
             if absent and key in opened:
                 raise ValueError(f"its layer {name} comes before itself")
             opened.add(key)
             if absent:
                 pending.extend(absent)
                 continue
-            given = [_pick(calls[source, number], tensor) for source, number, tensor, _ in references]
-            calls[key] = self._add(layer, given, [shape for _, _, _, shape in references])
+            given = [_pick(calls[source, number], tensor) for source, number, tensor, _ in called]
+            calls[key] = self._add(layer, given, [shape for _, _, _, shape in called])
         return [_pick(calls[name, index], tensor) for name, index, tensor in wanted]
 
     def _unfold_chain(self, layers: list[Config], sources: list[Node], recorded: list[Shape | None]) -> list[Node]:
@@ -225,7 +235,7 @@ def _pick(tensors: list[Node], index: int) -> Node:
     return tensors[min(index, len(tensors) - 1)]
 
 
-def _references(value: Any) -> Iterator[tuple[str, int, int, Shape | None]]:
+def references(value: Any) -> Iterator[tuple[str, int, int, Shape | None]]:
     """(layer, call, tensor, shape) of every tensor named in a Keras 2 or Keras 3 list of inbound tensors."""
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
@@ -233,14 +243,14 @@ def _references(value: Any) -> Iterator[tuple[str, int, int, Shape | None]]:
             yield str(name), int(index), int(tensor), _shape(value["config"].get("shape"))
             return
         for item in value.values():
-            yield from _references(item)
+            yield from references(item)
     elif isinstance(value, (list, tuple)):
         if len(value) >= 3 and isinstance(value[0], str) and all(isinstance(part, int) for part in value[1:3]):
             if value[1] >= 0:  # Keras 2 writes constants as ["_CONSTANT_VALUE", -1, ...]
                 yield value[0], value[1], value[2], None
             value = value[3:]
         for item in value:
-            yield from _references(item)
+            yield from references(item)
 
 
 def _shape(value: Any) -> Shape | None:
@@ -255,3 +265,13 @@ def shuffle_factor(channels_in: int, channels_out: int) -> int | None:
         return None
     factor = math.isqrt(channels_in // channels_out)
     return factor if factor**2 * channels_out == channels_in else None
+
+
+def first_call(layer: Config, made: list[Any]) -> int:
+    """The number of a layer's first call. Keras 2 counts that by which a model within the model was made, too."""
+    inner = layer["config"].get("layers") if isinstance(layer["config"], dict) else layer["config"]
+    if not isinstance(inner, list) or not inner or not isinstance(made[0] if made else None, list):
+        return 0
+    first = inner[0]
+    known = first.get("class_name") == "InputLayer" or {"batch_input_shape", "batch_shape"} & set(first["config"])
+    return int(bool(known or (isinstance(layer["config"], dict) and layer["config"].get("build_input_shape"))))

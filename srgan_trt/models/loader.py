@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ModelError
-from .files import NCNN_BINARY_MAGIC, NCNN_MAGIC
-from .source import HDF5_SIGNATURE, ZIP_SIGNATURE, SourceNetwork
+from .faults import faults_of
+from .files import HDF5_SIGNATURE, NCNN_BINARY_MAGIC, NCNN_MAGIC, ZIP_SIGNATURE
+from .source import SourceNetwork
 
 
 def open_network(
@@ -27,6 +28,11 @@ def open_network(
         ModelError: the file is not a model, no super-resolver, or cannot be proven safe to open.
         MissingPackageError: TensorFlow or Keras is needed and not installed.
     """
+    with faults_of(str(path)):
+        return _opened(path, custom_objects, trust_model, arch)
+
+
+def _opened(path: Path, custom_objects: Path | None, trust_model: bool, arch: str | None) -> SourceNetwork:
     if not path.exists():
         raise ModelError(f"{path} does not exist")
     if path.is_dir():
@@ -35,11 +41,8 @@ def open_network(
         from .saved_model import open_saved_model
 
         return open_saved_model(path, trust_model=trust_model)
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    with path.open("rb") as file:
+        head = file.read(8)
     if not head:
         raise ModelError(f"{path} is empty (0 bytes): download or save the model again")
     if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError, one_line
 from .files import hash_files
+from .onnx_ends import float_ends
+from .onnx_graph import check_nodes, check_work, external_locations, rename
+from .onnx_run import Session
 from .source import check_scale, fixed_size
 from .tensorflow_export import OPSET, rename_io
 
@@ -33,10 +36,10 @@ class OnnxNetwork:
         self.name, self.source_hash = name, source_hash
         self.notes: list[str] = []
         self._model = model
-        value, result = _only_input(model, name), _only_output(model, name)
+        value, result = _only_input(model, name), _only_picture(model, name, self.notes)
         shape = _dimensions(value)
         self._in_layout = _layout(name, shape, "takes")
-        _check_float(value, name)
+        self.notes += float_ends(model, name)
         given = _dimensions(result)
         if len(given) == 2:
             raise ModelError(
@@ -72,6 +75,7 @@ class OnnxNetwork:
             model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         except shape_inference.InferenceError as error:
             raise ModelError(f"{self.name} does not take {width}x{height} pictures ({one_line(error)})") from None
+        check_work(model, self.name)
         rename_io(model)
         if self._in_layout == "NHWC":
             _wrap_input(model, height, width)
@@ -111,7 +115,8 @@ def open_onnx(path: Path) -> OnnxNetwork:
     name = path.name
     try:
         model = onnx.load(path, load_external_data=False)
-        parts = _external_files(model, path)
+        check_nodes(model, name)
+        parts = [path.parent / location for location in external_locations(model)]
         onnx.load_external_data_for_model(model, str(path.parent))
         if not model.graph.node:
             raise ModelError(f"{path} is not a model file: neither HDF5, .keras, SavedModel nor ONNX")
@@ -128,17 +133,6 @@ def open_onnx(path: Path) -> OnnxNetwork:
     return OnnxNetwork(model, name=name, source_hash=hash_files([path, *parts]))
 
 
-def _external_files(model: onnx.ModelProto, path: Path) -> list[Path]:
-    """The files beside ``path`` that hold its larger tensors, each once, in order."""
-    locations = {
-        entry.value: None
-        for tensor in model.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return [path.parent / location for location in locations]
-
-
 def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
     constants = {initializer.name for initializer in model.graph.initializer}
     inputs: list[onnx.ValueInfoProto] = [value for value in model.graph.input if value.name not in constants]
@@ -147,20 +141,18 @@ def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
     return inputs[0]
 
 
-def _only_output(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
+def _only_picture(model: onnx.ModelProto, name: str, notes: list[str]) -> onnx.ValueInfoProto:
+    """The output; of several the only one that is a picture, and the others go."""
     outputs: list[onnx.ValueInfoProto] = list(model.graph.output)
-    if len(outputs) != 1:
+    pictures = [value for value in outputs if len(shape := _dimensions(value)) == 4 and 3 in (shape[1], shape[3])]
+    if len(outputs) == 1:
+        return outputs[0]
+    if len(pictures) != 1:
         raise ModelError(f"{name} has {len(outputs)} outputs: a generator gives one picture")
-    return outputs[0]
-
-
-def _check_float(value: onnx.ValueInfoProto, name: str) -> None:
-    from onnx import TensorProto
-
-    kind = value.type.tensor_type.elem_type
-    if kind != TensorProto.FLOAT:
-        shown = TensorProto.DataType.Name(kind).lower() if kind else "no tensor"
-        raise ModelError(f"{name} takes {shown} pixels: only networks that take float32 are supported")
+    notes.append(f"of its {len(outputs)} outputs {pictures[0].name} is the picture: the others are left out")
+    del model.graph.output[:]
+    model.graph.output.append(pictures[0])
+    return pictures[0]
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
@@ -211,14 +203,9 @@ def _output_size(model: onnx.ModelProto, name: str) -> tuple[int, int]:
 
 
 def _run_once(model: onnx.ModelProto, name: str) -> tuple[int | None, ...]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     size = [dimension or 1 for dimension in _dimensions(model.graph.input[0])]
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        (result,) = session.run(None, {"input": np.zeros(size, np.float32)})
+        result = Session(model).run(np.zeros(size, np.float32))[0]
     # onnxruntime's own exception classes are not public; all derive from Exception only.
     except Exception as error:
         raise ModelError(f"{name} cannot be run at {size[3]}x{size[2]} ({one_line(error)})") from None
@@ -229,10 +216,7 @@ def _wrap_input(model: onnx.ModelProto, height: int, width: int) -> None:
     from onnx import helper
 
     graph = model.graph
-    for node in graph.node:
-        for index, tensor in enumerate(node.input):
-            if tensor == "input":
-                node.input[index] = "input_nhwc"
+    rename(graph, "input", "input_nhwc")
     graph.node.insert(0, helper.make_node("Transpose", ["input"], ["input_nhwc"], perm=[0, 2, 3, 1]))
     value = next(value for value in graph.input if value.name == "input")
     _set_dimensions(value, [1, 3, height, width])
@@ -242,11 +226,7 @@ def _wrap_output(model: onnx.ModelProto) -> None:
     from onnx import helper
 
     graph = model.graph
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            for index, tensor in enumerate(tensors):
-                if tensor == "output":
-                    tensors[index] = "output_nhwc"
+    rename(graph, "output", "output_nhwc")
     graph.node.append(helper.make_node("Transpose", ["output_nhwc"], ["output"], perm=[0, 3, 1, 2]))
     shape = _dimensions(graph.output[0])
     if shape and None not in shape:

@@ -23,6 +23,7 @@ _OPENS_FILES = re.compile(
     r"|DataService)Dataset(V\d)?|InitializeTableFromTextFile(V2)?|ImmutableConst|Save|SaveSlices|Restore|RestoreSlice"
     r"|PrintV2|DebugIdentity(V\d)?|DebugNumericSummary(V\d)?|Write\w*Summary|CreateSummary(File|Db)Writer|ImportEvent|Rpc\w+"
 )
+_LOOPS = re.compile(r"(Stateless)?While|(Ref)?(Enter|NextIteration)")
 _ONLY_TO_SAVE = frozenset({"SaveV2", "MergeV2Checkpoints"})
 _SIGNATURES = ("serving_default", "serve")
 
@@ -118,6 +119,11 @@ def _check_operators(path: Path, *, trust: bool) -> None:
         for function, nodes in bodies:
             for node in nodes:
                 saves = node.op in _ONLY_TO_SAVE and function and "save" not in function
+                if _LOOPS.fullmatch(node.op):
+                    raise ModelError(
+                        f"{path.name}: its operator {node.op} ({node.name}) is a loop, which nobody can tell the end "
+                        "of: pass --trust-model if you trust whoever made it"
+                    )
                 if node.op in _RUNS_CODE or _OPENS_FILES.fullmatch(node.op) or saves:
                     what = "runs Python code" if node.op in _RUNS_CODE else "reads or writes files"
                     raise ModelError(

@@ -12,8 +12,8 @@ from ..errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-ZIP_SIGNATURE = b"PK\x03\x04"
+LARGEST_SCALE = 16
+"""Of the networks that are planned: none that is known is above 8."""
 
 
 class SourceNetwork(Protocol):
@@ -89,8 +89,17 @@ def check_scale(name: str, size: tuple[int, int], output: tuple[int, int]) -> in
     """The scale between two (height, width). Raises ModelError unless it is one whole number of 1 or more."""
     (height, width), (out_height, out_width) = size, output
     shown = f"{width}x{height} to {out_width}x{out_height}"
+    nearest = max(1, round(out_height / height))
+    missing = (nearest * height - out_height, nearest * width - out_width)
+    if height != width and missing[0] == missing[1] > 0:  # of a square it may be anything
+        raise ModelError(
+            f"{name} gives {missing[0]} rows and columns less than x{nearest} has ({shown}): its convolutions do not "
+            "pad; save it with padding='same'"
+        )
     if out_height < height or out_width < width:
         raise ModelError(f"{name} makes pictures smaller ({shown}): it is not a super-resolver")
     if out_height % height or out_width % width or out_height // height != out_width // width:
         raise ModelError(f"{name} takes {shown}: that is not a whole scale (x1, x2, x3, x4, ...)")
-    return out_height // height
+    if (scale := out_height // height) > LARGEST_SCALE:
+        raise ModelError(f"{name} takes {shown}: scales above x{LARGEST_SCALE} are not supported")
+    return scale

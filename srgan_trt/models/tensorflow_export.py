@@ -11,7 +11,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import ModelError, missing
+from .onnx_graph import graphs_of, rename
 from .source import check_output, check_scale
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ def export_function(function: Callable[[Any], Any], height: int, width: int, *, 
 
     Raises ModelError, naming the model ``name``, if tf2onnx cannot, or if the result is not a picture.
     """
+    import onnx
+
     tf = import_tensorflow()
     with quiet_logger("tf2onnx"):
         try:
@@ -71,11 +76,54 @@ def export_function(function: Callable[[Any], Any], height: int, width: int, *, 
             inputs_as_nchw=["input:0"],
             outputs_as_nchw=["Identity:0"],
         )
-    unknown = sorted({node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx")})
+    _spell_out(model.graph)
+    unknown = sorted({_title(node) for node in model.graph.node if not onnx.defs.has(node.op_type, node.domain)})
     if unknown:
         raise ModelError(f"{name} uses {', '.join(unknown)}, which ONNX has no operator for")
+    _to_nchw(model.graph, [int(side or 0) for side in output.shape])
     rename_io(model)
     return model
+
+
+def _title(node: onnx.NodeProto) -> str:
+    kernels = [attribute.s.decode() for attribute in node.attribute if attribute.name == "kernel_type"]
+    return f"{node.op_type}{''.join(f' ({kernel})' for kernel in kernels)}"
+
+
+def _spell_out(graph: onnx.GraphProto) -> None:
+    """Operators that tf2onnx leaves as TensorFlow calls them, in ONNX's own, in place."""
+    from onnx import helper, numpy_helper
+
+    one = "srgan_trt_one"
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        inner = f"{node.output[0]}_inner"
+        match node.op_type:
+            case "Erfc":
+                graph.node.append(helper.make_node("Erf", node.input, [inner]))
+                graph.node.append(helper.make_node("Sub", [one, inner], node.output))
+            case "Expm1":
+                graph.node.append(helper.make_node("Exp", node.input, [inner]))
+                graph.node.append(helper.make_node("Sub", [inner, one], node.output))
+            case _:
+                graph.node.append(node)
+    graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), one))
+
+
+def _to_nchw(graph: onnx.GraphProto, nhwc: list[int]) -> None:
+    """The output channels first, where tf2onnx forgot (a network that ends in swish)."""
+    from onnx import helper
+
+    output = graph.output[0]
+    sides = output.type.tensor_type.shape.dim
+    if [side.dim_value for side in sides] != nhwc or nhwc[1] == nhwc[3]:
+        return
+    inner = f"{output.name}_nhwc"
+    rename(graph, output.name, inner)
+    graph.node.append(helper.make_node("Transpose", [inner], [output.name], perm=[0, 3, 1, 2]))
+    for side, length in zip(sides, (nhwc[0], nhwc[3], *nhwc[1:3]), strict=True):
+        side.dim_value = length
 
 
 def rename_io(model: onnx.ModelProto) -> None:
@@ -85,23 +133,12 @@ def rename_io(model: onnx.ModelProto) -> None:
         old = value.name
         if old == name:
             continue
-        taken = {tensor for node in graph.node for tensor in (*node.input, *node.output)}
-        taken |= {initializer.name for initializer in graph.initializer}
+        taken = {tensor for each in graphs_of(graph) for node in each.node for tensor in (*node.input, *node.output)}
+        taken |= {initializer.name for each in graphs_of(graph) for initializer in each.initializer}
         if name in taken:
-            _rename(graph, name, f"{name}_inner")
-        _rename(graph, old, name)
+            rename(graph, name, f"{name}_inner")
+        rename(graph, old, name)
         value.name = name
-
-
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            for index, tensor in enumerate(tensors):
-                if tensor == old:
-                    tensors[index] = new
-    for value in (*graph.initializer, *graph.value_info):
-        if value.name == old:
-            value.name = new
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from .hdf5 import checked_hash
 
 Array = NDArray[np.float32]
 LayerKind = Literal["conv", "batch_norm", "prelu", "other"]
@@ -41,6 +42,7 @@ def read_weights(path: Path) -> list[WeightLayer]:
     import h5py
 
     try:
+        checked_hash(path)
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
             read = _in_order(root) if "layer_names" in root.attrs else _numbered(root)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from srgan_trt.compiler.build import build, compile_network
 from srgan_trt.compiler.plan import load_plan
@@ -107,6 +108,78 @@ def test_the_plan_never_overwrites_its_model(tmp_path: Path) -> None:
     onnx.save(net.proto(net.last, (1, 3, 16, 16)), model)  # type: ignore[attr-defined]
     with pytest.raises(PlanError, match="is the file that it is built from"):
         build(model, out=model)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_named(value: float, tmp_path: Path) -> None:
+    net = enlarger()
+    net.last = net.node("Conv", net.last, net.constant(np.full((3, 3, 1, 1), value, np.float32)))  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match=r"made\.h5 has weights that are not finite \(\w+\): its training diverged"):
+        compile_network(Source(net), out=tmp_path / "plan.onnx")
+
+
+def test_a_network_that_overflows_is_refused(tmp_path: Path) -> None:
+    net = enlarger()
+    large = net.node("Exp", net.node("Exp", net.node("Exp", net.node("Exp", net.last))))  # type: ignore[attr-defined]
+    net.last = net.node("Sub", large, net.node("Sqrt", large))  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match=r"made\.h5 gives values that are not finite"):
+        compile_network(Source(net), out=tmp_path / "plan.onnx")
+
+
+def test_a_multiple_that_no_picture_has_is_refused(tmp_path: Path) -> None:
+    net = enlarger()
+    small = net.node("MaxPool", net.last, kernel_shape=[1, 1], strides=[512, 512])  # type: ignore[attr-defined]
+    net.last = net.nearest(small, 512)  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match=r"made\.h5 takes only pictures whose sides are multiples of"):
+        compile_network(Source(net, fixed_shape=(512, 512)), out=tmp_path / "plan.onnx")
+
+
+def test_what_a_library_stumbles_over_is_told_in_one_line(tmp_path: Path) -> None:
+    class Broken(Source):
+        def export(self, height: int, width: int) -> onnx.ModelProto:
+            raise IndexError("list index\nout of range")
+
+    with pytest.raises(ModelError, match=r"made\.h5 is damaged, or .* \(IndexError: list index out of range\)"):
+        compile_network(Broken(enlarger()), out=tmp_path / "plan.onnx")
+
+
+def test_a_network_that_folds_its_input_becomes_a_plan(tmp_path: Path) -> None:
+    net = enlarger()
+    net.last = net.node("DepthToSpace", net.node("SpaceToDepth", net.last, blocksize=4), blocksize=4)  # type: ignore[attr-defined]
+    plan = compile_network(Source(net), out=tmp_path / "plan.onnx")
+    assert (plan.spec.scale, plan.spec.shuffle, plan.spec.multiple) == (2, 1, 2)
+
+
+def test_ranges_of_a_half_are_found(tmp_path: Path) -> None:
+    plan = compile_network(Source(enlarger(low=-0.5, high=0.5)), out=tmp_path / "plan.onnx")
+    assert (plan.spec.input_range, plan.spec.output_range) == ((-0.5, 0.5), (-0.5, 0.5))
+
+
+@pytest.mark.parametrize("kind", ["float16", "uint8"])
+def test_files_whose_pixels_are_of_another_type(kind: str, tmp_path: Path) -> None:
+    model = enlarger().proto(enlarger().last, (1, 3, 12, 16))  # type: ignore[attr-defined]
+    normalization = (model.graph.input[0], model.graph.output[0])
+    for end in normalization:
+        end.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    if kind == "float16":
+        for tensor in model.graph.initializer:
+            if tensor.data_type == TensorProto.FLOAT:
+                half = numpy_helper.to_array(tensor).astype(np.float16)
+                if half.ndim == 4:
+                    tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
+    else:
+        for node in model.graph.node:
+            node.input[:] = ["in_float" if name == normalization[0].name else name for name in node.input]
+            node.output[:] = ["out_float" if name == normalization[1].name else name for name in node.output]
+        model.graph.node.insert(
+            0, helper.make_node("Cast", [normalization[0].name], ["in_float"], to=TensorProto.FLOAT)
+        )
+        model.graph.node.append(helper.make_node("Cast", ["out_float"], [normalization[1].name], to=TensorProto.UINT8))
+    onnx.save(model, tmp_path / "net.onnx")
+    plan = build(tmp_path / "net.onnx")
+    x = np.abs(picture(1, 3, 7, 5))
+    result = shuffled(ReferenceRunner(onnx.load(plan.path))(x), plan.spec.shuffle)
+    np.testing.assert_allclose(result, x.repeat(2, 2).repeat(2, 3), atol=1e-5)
 
 
 def test_an_unknown_precision_is_named(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from srgan_trt.commands.describe import plan_rows
 
-from srgan_trt.compiler.plan import is_plan, load_plan, save_plan
+from srgan_trt.cli.info import plan_rows
+from srgan_trt.codec import encode
+from srgan_trt.compiler.plan import FORMAT, is_plan, load_plan, save_plan
 from srgan_trt.compiler.report import Report
 from srgan_trt.errors import PlanError
 from srgan_trt.models import registry
@@ -104,6 +105,60 @@ def test_a_spec_that_contradicts_the_graph_is_refused(model: onnx.ModelProto, tm
         load_plan(path)
 
 
+@pytest.mark.parametrize("key", ["spec", "report", "body_bytes"])
+def test_metadata_that_was_changed_is_refused(plan_file: Path, key: str) -> None:
+    model = onnx.load(plan_file)
+    for entry in model.metadata_props:
+        if entry.key == f"srgan_trt.{key}":
+            entry.value = entry.value.replace("4", "3").replace("test", "best").replace("1", "2")
+    onnx.save(model, plan_file)
+    with pytest.raises(PlanError, match="changed or damaged"):
+        load_plan(plan_file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("report", "[1]"),
+        ("report", "[" * 100_000 + "]" * 100_000),
+        ("spec", "[]"),
+        ("spec", "7"),
+        ("body_bytes", "x"),
+        ("self_test", "[" * 100_000),
+        ("self_test", "{}"),
+    ],
+)
+def test_metadata_made_by_hand_and_sealed_is_refused_in_one_line(
+    model: onnx.ModelProto, tmp_path: Path, key: str, value: str
+) -> None:
+    body = model.SerializeToString()
+    seal = onnx.ModelProto()
+    entries = {
+        "format": FORMAT,
+        "spec": encode(SPEC).decode(),
+        "report": "{}",
+        "body_bytes": str(len(body)),
+        "body_sha256": hashlib.sha256(body).hexdigest(),
+    } | {key: value}
+    entries["seal"] = hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+    for name, text in entries.items():
+        seal.metadata_props.add(key=f"srgan_trt.{name}", value=text)
+    path = tmp_path / "made.plan.onnx"
+    path.write_bytes(body + seal.SerializeToString())
+    with pytest.raises(PlanError, match=r"made\.plan\.onnx") as error:
+        load_plan(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", [b"srgan_trt.spec", b'"precision"'])
+def test_metadata_that_is_no_text_is_refused(plan_file: Path, text: bytes) -> None:
+    data = plan_file.read_bytes()
+    assert text in data
+    plan_file.write_bytes(data.replace(text, b"\xff" + text[1:]))
+    with pytest.raises(PlanError, match="changed or damaged"):
+        load_plan(plan_file)
+
+
 def test_another_version_is_refused(plan_file: Path) -> None:
     model = onnx.load(plan_file)
     for entry in model.metadata_props:
@@ -147,7 +202,9 @@ class TestMutatedFacts:
 
     def opened(self, path: Path, body: bytes, facts: dict[str, str]) -> None:
         seal = onnx.ModelProto()
-        for key, value in facts.items():
+        told = {key: value for key, value in facts.items() if key != "seal"}
+        told["seal"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        for key, value in told.items():
             seal.metadata_props.add(key=f"srgan_trt.{key}", value=value)
         path.write_bytes(body + seal.SerializeToString())
         refusal: str | None = None

@@ -25,7 +25,7 @@ def test_the_papers_tail_moves_before_the_shuffle() -> None:
     expected = run(model, x)
     assert sink_shuffles(model) == 3
     assert kinds(model) == ["Conv", "PRelu", "Conv", "Tanh", "DepthToSpace"]
-    assert detach_shuffle(model) == 2
+    assert detach_shuffle(model, scale=2) == 2
     result = run(model, x)
     assert result.shape == (1, 12, 5, 7)
     np.testing.assert_allclose(shuffled(result, 2), expected, atol=1e-5)
@@ -39,7 +39,7 @@ def test_per_channel_constants_move_with_their_channels(kind: str) -> None:
     x = picture(1, 8, 5, 7)
     expected = run(model, x)
     assert sink_shuffles(model) == 1
-    assert detach_shuffle(model) == 2
+    assert detach_shuffle(model, scale=2) == 2
     np.testing.assert_allclose(shuffled(run(model, x), 2), expected, atol=1e-6)
 
 
@@ -58,7 +58,18 @@ def test_a_skip_around_the_tail_keeps_the_shuffle_in_the_graph() -> None:
     x = picture(1, 3, 5, 7)
     expected = run(model, x)
     sink_shuffles(model)
-    assert detach_shuffle(model) == 1
+    assert detach_shuffle(model, scale=2) == 1
+    np.testing.assert_array_equal(run(model, x), expected)
+
+
+def test_a_shuffle_larger_than_the_scale_stays() -> None:
+    """The network folds its input first (FFDNet): the shuffle undoes that, too."""
+    net = Network()
+    small = net.node("SpaceToDepth", "input", blocksize=2)
+    model = net.model(net.node("DepthToSpace", net.conv(small, 12, 48), blocksize=4), (1, 3, 4, 6))
+    x = picture(1, 3, 4, 6)
+    expected = run(model, x)
+    assert detach_shuffle(model, scale=2) == 1
     np.testing.assert_array_equal(run(model, x), expected)
 
 
@@ -70,5 +81,5 @@ def test_a_transposed_convolution_to_rgb_ends_in_a_shuffle() -> None:
     x = picture(1, 3, 5, 7)
     expected = run(model, x)
     assert sink_shuffles(model) == 2
-    assert detach_shuffle(model) == 2
+    assert detach_shuffle(model, scale=2) == 2
     np.testing.assert_allclose(shuffled(run(model, x), 2), expected, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 
 import numpy as np
@@ -37,7 +38,7 @@ def scale_weights(factor: float) -> object:
 
 def test_a_rewrite_that_changes_nothing_is_kept() -> None:
     subject = checker()
-    subject.rewrite("shuffle", detach_shuffle, ends_in_shuffle=True)
+    subject.rewrite("shuffle", functools.partial(detach_shuffle, scale=2), ends_in_shuffle=True)
     (proof,) = subject.checks
     assert (proof.count, proof.kept, subject.shuffle) == (1, True, 2)
     assert proof.difference < 1e-6

@@ -122,14 +122,14 @@ def classifier() -> onnx.ModelProto:
     [
         (two_inputs(), "has 2 inputs"),
         (classifier(), "is a classifier"),
-        (upscaler(kind=TensorProto.UINT8), "uint8 pixels"),
+        (upscaler(kind=TensorProto.INT32), "int32 pixels"),
         (upscaler(dims=("n", 1, "h", "w")), "one channel"),
         (upscaler(dims=("n", "h", "w", 1)), "one channel"),
         (upscaler(dims=("n", 4, "h", "w")), r"shape \?x4x\?x\?"),
         (upscaler(dims=(3, "h", "w")), "rank 3"),
         (upscaler(dims=("n", "c", "h", "w")), "how many channels"),
     ],
-    ids=["two inputs", "classifier", "uint8", "luma", "luma NHWC", "four channels", "rank 3", "no channels"],
+    ids=["two inputs", "classifier", "int32", "luma", "luma NHWC", "four channels", "rank 3", "no channels"],
 )
 def test_what_is_no_super_resolver_is_refused(model: onnx.ModelProto, words: str, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
@@ -145,3 +145,38 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"net\.onnx") as error:
         open_network(path).export(8, 8)
     assert "\n" not in str(error.value)
+
+
+def typed(kind: int) -> onnx.ModelProto:
+    """The network with pixels of another type at both ends: halves all through, uint8 at the ends."""
+    model = upscaler(kind=kind)
+    model.graph.output[0].type.tensor_type.elem_type = kind
+    if kind != TensorProto.UINT8:
+        (kernel,) = (numpy_helper.to_array(tensor) for tensor in model.graph.initializer)
+        model.graph.initializer[0].CopyFrom(
+            numpy_helper.from_array(kernel.astype(helper.tensor_dtype_to_np_dtype(kind)), "kernel")
+        )
+        return model
+    model.graph.node[0].input[0], model.graph.node[1].output[0] = "lr_float", "hr_float"
+    model.graph.node.insert(0, helper.make_node("Cast", ["lr"], ["lr_float"], to=TensorProto.FLOAT))
+    model.graph.node.append(helper.make_node("Cast", ["hr_float"], ["hr"], to=TensorProto.UINT8))
+    return model
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [(TensorProto.FLOAT16, 5e-3), (TensorProto.UINT8, 1e-6)])
+def test_pixels_of_other_types_at_the_ends(kind: int, tolerance: float, tmp_path: Path) -> None:
+    network = open_network(saved(typed(kind), tmp_path))
+    assert any("float32 here" in note for note in network.notes)
+    exported = network.export(5, 6)
+    ends = (exported.graph.input[0], exported.graph.output[0])
+    assert [end.type.tensor_type.elem_type for end in ends] == [TensorProto.FLOAT] * 2
+    np.testing.assert_allclose(run_onnx(exported, noise(5, 6)), direct(noise(5, 6)), rtol=0, atol=tolerance)
+
+
+def test_of_several_outputs_the_picture_is_taken(tmp_path: Path) -> None:
+    model = upscaler()
+    model.graph.node.append(helper.make_node("ReduceMean", ["hr"], ["mean"], keepdims=0))
+    model.graph.output.insert(0, helper.make_tensor_value_info("mean", TensorProto.FLOAT, ()))
+    network = open_network(saved(model, tmp_path))
+    assert "of its 2 outputs hr is the picture: the others are left out" in network.notes
+    np.testing.assert_allclose(run_onnx(network.export(5, 6), noise(5, 6)), direct(noise(5, 6)), rtol=0, atol=1e-5)

@@ -125,3 +125,9 @@ def test_the_scale_between_two_sizes() -> None:
     for output in [(40, 60), (41, 82), (15, 30)]:
         with pytest.raises(ModelError, match="not a whole scale"):
             check_scale("x", (10, 20), output)
+
+
+@pytest.mark.parametrize(("output", "words"), [((88, 120), "8 rows and columns less than x2"), ((36, 52), "12 .* x1")])
+def test_a_network_that_does_not_pad_is_told_so(output: tuple[int, int], words: str) -> None:
+    with pytest.raises(ModelError, match=f"{words}.*do not pad"):
+        check_scale("x", (48, 64), output)

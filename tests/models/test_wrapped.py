@@ -1,0 +1,112 @@
+"""Generators are found in what is saved around them: a class of the author's own, a combined GAN, copies for GPUs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from srgan_trt.errors import ModelError
+from srgan_trt.models.loader import open_network
+from srgan_trt.models.wrapped import as_functional
+
+from .conftest import noise, run_onnx
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    yield
+    logging.getLogger("absl").setLevel(logging.NOTSET)
+
+
+def _generator(keras: Any, *, size: int | None = 16, name: str = "generator") -> Any:
+    layers = keras.layers
+    x = picture = layers.Input((size, size, 3))
+    x = layers.UpSampling2D(2)(layers.Conv2D(4, 3, padding="same", activation="relu")(x))
+    return keras.Model(picture, layers.Conv2D(3, 3, padding="same")(x), name=name)
+
+
+def _discriminator(keras: Any) -> Any:
+    layers = keras.layers
+    picture = layers.Input((32, 32, 3))
+    return keras.Model(
+        picture, layers.Dense(1)(layers.Flatten()(layers.Conv2D(2, 3, strides=4)(picture))), name="judge"
+    )
+
+
+def test_a_class_around_a_functional_graph(keras: Any, tmp_path: Path) -> None:
+    class Trainer(keras.Model):  # type: ignore[misc]
+        def train_step(self, data: Any) -> Any:
+            return {}
+
+    inner = _generator(keras, size=None)
+    model = Trainer(inner.input, inner.output)
+    expected = np.asarray(model(noise(8, 8)))
+    model.save(tmp_path / "trainer.h5")
+    network = open_network(tmp_path / "trainer.h5")
+    assert any("its class Trainer is opened as the functional model in it" in note for note in network.notes)
+    np.testing.assert_allclose(run_onnx(network.export(8, 8), noise(8, 8)), expected, atol=1e-5)
+
+
+def test_a_class_that_the_user_gives_stays() -> None:
+    graph = {"layers": [], "input_layers": [], "output_layers": [], "name": "t", "extra": 1}
+    config = {"class_name": "mine>Trainer", "module": "mine", "registered_name": "mine>Trainer", "config": graph}
+    assert as_functional(config, given=frozenset({"Trainer"})) == (config, [])
+    opened, notes = as_functional(config)
+    assert (opened["class_name"], opened["module"], len(notes)) == ("Functional", "keras", 1)
+    assert "extra" not in opened["config"]
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_the_generator_of_a_combined_gan(keras: Any, tmp_path: Path, outputs: int) -> None:
+    generator, judge = _generator(keras), _discriminator(keras)
+    low = keras.layers.Input((16, 16, 3))
+    high = generator(low)
+    keras.Model(low, [judge(high), high][:outputs]).save(tmp_path / "gan.h5")
+    network = open_network(tmp_path / "gan.h5")
+    assert any("its layer 'generator' is the generator" in note for note in network.notes)
+    batch = noise(16, 16)
+    np.testing.assert_allclose(run_onnx(network.export(16, 16), batch), np.asarray(generator(batch)), atol=1e-5)
+
+
+def test_several_generators_are_named(keras2: Any, tmp_path: Path) -> None:
+    one, other = _generator(keras2, name="there"), _generator(keras2, size=32, name="back")
+    low = keras2.layers.Input((16, 16, 3))
+    keras2.Model(low, [one(low), other(one(low))]).save(tmp_path / "two.h5")
+    with pytest.raises(ModelError, match=r"several are in it \(there, back\)"):
+        open_network(tmp_path / "two.h5")
+
+
+def test_copies_for_several_gpus(keras2: Any, tmp_path: Path) -> None:
+    """As Keras 2's multi_gpu_model saved them: slices of the batch, the model on each, and all together again."""
+    layers, generator = keras2.layers, _generator(keras2)
+    low = layers.Input((16, 16, 3))
+    parts = []
+    for number in range(2):
+        cut = layers.Lambda(lambda x, i, parts: x[i::parts], arguments={"i": number, "parts": 2}, name=f"part_{number}")
+        parts.append(generator(cut(low)))
+    keras2.Model(low, layers.Concatenate(axis=0)(parts)).save(tmp_path / "gpus.h5")
+    network = open_network(tmp_path / "gpus.h5")
+    assert any("its layer 'generator' is the generator" in note for note in network.notes)
+    batch = noise(16, 16)
+    np.testing.assert_allclose(run_onnx(network.export(16, 16), batch), np.asarray(generator(batch)), atol=1e-5)
+
+
+def _my_activation(x: Any) -> Any:
+    return x * 0.5
+
+
+def test_an_activation_of_the_author_s_own_is_named(keras: Any, tmp_path: Path) -> None:
+    layers = keras.layers
+    picture = layers.Input((8, 8, 3))
+    keras.Model(picture, layers.Conv2D(3, 3, padding="same", activation=_my_activation)(picture)).save(
+        tmp_path / "a.h5"
+    )
+    with pytest.raises(ModelError, match=r"_my_activation.*--custom-objects"):
+        open_network(tmp_path / "a.h5")
+    (tmp_path / "mine.py").write_text("def _my_activation(x):\n    return x * 0.5\n")
