@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DeviceError
+from .grid import pixel_grid
 from .layers import BuiltLayer, check_layers, from_inspector, from_log, untold
 from .library import Library, Messages, find_library, need_gpu
 
@@ -121,8 +122,9 @@ def build_engine(
     messages.check("build the network", failed=serialised is None)
     data = bytes(serialised)
     # The inspector of TensorRT tells all layers, and its log, whose lines no documentation promises, perhaps some.
-    layers = _inspected(library, data) or from_log(messages.lines)
     model = onnx.ModelProto.FromString(network)
+    grid = pixel_grid(model, multiple=multiple)
+    layers = _inspected(library, data, grid) or from_log(messages.lines, grid)
     check_layers(layers, model, precision=settings.precision)
     unknown = untold(layers, model)
     if unknown:
@@ -226,7 +228,7 @@ def _timing_cache(library: Library, config: Any, earlier: bytes | None, messages
     return None
 
 
-def _inspected(library: Library, data: bytes) -> tuple[BuiltLayer, ...]:
+def _inspected(library: Library, data: bytes, grid: dict[str, float]) -> tuple[BuiltLayer, ...]:
     """The layers, by the engine inspector; none of TensorRT-RTX, whose engine only a GPU could load."""
     if library.builds_for_others:
         return ()
@@ -234,7 +236,8 @@ def _inspected(library: Library, data: bytes) -> tuple[BuiltLayer, ...]:
     engine = library.runtime(messages).deserialize_cuda_engine(data)
     messages.check("load the engine that it built", failed=engine is None)
     inspector = engine.create_engine_inspector()
-    return from_inspector(inspector.get_engine_information(library.module.LayerInformationFormat.JSON) or "")
+    told = inspector.get_engine_information(library.module.LayerInformationFormat.JSON)
+    return from_inspector(told or "", grid)
 
 
 def _monitor(trt: Any, progress: Progress | None) -> tuple[Any, list[BaseException]]:

@@ -147,7 +147,7 @@ class TestDamage:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda text: text.replace('"format": "3"', '"format": "2"'),
+            lambda text: text.replace('"format": "4"', '"format": "2"'),
             lambda text: text.replace('"flavour"', '"flavor"'),
             lambda text: text.replace('"opt_level"', '"level"'),
             lambda text: text.replace('"made_of"', '"nodes"'),
