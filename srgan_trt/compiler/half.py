@@ -19,7 +19,8 @@ from ..errors import ModelError, PlanError
 from . import graph
 from .ends import Range
 from .oracle import Floats, Oracle
-from .precision import LARGEST, can_be_half, floats, half_inputs, is_single, to_fp16, to_fp32
+from .precision import LARGEST, can_be_half, floats, half_inputs, is_single, to_fp16
+from .slopes import Prelu, single_network
 from .value_range import test_picture
 
 if TYPE_CHECKING:
@@ -94,21 +95,15 @@ class _Measurement:
         return None
 
 
-def half_network(plan: Plan) -> HalfNetwork:
-    """The network of `plan`, an fp32 or fp16 plan, with float16 ends.
+def half_network(plan: Plan, *, prelu: Prelu = "inside") -> HalfNetwork:
+    """The network of `plan`, an fp32 or fp16 plan, with float16 ends, for a GPU; prelu: see slopes.Prelu.
 
     Raises PlanError for another plan, ModelError if even float32 between float16 ends is off by more than `FIDELITY`.
     """
-    import onnx
-
     if plan.spec.precision not in ("fp32", "fp16"):
         raise PlanError(f"{plan.path} is a plan in {plan.spec.precision}: name one in fp32 or fp16")
-    proto = onnx.load_from_string(plan.network())
-    model = graph.from_proto(proto)
-    if plan.spec.precision == "fp16":
-        to_fp32(model)
     return halve(
-        model,
+        single_network(plan, prelu),
         input_range=plan.spec.input_range,
         output_range=plan.spec.output_range,
         shape=plan.spec.fixed_shape,

@@ -30,6 +30,7 @@ from .timings import machine_key
 
 if TYPE_CHECKING:
     from ...compiler.half import Float32Layer
+    from ...compiler.slopes import Prelu
     from ..gpu.device import Gpu
     from ..gpu.interfaces import EngineSettings
     from .build import Progress
@@ -45,7 +46,7 @@ class EngineCache:
         self._plan = plan
         self.library = library or find_library()
         self._progress = progress
-        self._networks: dict[str, tuple[bytes, tuple[Float32Layer, ...]]] = {}
+        self._networks: dict[tuple[str, Prelu], tuple[bytes, tuple[Float32Layer, ...]]] = {}
 
     @property
     def name(self) -> str:
@@ -116,14 +117,15 @@ class EngineCache:
             self._plan.spec.name, gpu.name, settings.precision, width, height, settings.batch,
         )  # fmt: skip
         began = time.monotonic()
-        if settings.precision not in self._networks:  # float16 is measured once, not for every size of windows
-            self._networks[settings.precision] = network_of(self._plan, settings.precision)
+        wanted = (settings.precision, settings.prelu)
+        if wanted not in self._networks:  # float16 is measured once, not for every size of windows
+            self._networks[wanted] = network_of(self._plan, settings.precision, prelu=settings.prelu)
         header, data = assemble_engine(
             self._plan,
             settings,
             library=self.library,
             gpu=gpu,
-            network=self._networks[settings.precision],
+            network=self._networks[wanted],
             progress=self._progress,
         )
         _log.info("built it in %.1f s, %.1f MB", time.monotonic() - began, len(data) / 1e6)

@@ -214,6 +214,7 @@ def describe_engine(header: EngineHeader, path: Path) -> Iterator[tuple[str, str
     yield "windows", f"{shape} pixels, at most {settings.batch} at once"
     options = {"optimisation level": settings.opt_level, "bytes of workspace": settings.workspace}
     chosen = [f"{name} {value}" for name, value in options.items() if value is not None]
+    chosen += ["PReLUs apart from the convolutions"] if settings.prelu == "apart" else []
     yield "options", ", ".join(chosen) or "TensorRT's defaults"
     yield "from", f"the plan {header.plan_hash[:16]}, of the file {spec.source_hash[:16]}"
     yield "size", f"{header.engine_bytes / 1e6:.1f} MB"

@@ -21,6 +21,7 @@ from .timings import keep_timings, known_timings
 if TYPE_CHECKING:
     from ...compiler.half import Float32Layer
     from ...compiler.plan import Plan
+    from ...compiler.slopes import Prelu
     from ..gpu.device import Gpu
 
 _log = logging.getLogger(__name__)
@@ -30,9 +31,9 @@ _MULTIPROCESSORS = 64
 """Of a GPU of which nothing is known: between an RTX 3060's 28 and an RTX 4090's 128."""
 
 
-def network_of(plan: Plan, precision: str) -> tuple[bytes, tuple[Float32Layer, ...]]:
+def network_of(plan: Plan, precision: str, *, prelu: Prelu = "inside") -> tuple[bytes, tuple[Float32Layer, ...]]:
     """The ONNX network to build in "fp32", "fp16" or, of an int8 plan, "int8"; and the layers of it that are meant to
-    stay in float32.
+    stay in float32. prelu: see slopes.Prelu.
 
     Its ends are float16 in "fp16" and, if float16 does for what int8 leaves, in "int8"; else float32. Raises PlanError
     if the plan has no such network, ModelError if float16 does not do for it.
@@ -46,7 +47,7 @@ def network_of(plan: Plan, precision: str) -> tuple[bytes, tuple[Float32Layer, .
     if precision == "fp16":
         from ...compiler.half import half_network
 
-        half = half_network(plan)
+        half = half_network(plan, prelu=prelu)
         _log.info("%s in fp16: %.1f dB from its fp32 pictures", plan.spec.name, half.fidelity)
         return half.data, half.float32
     if precision == "int8":
@@ -56,7 +57,12 @@ def network_of(plan: Plan, precision: str) -> tuple[bytes, tuple[Float32Layer, .
             return half_remainder(plan), ()
         except ModelError as error:
             _log.warning("the layers that are not in int8 stay in fp32: %s", error)
-    return _stored_network(plan), ()
+        return plan.network(), ()
+    from ...compiler import graph
+    from ...compiler.slopes import single_network
+
+    data: bytes = graph.to_proto(single_network(plan, prelu)).SerializeToString()
+    return data, ()
 
 
 def assemble_engine(
@@ -74,7 +80,7 @@ def assemble_engine(
     gpu: whose context is current, None where there is none. network: what `network_of` gave, None to ask it.
     Raises what `network_of` and `build_engine` raise.
     """
-    data, float32 = network or network_of(plan, settings.precision)
+    data, float32 = network or network_of(plan, settings.precision, prelu=settings.prelu)
     earlier = None if gpu is None or library.builds_for_others else known_timings(library, gpu)
     built = build_engine(
         data,
@@ -119,6 +125,7 @@ def build_engine_file(
     compute_capability: tuple[int, int] | None = None,
     opt_level: int | None = None,
     workspace: int | None = None,
+    prelu: Prelu = "inside",
     gpu_id: int | None = None,
     progress: Progress | None = None,
 ) -> EngineHeader:
@@ -133,6 +140,7 @@ def build_engine_file(
         gpu_id: Of this machine's GPUs the one to build for, as CUDA counts; None is the first for "tensorrt", and all
             from Ampere on, wherever they are, for "tensorrt-rtx".
         opt_level: 0 to 5; workspace: bytes of scratch memory; None is TensorRT's default.
+        prelu: See slopes.Prelu.
         progress: See build.Progress.
 
     Raises PlanError if `out` cannot be written or the plan has no such network, DeviceError if it cannot be built so,
@@ -157,6 +165,7 @@ def build_engine_file(
         compute_capability=compute_capability if named is None else named.compute_capability,
         opt_level=opt_level,
         workspace=workspace,
+        prelu=prelu,
     )
     with nullcontext() if gpu is None else current(core().Device(gpu.number)):
         header, data = assemble_engine(plan, settings, library=library, gpu=gpu, progress=progress)
@@ -211,19 +220,3 @@ def _tile(plan: Plan, side: int | None) -> tuple[int, int]:
     if side < 1 or side % multiple:
         raise DeviceError(f"windows of {spec.name} are multiples of {multiple} pixels: use another --tile than {side}")
     return side, side
-
-
-def _stored_network(plan: Plan) -> bytes:
-    """The plan's own network; of an fp16 plan, its weights in float32."""
-    import onnx
-
-    from ...compiler import graph
-    from ...compiler.precision import to_fp32
-
-    model = onnx.load_from_string(plan.network())
-    if plan.spec.precision == "fp16":
-        single = graph.from_proto(model)
-        to_fp32(single)
-        model = graph.to_proto(single)
-    data: bytes = model.SerializeToString()
-    return data

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
+    from ...compiler.slopes import Prelu
     from .device import Gpu
 
 
@@ -25,6 +26,8 @@ class EngineSettings:
     """The builder's effort; None is its default."""
     workspace: int | None = None
     """Bytes that the builder may use for a layer's scratch memory; None is its default."""
+    prelu: Prelu = "inside"
+    """Where PReLUs are done: both give the same pictures, and only a GPU tells which is faster there."""
     compute_capability: tuple[int, int] | None = None
     """Of the GPU to build for; None is the one that is here."""
 
