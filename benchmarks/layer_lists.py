@@ -4,7 +4,8 @@
 
 No GPU is needed, and nothing is measured: a kernel takes as long as its operations take at 60 % of the peak of
 accelerators.py (40 % where it has 32 channels or fewer, which fill no tensor core's tile), or its bytes at 85 % of the
-memory's bandwidth, whichever is longer. TensorRT-RTX knows no Hopper: an H100 is reckoned with an RTX 4090's list. SRVGG, of the same kind, reaches 46 % of an RTX 4090's peak (vs-mlrt, v15.4).
+memory's bandwidth, whichever is longer. TensorRT-RTX knows no Hopper: an H100 is reckoned with an RTX 4090's list.
+SRVGG, of the same kind, reaches 46 % of an RTX 4090's peak (vs-mlrt, v15.4).
 """
 
 from __future__ import annotations

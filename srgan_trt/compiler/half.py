@@ -1,8 +1,8 @@
 """A network in float16, but for the layers that overflow or lose there: those are found on photographs.
 
-GPUs multiply float16 and add up in float32, so what is rounded is what a layer reads (weights and activations) and
-what it gives. A layer alone is compared with itself in float32, then the whole network; both on real pictures, run by
-onnxruntime in float32 on rounded values, which is that arithmetic.
+What is rounded is what a layer reads (weights and activations) and what it gives. A layer alone is compared with itself
+in float32, then the whole network; both on real pictures, run by onnxruntime in float32 on rounded values. For a GPU,
+whose convolutions may add up in float32 or in float16, the network is tried with both, and has to do with the worse.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import numpy as np
 
 from ..errors import ModelError, PlanError
 from . import graph
+from .emulation import Emulation, rounded_network
 from .ends import Range
+from .half_sums import CHUNK, HEADROOM
 from .oracle import Floats, Oracle
-from .precision import LARGEST, can_be_half, floats, half_inputs, is_single, to_fp16
+from .precision import LARGEST, to_fp16
 from .slopes import Prelu, single_network
 from .value_range import test_picture
 
@@ -31,16 +33,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HEADROOM = 8.0
-"""Other pictures may drive a layer this much further than those it is measured on."""
 LOSS = 2.0**-8
 """Largest root mean square error of a layer in float16, as a fraction of its result's own. Rounding alone is 2^-12; the
 worst layer of fifteen real generators is at 2^-10."""
 FIDELITY = 50.0
 """dB between the float16 network's picture and the float32 one's, at least: less than a level of 255 in root mean
-square. Fifteen real generators are at 68 to 78, a tenth of a level and less; those of benchmarks/networks.py, whose
-weights are random, at 56 and 59. The largest difference anywhere is 0.2 to 8 levels, the more the sharper a network
-draws."""
+square. With sums in float32, fifteen real generators are at 66 to 78, a tenth of a level and less; those of
+benchmarks/networks.py, whose weights are random, at 56 and 59. Sums in float16 cost 3 to 8 dB of that. The largest
+difference anywhere is 0.2 to 8 levels, the more the sharper a network draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,10 @@ class HalfNetwork:
     float32: tuple[Float32Layer, ...]
     """Layers that stayed in float32, in the network's order."""
     fidelity: float
-    """dB between its pictures and the float32 network's, of the output range; at least `FIDELITY`."""
+    """dB between its pictures and the float32 network's, of the output range, with sums in float32; at least
+    `FIDELITY`."""
+    half_sums: float | None
+    """The same with sums in float16, at least `FIDELITY` too; None where they were not asked for."""
     levels: float
     """Largest difference between the two, in levels of 255."""
 
@@ -95,8 +98,9 @@ class _Measurement:
         return None
 
 
-def half_network(plan: Plan, *, prelu: Prelu = "inside") -> HalfNetwork:
-    """The network of `plan`, an fp32 or fp16 plan, with float16 ends, for a GPU; prelu: see slopes.Prelu.
+def half_network(plan: Plan, *, prelu: Prelu = "inside", chunk: int = CHUNK) -> HalfNetwork:
+    """The network of `plan`, an fp32 or fp16 plan, with float16 ends, for a GPU; prelu: see slopes.Prelu; chunk: see
+    half_sums.
 
     Raises PlanError for another plan, ModelError if even float32 between float16 ends is off by more than `FIDELITY`.
     """
@@ -109,6 +113,7 @@ def half_network(plan: Plan, *, prelu: Prelu = "inside") -> HalfNetwork:
         shape=plan.spec.fixed_shape,
         multiple=plan.spec.multiple,
         half_ends=True,
+        chunk=chunk,
     )
 
 
@@ -120,28 +125,42 @@ def halve(
     shape: tuple[int, int] | None,
     multiple: int,
     half_ends: bool,
+    chunk: int | None = None,
 ) -> HalfNetwork:
     """`model`, which is in float32 and stays as it is, in float16; its ends too with `half_ends`, else float32.
 
+    chunk: see half_sums; None where all sums are in float32.
     input_range, output_range, shape, multiple: as in NetworkSpec. Raises ModelError as `half_network` does.
     """
     prepare(model)
     low, high = input_range
     samples = [(sample * (high - low) + low).astype(np.float32) for sample in pictures(shape, multiple)]
+    few = samples[-1:]  # sums in float16 take long, and every pixel has thousands of them
     reference = _levels(graph.to_proto(model), samples, output_range)
     measured = measure(model, samples)
     reasons = {name: found.reason for name, found in measured.items() if found.reason is not None}
     # The network as a whole may lose where no layer alone does: then the worst of them go back as well, ever more.
-    worst = sorted(measured.keys() - reasons.keys(), key=lambda name: -measured[name].loss)
-    more = 0
+    worst = _worst(measured, reasons)
+    more, in_sums = 0, False
     while True:
         reasons |= {name: f"float16 is off by {measured[name].loss:.1e} of its result" for name in worst[:more]}
         data, stayed = _converted(model, reasons, half_ends=half_ends)
-        fidelity, levels = _compare(
-            _levels(rounded_network(model, reasons, half_ends=half_ends), samples, output_range), reference
-        )
-        if fidelity >= FIDELITY:
+        rounded = _levels(rounded_network(model, reasons, half_ends=half_ends), samples, output_range)
+        (fidelity, levels), summed = _compare(rounded, reference), None
+        if fidelity >= FIDELITY and chunk is not None:
+            network = rounded_network(model, reasons, half_ends=half_ends, chunk=chunk)
+            summed, _ = _compare(_levels(network, few, output_range, optimise=False), reference[-1:])
+        if fidelity >= FIDELITY and (summed is None or summed >= FIDELITY):
             break
+        if summed is not None and not in_sums:
+            measured, in_sums = measured | measure(model, few, chunk=chunk), True
+            reasons |= {
+                name: f"with sums in float16, {why}"
+                for name, found in measured.items()
+                if name not in reasons and (why := found.reason) is not None
+            }
+            worst, more = _worst(measured, reasons), 0
+            continue
         if more >= len(worst):
             raise ModelError(
                 f"float16 at the network's ends alone moves its picture by {levels:.1f} levels: use --precision fp32"
@@ -152,7 +171,12 @@ def halve(
         log.info("%s (%s) stays in float32: %s", layer.name, layer.kind, layer.reason)
     if 2 * len(kept) > len(measured):
         log.warning("%d of %d layers stay in float32: float16 gains little here", len(kept), len(measured))
-    return HalfNetwork(data, kept, fidelity, levels)
+    return HalfNetwork(data, kept, fidelity, summed, levels)
+
+
+def _worst(measured: dict[str, _Measurement], reasons: Collection[str]) -> list[str]:
+    """The layers that are in float16, by what they lose."""
+    return sorted(measured.keys() - set(reasons), key=lambda name: -measured[name].loss)
 
 
 def pictures(shape: tuple[int, int] | None, multiple: int) -> list[Floats]:
@@ -206,11 +230,11 @@ def _converted(model: ir.Model, reasons: dict[str, str], *, half_ends: bool) -> 
     return data, names
 
 
-def measure(model: ir.Model, samples: list[Floats]) -> dict[str, _Measurement]:
-    """Each node alone in float16, on what it reads in the float32 network."""
+def measure(model: ir.Model, samples: list[Floats], *, chunk: int | None = None) -> dict[str, _Measurement]:
+    """Each node alone in float16, on what it reads in the float32 network; chunk: see half_sums, None for float32."""
     from onnx import helper
 
-    emulation = _Emulation(model)
+    emulation = Emulation(model, chunk=chunk)
     nodes: list[onnx.NodeProto] = []
     watched: list[str] = []
     for node in emulation.nodes:
@@ -233,7 +257,7 @@ def measure(model: ir.Model, samples: list[Floats]) -> dict[str, _Measurement]:
         ]
     outputs = [f"{name}.{what}" for name in watched for what in ("error", "energy")]
     outputs += [f"{value}.peak" for value in peaks]
-    run = Oracle(emulation.model(nodes, outputs))
+    run = Oracle(emulation.model(nodes, outputs), optimise=chunk is None)
     found = [dict(zip(outputs, run.every_output(sample), strict=True)) for sample in samples]
     peak = {value: max(float(each[f"{value}.peak"]) for each in found) for value in peaks}
     measured = {}
@@ -250,102 +274,12 @@ def measure(model: ir.Model, samples: list[Floats]) -> dict[str, _Measurement]:
     return measured
 
 
-def _levels(model: onnx.ModelProto, samples: list[Floats], output_range: Range) -> list[Floats]:
+def _levels(
+    model: onnx.ModelProto, samples: list[Floats], output_range: Range, *, optimise: bool = True
+) -> list[Floats]:
     """What the network makes of the samples, as levels 0..255."""
-    oracle, (low, high) = Oracle(model), output_range
+    oracle, (low, high) = Oracle(model, optimise=optimise), output_range
     return [np.clip((oracle(sample) - low) / (high - low), 0, 1) * 255 for sample in samples]
-
-
-def rounded_network(model: ir.Model, float32: Collection[str], *, half_ends: bool) -> onnx.ModelProto:
-    """The network with float16's rounding, in float32 arithmetic, but for the nodes of these names.
-
-    onnxruntime's CPU kernels have hardly any float16: it would run the float16 network in float32 and leave out the
-    rounding between two nodes.
-    """
-    emulation = _Emulation(model)
-    nodes: list[onnx.NodeProto] = []
-    for node in emulation.nodes:
-        nodes += emulation.rounded_node(node) if node.name in emulation.halvable - set(float32) else [node]
-    result = emulation.result
-    if not half_ends:
-        return emulation.model(nodes, [result])
-    entry = f"{emulation.source}.half"
-    for node in nodes:
-        node.input[:] = [entry if name == emulation.source else name for name in node.input]
-    return emulation.model(
-        [*_round(emulation.source, entry), *nodes, *_round(result, f"{result}.end")], [f"{result}.end"]
-    )
-
-
-class _Emulation:
-    """The parts of which a network with rounded values is put together."""
-
-    def __init__(self, model: ir.Model) -> None:
-        self._proto = graph.to_proto(model)
-        self.nodes = list(self._proto.graph.node)
-        self.source, self.result = self._proto.graph.input[0].name, self._proto.graph.output[0].name
-        self.halvable = {node.name or "" for node in model.graph if can_be_half(node)}
-        self.floats = {value.name or "": None for node in model.graph for value in floats(node)}
-        self.weights = {
-            value.name or "": array
-            for value in model.graph.initializers.values()
-            if is_single(value) and (array := graph.constant(value)) is not None
-        }
-        self._reads = {node.name: [value.name for value in half_inputs(node)] for node in model.graph}
-        self._rounded: dict[str, onnx.TensorProto] = {}
-
-    def rounded_node(self, node: onnx.NodeProto, *, suffix: str = "") -> list[onnx.NodeProto]:
-        """`node` in float16: rounded values in; rounded values out, under its outputs' names and `suffix`."""
-        from onnx import NodeProto
-
-        casts: list[onnx.NodeProto] = []
-        copy = NodeProto()
-        copy.CopyFrom(node)
-        copy.name = f"{node.name}{suffix}"
-        for index, name in enumerate(node.input):
-            if name not in self._reads[node.name]:
-                continue
-            if name in self.weights:
-                copy.input[index] = self._rounded_weight(name)
-            else:
-                copy.input[index] = f"{node.name}{suffix}.{index}.in"
-                casts += _round(name, copy.input[index])
-        after: list[onnx.NodeProto] = []
-        for index, name in enumerate(node.output):
-            copy.output[index] = f"{name}{suffix}.out"
-            after += _round(copy.output[index], f"{name}{suffix}") if name in self.floats else []
-        return [*casts, copy, *after]
-
-    def _rounded_weight(self, name: str) -> str:
-        from onnx import numpy_helper
-
-        rounded = f"{name}.rounded"
-        if rounded not in self._rounded:
-            with np.errstate(over="ignore"):
-                array = self.weights[name].astype(np.float16).astype(np.float32)
-            self._rounded[rounded] = numpy_helper.from_array(array, rounded)
-        return rounded
-
-    def model(self, nodes: list[onnx.NodeProto], outputs: list[str]) -> onnx.ModelProto:
-        from onnx import ModelProto, TensorProto, helper
-
-        made = ModelProto()
-        made.CopyFrom(self._proto)
-        del made.graph.node[:], made.graph.output[:], made.graph.value_info[:]
-        made.graph.node.extend(nodes)
-        made.graph.initializer.extend(self._rounded.values())
-        made.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs)
-        return made
-
-
-def _round(source: str, target: str) -> list[onnx.NodeProto]:
-    from onnx import TensorProto, helper
-
-    middle = f"{target}.fp16"
-    return [
-        helper.make_node("Cast", [source], [middle], to=TensorProto.FLOAT16),
-        helper.make_node("Cast", [middle], [target], to=TensorProto.FLOAT),
-    ]
 
 
 def _compare(results: list[Floats], references: list[Floats]) -> tuple[float, float]:

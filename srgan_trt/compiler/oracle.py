@@ -18,11 +18,15 @@ Floats = NDArray[np.float32]
 class Oracle:
     """Runs an ONNX model on the CPU in float32. Input and output NCHW float32."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, *, optimise: bool = True) -> None:
+        """optimise: that onnxruntime may rewrite the graph, which takes longer than it gains where there are thousands
+        of small nodes."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        if not optimise:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -9,7 +9,8 @@ import onnx
 import pytest
 
 from srgan_trt.compiler import graph
-from srgan_trt.compiler.half import prepare, rounded_network
+from srgan_trt.compiler.emulation import rounded_network
+from srgan_trt.compiler.half import prepare
 from srgan_trt.compiler.oracle import Floats, Oracle
 from srgan_trt.compiler.slopes import fuse_slopes
 from srgan_trt.compiler.verify import Prover

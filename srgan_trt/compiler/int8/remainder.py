@@ -14,7 +14,9 @@ import numpy as np
 
 from ...errors import ModelError, PlanError
 from .. import graph
-from ..half import HEADROOM, measure, pictures, prepare, rounded_network
+from ..emulation import rounded_network
+from ..half import measure, pictures, prepare
+from ..half_sums import HEADROOM
 from ..oracle import Oracle
 from ..precision import LARGEST, to_fp16
 

@@ -23,7 +23,7 @@ from ...errors import DeviceError, DeviceMemoryError, PlanError
 from .build import targets
 from .driver import driver_version
 from .file import FORMAT, EngineHeader, check_fit, other_driver, read_engine, read_header, write_engine
-from .from_plan import assemble_engine, network_of
+from .from_plan import assemble_engine, is_turing, network_of
 from .library import Library, find_library, need_gpu
 from .loaded import LoadedEngine
 from .timings import machine_key
@@ -119,7 +119,9 @@ class EngineCache:
         began = time.monotonic()
         wanted = (settings.precision, settings.prelu)
         if wanted not in self._networks:  # float16 is measured once, not for every size of windows
-            self._networks[wanted] = network_of(self._plan, settings.precision, prelu=settings.prelu)
+            self._networks[wanted] = network_of(
+                self._plan, settings.precision, prelu=settings.prelu, turing=is_turing(gpu.compute_capability)
+            )
         header, data = assemble_engine(
             self._plan,
             settings,

@@ -31,9 +31,11 @@ _MULTIPROCESSORS = 64
 """Of a GPU of which nothing is known: between an RTX 3060's 28 and an RTX 4090's 128."""
 
 
-def network_of(plan: Plan, precision: str, *, prelu: Prelu = "inside") -> tuple[bytes, tuple[Float32Layer, ...]]:
+def network_of(
+    plan: Plan, precision: str, *, prelu: Prelu = "inside", turing: bool = False
+) -> tuple[bytes, tuple[Float32Layer, ...]]:
     """The ONNX network to build in "fp32", "fp16" or, of an int8 plan, "int8"; and the layers of it that are meant to
-    stay in float32. prelu: see slopes.Prelu.
+    stay in float32. prelu: see slopes.Prelu; turing: for such a GPU, which rounds its sums twice as often.
 
     Its ends are float16 in "fp16" and, if float16 does for what int8 leaves, in "int8"; else float32. Raises PlanError
     if the plan has no such network, ModelError if float16 does not do for it.
@@ -46,9 +48,13 @@ def network_of(plan: Plan, precision: str, *, prelu: Prelu = "inside") -> tuple[
         )
     if precision == "fp16":
         from ...compiler.half import half_network
+        from ...compiler.half_sums import CHUNK, TURING_CHUNK
 
-        half = half_network(plan, prelu=prelu)
-        _log.info("%s in fp16: %.1f dB from its fp32 pictures", plan.spec.name, half.fidelity)
+        half = half_network(plan, prelu=prelu, chunk=TURING_CHUNK if turing else CHUNK)
+        _log.info(
+            "%s in fp16: %.1f dB from its fp32 pictures, %.1f dB where sums are in fp16, too",
+            plan.spec.name, half.fidelity, half.half_sums,
+        )  # fmt: skip
         return half.data, half.float32
     if precision == "int8":
         from ...compiler.int8.remainder import half_remainder
@@ -63,6 +69,11 @@ def network_of(plan: Plan, precision: str, *, prelu: Prelu = "inside") -> tuple[
 
     data: bytes = graph.to_proto(single_network(plan, prelu)).SerializeToString()
     return data, ()
+
+
+def is_turing(capability: tuple[int, int] | None) -> bool:
+    """Whether it is a Turing GPU's (or a Volta's); None, for all from Ampere on, is not."""
+    return capability is not None and capability < (8, 0)
 
 
 def assemble_engine(
@@ -80,7 +91,9 @@ def assemble_engine(
     gpu: whose context is current, None where there is none. network: what `network_of` gave, None to ask it.
     Raises what `network_of` and `build_engine` raise.
     """
-    data, float32 = network or network_of(plan, settings.precision, prelu=settings.prelu)
+    data, float32 = network or network_of(
+        plan, settings.precision, prelu=settings.prelu, turing=is_turing(settings.compute_capability)
+    )
     earlier = None if gpu is None or library.builds_for_others else known_timings(library, gpu)
     built = build_engine(
         data,
