@@ -73,7 +73,7 @@ def build_engine(
     it; None elsewhere is fp16, or what the plan is in.
     Raises what that and `srgan_trt.build` raise.
     """
-    from ..runtime.devices import build_engine_file, is_engine, why_no_engine_is_timed
+    from ..runtime.devices import build_engine_file, is_engine, why_no_engine_in_int8, why_no_engine_is_timed
     from .describe import describe_engine_file
 
     source = resolve(model, sha256=sha256)
@@ -90,6 +90,12 @@ def build_engine(
                 f"precision auto times engines on a GPU that they are for, and {hindrance}: use --precision fp16 or "
                 "int8"
             )
+    no_int8 = why_no_engine_in_int8(target)
+    if precision == "int8" and no_int8 is not None:  # before the plan is made, which takes minutes
+        raise DeviceError(no_int8)
+    if precision == AUTO and no_int8 is not None:
+        console.note(f"int8 is left out: {no_int8}")
+        precision = "fp16"
     if precision == AUTO:
         _fastest_engine(source, engine, console, settings, quantising, target=target, **options)
     else:

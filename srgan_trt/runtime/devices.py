@@ -114,6 +114,18 @@ def why_no_engine_is_timed(
     return why_not_here(target=target, compute_capability=compute_capability, gpu_id=gpu_id)
 
 
+def why_no_engine_in_int8(target: str) -> str | None:
+    """Why `build_engine_file` builds none in int8 for this target, in words; None if it does. Raises what that raises
+    of a target."""
+    from .engines.library import find_library
+
+    try:
+        find_library(target).check_precision("int8")
+    except DeviceError as error:
+        return str(error)
+    return None
+
+
 def describe_engine(path: Path) -> tuple[list[tuple[str, str]], str]:
     """What an engine file says of itself, as rows of label and text, and the table of its layers as they were built.
 

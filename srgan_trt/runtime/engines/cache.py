@@ -110,6 +110,7 @@ class EngineCache:
             return None
 
     def _build(self, settings: EngineSettings, gpu: Gpu) -> tuple[EngineHeader, bytes]:
+        self.library.check_precision(settings.precision)
         targets(self.library, settings.compute_capability)  # a GPU that it knows not is told before any work
         height, width = settings.tile
         _log.warning(

@@ -164,6 +164,8 @@ def build_engine_file(
     out = Path(out)
     library = find_library(target)
     check_target(out, source=plan.path, kind="engine", is_ours=is_engine)
+    precision = precision or ("int8" if plan.spec.precision == "int8" else "fp16")
+    library.check_precision(precision)
     size = _tile(plan, tile)
     if batch is not None and batch < 1:
         raise DeviceError(f"a batch of {batch} is none: use --batch 1 or more")
@@ -172,7 +174,7 @@ def build_engine_file(
     named = _named(library, gpu_id, compute_capability)
     gpu = None if library.builds_for_others else named
     settings = EngineSettings(
-        precision=precision or ("int8" if plan.spec.precision == "int8" else "fp16"),
+        precision=precision,
         tile=size,
         batch=batch or batch_size(size[0] * size[1], _MULTIPROCESSORS if named is None else named.multiprocessors),
         compute_capability=compute_capability if named is None else named.compute_capability,
