@@ -95,6 +95,8 @@ def build_engine(
     parser = trt.OnnxParser(definition, messages.native)
     _parse(parser, network, messages)
     element = _element(trt, definition)
+    for tensor in (definition.get_input(0), definition.get_output(0)):
+        tensor.allowed_formats = 1 << int(trt.TensorFormat.LINEAR)  # what our kernels write and read
     config = builder.create_builder_config()
     config.add_optimization_profile(_profile(builder, definition, settings, multiple))
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -104,6 +106,7 @@ def build_engine(
         # TensorRT-RTX allocates while it runs, which a CUDA graph cannot capture, unless it is told not to (release
         # notes of 1.2).
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    config.max_aux_streams = 0  # a chain gains nothing from them, and its branches' memory could not be shared
     if settings.opt_level is not None:
         config.builder_optimization_level = settings.opt_level
     if settings.workspace is not None:

@@ -1,8 +1,8 @@
 """Where engines come from: built when first asked for and kept in the user's cache, or read from a file.
 
 The key is that of vs-mlrt (scripts/vsmlrt.py, get_engine_path: the network's checksum, shapes, precision, workspace,
-builder's options, TensorRT's version, the GPU's name), and the compute capability and the driver: its CUDA and its own
-version.
+builder's options, TensorRT's version, the GPU's name), and the compute capability. Not the driver's version, of which
+engines do not depend: the file notes it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class EngineCache:
             "plan": self._plan.body_hash,
             "settings": dataclasses.asdict(settings),
             "library": [self.library.flavour, self.library.version],
-            "gpu": [gpu.name, gpu.compute_capability, gpu.driver, driver_version()],
+            "gpu": [gpu.name, gpu.compute_capability],
             "written by": [__version__, FORMAT],
         }
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
@@ -101,7 +101,7 @@ class EngineCache:
             header, data = read_engine(path)
             check_fit(header, path, library=self.library, gpu=gpu, plan=self._plan, settings=settings)
             if other := other_driver(header, driver_version()):
-                raise DeviceError(f"the engine {path} {other}: build it again")
+                _log.info("the engine %s %s", path, other)
             return LoadedEngine(self.library, header, data, kernels=_kernels(path))
         except DeviceMemoryError:
             raise

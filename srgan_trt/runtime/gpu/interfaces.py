@@ -44,11 +44,12 @@ class Engine(Protocol):
 
     @property
     def device_bytes(self) -> int:
-        """Device memory that each execution context takes."""
+        """Device memory that an execution context takes at most."""
 
     def create_execution_context(self) -> Any:
         """TensorRT's IExecutionContext, or None if it could not make one: what is used of it is
-        set_device_memory(address, bytes), set_input_shape(name, shape) -> bool,
+        set_input_shape(name, shape) -> bool, update_device_memory_size_for_shapes() -> bytes that this shape takes,
+        set_device_memory(address, bytes),
         set_tensor_address(name, address) -> bool, execute_async_v3(stream handle) -> bool."""
 
     def close(self) -> None:
