@@ -26,6 +26,8 @@ DEVICES = "auto, cpu, cuda, cuda:1 or cuda:0,1"
 _GPU = re.compile(r"(?:cuda|gpu)(?::(?P<numbers>\d+(?:,\d+)*))?")
 _CPU_ONLY = ("bf16",)
 """Precisions that only the CPU's engine has."""
+ENGINES = ("tensorrt", "tensorrt-rtx", "torch")
+"""What runs networks on a GPU."""
 
 
 def open_pipeline(
@@ -33,6 +35,7 @@ def open_pipeline(
     *,
     device: str = "auto",
     precision: str | None = None,
+    engine: str | None = None,
     max_vram: int | None = None,
     threads: int | None = None,
     build_progress: Callable[[str, float], None] | None = None,
@@ -44,6 +47,7 @@ def open_pipeline(
     first picture, when the engine is built, that they do not.
     precision: of the device's arithmetic: "fp32", "bf16" (CPU), "fp16" (GPU), "int8" for a plan that is in it or has a
     twin that is, or None for the fastest that is proven to keep the picture's levels.
+    engine: of `ENGINES`, what runs the network on a GPU; None for the TensorRT that is installed.
     max_vram: bytes of each GPU's memory that may be used; None for what is free.
     threads: the most of the CPU's that compute; None for all that this process may use (see machine.py).
     build_progress: called while an engine is built for a GPU, with what is being done and how much is done (0..1), from
@@ -52,10 +56,14 @@ def open_pipeline(
     Raises DeviceError if the device or the precision is not to be had, MissingPackageError for a GPU without the
     packages that it needs.
     """
+    if engine not in (None, *ENGINES):
+        raise DeviceError(f"there is no engine {engine!r}: use one of {', '.join(ENGINES)}")
     name = device.lower().replace(" ", "")
+    if engine is not None and (plan.engine or name == "cpu"):
+        raise DeviceError(f"engine {engine} runs plans and models on a GPU: leave it out, or name those")
     if match := _GPU.fullmatch(name):
         numbers = [int(number) for number in (match["numbers"] or "0").split(",")]
-        return _on_gpus(plan, numbers, precision, max_vram, build_progress)
+        return _on_gpus(plan, numbers, precision, engine, max_vram, build_progress)
     if name not in ("auto", "cpu"):
         raise DeviceError(f"there is no device {device!r}: use one of {DEVICES}")
     notes = []
@@ -65,13 +73,14 @@ def open_pipeline(
                 f"{plan.path} is an engine for NVIDIA GPUs: name the plan or model that it was built from"
             )
         _check_packages()
-        return _on_gpus(plan, [0], precision, max_vram, build_progress)
+        return _on_gpus(plan, [0], precision, engine, max_vram, build_progress)
     if name == "auto" and precision not in _CPU_ONLY and (names := nvidia_gpus()):
         from .fleet import Fleet
 
         try:
-            _check_packages()
-            first = _on_gpus(plan, [0], precision, max_vram, build_progress)
+            if engine is None:
+                _check_packages()
+            first = _on_gpus(plan, [0], precision, engine, max_vram, build_progress)
             return Fleet([first], otherwise=lambda: _on_the_cpu(plan, precision, threads))
         except (DeviceError, MissingPackageError) as error:
             notes.append(f"the CPU runs this, not the {names[0]}: {error}")
@@ -226,12 +235,14 @@ def _on_gpus(
     plan: Plan,
     numbers: list[int],
     precision: str | None,
+    engine: str | None,
     max_vram: int | None,
     build_progress: Callable[[str, float], None] | None,
 ) -> Pipeline:
     if len(set(numbers)) != len(numbers):
         raise DeviceError(f"cuda:{','.join(map(str, numbers))} names a GPU twice: name each once")
     from .engines.cache import EngineCache, EngineOnDisk
+    from .engines.library import find_library
     from .fleet import Fleet
     from .gpu.pipeline import GpuPipeline
 
@@ -242,8 +253,13 @@ def _on_gpus(
         # Trust was a matter of opening it.
         source = EngineOnDisk(plan.path, trust_model=True)
         precision = precision or source.header.settings.precision
+    elif engine == "torch":
+        from .engines.pytorch import TorchSource
+
+        source = TorchSource(plan)
     else:
-        source = EngineCache(plan, progress=build_progress)
+        library = None if engine is None else find_library(engine)
+        source = EngineCache(plan, library=library, progress=build_progress)
     opened: list[Pipeline] = []
     try:
         for number in numbers:
