@@ -76,6 +76,10 @@ class NetworkSlot:
                 stack.callback(memory.free, buffer, self.stream)
             self._scratch = DeviceBuffer(memory, self.stream)
             stack.callback(self._scratch.close)
+            try:
+                self._scratch.reserve(max(1, engine.device_bytes))
+            except DeviceMemoryError as error:
+                _log.info("%s: scratch memory for the shapes that come, not for the largest: %s", self._name, error)
             stack.callback(self._forget)
             self._stack = stack.pop_all()
 
@@ -129,8 +133,8 @@ class NetworkSlot:
         return _Shaped(self._context(shape))
 
     def _context(self, shape: _Shape) -> Any:
-        """A context that is told `shape`. The slot's scratch memory becomes what the largest shape so far takes, which
-        may be far less than what the engine's largest would: then whatever refers to the smaller one is forgotten."""
+        """A context that is told `shape`. Where memory did not do for the engine's largest shape, the slot's scratch
+        memory grows to what the largest so far takes, and whatever refers to the smaller one is forgotten."""
         with cuda_errors():
             context = self._shared.engine.create_execution_context()
         if context is None:
