@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.layer_lists import GPUS, layer_list
+from benchmarks.layer_lists import GPUS, SIZES, layer_list
 from benchmarks.networks import paper
 from srgan_trt.compiler.plan import load_plan
+from srgan_trt.compiler.slopes import Prelu
 from srgan_trt.models.packaged import SHIPPED
+from srgan_trt.runtime.accelerators import ACCELERATORS
 
 pytest.importorskip("tensorrt_rtx", reason="the [tensorrt-rtx] extra is not installed")
 
@@ -53,3 +55,15 @@ def test_a_prelu_apart_is_a_kernel_of_its_own() -> None:
     found = layer_list(load_plan(FAST[0]), "fp16", 89, "apart")
     assert found.others == 19
     assert found.pixel_bytes > 12_000
+
+
+@pytest.mark.parametrize(("prelu", "row"), [("apart", "`srgan-fast-x4`, PReLU apart"), ("inside", "`srgan-fast-x4`")])
+def test_the_expected_times_in_the_docs_are_those_of_the_list(prelu: Prelu, row: str) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "gpu.md").read_text("utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| {row} | ")]
+    told = [float(cell) for cell in line.strip("| ").split(" | ")[1:]]
+    found = layer_list(load_plan(FAST[0]), "fp16", 89, prelu)
+    gpus = {gpu.name: gpu for gpu in ACCELERATORS}
+    times = [found.milliseconds(gpus[name], pixels) for name in ("RTX 4090", "H100") for pixels in SIZES.values()]
+    expected = [len(found.kernels), found.pixel_bytes / 1e3, *times]
+    assert told == pytest.approx(expected, abs=0.051)
