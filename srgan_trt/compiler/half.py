@@ -143,7 +143,8 @@ def halve(
     worst = _worst(measured, reasons)
     more, in_sums = 0, False
     while True:
-        reasons |= {name: f"float16 is off by {measured[name].loss:.1e} of its result" for name in worst[:more]}
+        where = "with sums in float16, it" if in_sums else "float16"
+        reasons |= {name: f"{where} is off by {measured[name].loss:.1e} of its result" for name in worst[:more]}
         data, stayed = _converted(model, reasons, half_ends=half_ends)
         rounded = _levels(rounded_network(model, reasons, half_ends=half_ends), samples, output_range)
         (fidelity, levels), summed = _compare(rounded, reference), None
