@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from .errors import PlanError
 
+Prelu = Literal["inside", "apart"]
+"""Where a PReLU is done: inside the convolution before it, as a sum, or apart, as the plan has it."""
 _MOST = 1 << 20
 """Of pixels, or times, that a network can have to do with."""
 _WIDEST = 1e30

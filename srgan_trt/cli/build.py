@@ -143,7 +143,7 @@ def _build_engine(
     Without a precision, where a GPU that it is for is here, the fastest that loses too little is measured on it;
     elsewhere it is fp16, or what the plan is in.
     """
-    from ..runtime.devices import build_engine_file, is_engine, timing_blocker
+    from ..runtime.devices import build_engine_file, int8_blocker, is_engine, timing_blocker
     from .info import describe_engine_file
 
     precision = args.precision
@@ -165,6 +165,12 @@ def _build_engine(
                 f"precision auto times engines on a GPU that they are for, and {hindrance}: use --precision fp16 or "
                 "int8"
             )
+    no_int8 = int8_blocker(target)
+    if precision == "int8" and no_int8 is not None:  # before the plan is made, which takes minutes
+        raise DeviceError(no_int8)
+    if precision == AUTO and no_int8 is not None:
+        console.note(f"int8 is left out: {no_int8}")
+        precision = "fp16"
     if precision == AUTO:
         _fastest_engine(source, engine, console, settings, quantising, target=target, **options)
     else:

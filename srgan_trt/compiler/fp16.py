@@ -1,8 +1,8 @@
 """A network in float16, but for the layers that overflow or lose there: those are found on photographs.
 
-GPUs multiply float16 and add up in float32, so what is rounded is what a layer reads (weights and activations) and
-what it gives. A layer alone is compared with itself in float32, then the whole network; both on real pictures, run by
-onnxruntime in float32 on rounded values, which is that arithmetic.
+What is rounded is what a layer reads (weights and activations) and what it gives. A layer alone is compared with itself
+in float32, then the whole network; both on real pictures, run by onnxruntime in float32 on rounded values. For a GPU,
+whose convolutions may add up in float32 or in float16, the network is tried with both, and has to do with the worse.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ModelError, PlanError
+from ..spec import Prelu
 from . import graph
+from .emulation import Emulation, rounded_network
+from .half_sums import CHUNK, HEADROOM
 from .io_normalization import Range
-from .precision import LARGEST, can_be_half, floats, half_inputs, is_single, to_fp16, to_fp32
+from .precision import LARGEST, to_fp16
 from .reference import Floats, ReferenceRunner
+from .slopes import single_network
 from .value_range import test_picture
 
 if TYPE_CHECKING:
@@ -30,16 +34,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HEADROOM = 8.0
-"""Other pictures may drive a layer this much further than those it is measured on."""
 LOSS = 2.0**-8
 """Largest root mean square error of a layer in float16, as a fraction of its result's own. Rounding alone is 2^-12; the
 worst layer of fifteen real generators is at 2^-10."""
 FIDELITY = 50.0
 """dB between the float16 network's picture and the float32 one's, at least: less than a level of 255 in root mean
-square. Fifteen real generators are at 68 to 78, a tenth of a level and less; those of benchmarks/networks.py, whose
-weights are random, at 56 and 59. The largest difference anywhere is 0.2 to 8 levels, the more the sharper a network
-draws."""
+square. With sums in float32, fifteen real generators are at 66 to 78, a tenth of a level and less; those of
+benchmarks/networks.py, whose weights are random, at 56 and 59. Sums in float16 cost 3 to 8 dB of that. The largest
+difference anywhere is 0.2 to 8 levels, the more the sharper a network draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ class Fp16Network:
     float32: tuple[Float32Layer, ...]
     """Layers that stayed in float32, in the network's order."""
     fidelity: float
-    """dB between its pictures and the float32 network's, of the output range; at least `FIDELITY`."""
+    """dB between its pictures and the float32 network's, of the output range, with sums in float32; at least
+    `FIDELITY`."""
+    half_sums: float | None
+    """The same with sums in float16, at least `FIDELITY` too; None where they were not asked for."""
     levels: float
     """Largest difference between the two, in levels of 255."""
 
@@ -94,26 +99,22 @@ class _Measurement:
         return None
 
 
-def fp16_network(plan: Plan) -> Fp16Network:
-    """The network of `plan`, an fp32 or fp16 plan, with float16 ends.
+def fp16_network(plan: Plan, *, prelu: Prelu = "inside", chunk: int = CHUNK) -> Fp16Network:
+    """The network of `plan`, an fp32 or fp16 plan, with float16 ends, for a GPU; prelu: see spec.Prelu; chunk: see
+    half_sums.
 
     Raises PlanError for another plan, ModelError if even float32 between float16 ends is off by more than `FIDELITY`.
     """
-    import onnx
-
     if plan.spec.precision not in ("fp32", "fp16"):
         raise PlanError(f"{plan.path} is a plan in {plan.spec.precision}: name one in fp32 or fp16")
-    proto = onnx.load_from_string(plan.network())
-    model = graph.from_proto(proto)
-    if plan.spec.precision == "fp16":
-        to_fp32(model)
     return convert_to_fp16(
-        model,
+        single_network(plan, prelu),
         input_range=plan.spec.input_range,
         output_range=plan.spec.output_range,
         shape=plan.spec.fixed_shape,
         multiple=plan.spec.multiple,
         fp16_io=True,
+        chunk=chunk,
     )
 
 
@@ -125,28 +126,43 @@ def convert_to_fp16(
     shape: tuple[int, int] | None,
     multiple: int,
     fp16_io: bool,
+    chunk: int | None = None,
 ) -> Fp16Network:
     """`model`, which is in float32 and stays as it is, in float16; its ends too with `fp16_io`, else float32.
 
+    chunk: see half_sums; None where all sums are in float32.
     input_range, output_range, shape, multiple: as in NetworkSpec. Raises ModelError as `fp16_network` does.
     """
     prepare_for_fp16(model)
     low, high = input_range
     samples = [(sample * (high - low) + low).astype(np.float32) for sample in sample_inputs(shape, multiple)]
+    few = samples[-1:]  # sums in float16 take long, and every pixel has thousands of them
     reference = _levels(graph.to_proto(model), samples, output_range)
     measured = measure_layers(model, samples)
     reasons = {name: found.reason for name, found in measured.items() if found.reason is not None}
     # The network as a whole may lose where no layer alone does: then the worst of them go back as well, ever more.
-    worst = sorted(measured.keys() - reasons.keys(), key=lambda name: -measured[name].loss)
-    more = 0
+    worst = _worst(measured, reasons)
+    more, in_sums = 0, False
     while True:
-        reasons |= {name: f"float16 is off by {measured[name].loss:.1e} of its result" for name in worst[:more]}
+        where = "with sums in float16, it" if in_sums else "float16"
+        reasons |= {name: f"{where} is off by {measured[name].loss:.1e} of its result" for name in worst[:more]}
         data, stayed = _converted(model, reasons, fp16_io=fp16_io)
-        fidelity, levels = _compare(
-            _levels(rounded_network(model, reasons, fp16_io=fp16_io), samples, output_range), reference
-        )
-        if fidelity >= FIDELITY:
+        rounded = _levels(rounded_network(model, reasons, fp16_io=fp16_io), samples, output_range)
+        (fidelity, levels), summed = _compare(rounded, reference), None
+        if fidelity >= FIDELITY and chunk is not None:
+            network = rounded_network(model, reasons, fp16_io=fp16_io, chunk=chunk)
+            summed, _ = _compare(_levels(network, few, output_range, optimise=False), reference[-1:])
+        if fidelity >= FIDELITY and (summed is None or summed >= FIDELITY):
             break
+        if summed is not None and not in_sums:
+            measured, in_sums = measured | measure_layers(model, few, chunk=chunk), True
+            reasons |= {
+                name: f"with sums in float16, {why}"
+                for name, found in measured.items()
+                if name not in reasons and (why := found.reason) is not None
+            }
+            worst, more = _worst(measured, reasons), 0
+            continue
         if more >= len(worst):
             raise ModelError(
                 f"float16 at the network's ends alone moves its picture by {levels:.1f} levels: use --precision fp32"
@@ -157,7 +173,12 @@ def convert_to_fp16(
         log.info("%s (%s) stays in float32: %s", layer.name, layer.kind, layer.reason)
     if 2 * len(kept) > len(measured):
         log.warning("%d of %d layers stay in float32: float16 gains little here", len(kept), len(measured))
-    return Fp16Network(data, kept, fidelity, levels)
+    return Fp16Network(data, kept, fidelity, summed, levels)
+
+
+def _worst(measured: dict[str, _Measurement], reasons: Collection[str]) -> list[str]:
+    """The layers that are in float16, by what they lose."""
+    return sorted(measured.keys() - set(reasons), key=lambda name: -measured[name].loss)
 
 
 def sample_inputs(shape: tuple[int, int] | None, multiple: int) -> list[Floats]:
@@ -211,11 +232,11 @@ def _converted(model: ir.Model, reasons: dict[str, str], *, fp16_io: bool) -> tu
     return data, names
 
 
-def measure_layers(model: ir.Model, samples: list[Floats]) -> dict[str, _Measurement]:
-    """Each node alone in float16, on what it reads in the float32 network."""
+def measure_layers(model: ir.Model, samples: list[Floats], *, chunk: int | None = None) -> dict[str, _Measurement]:
+    """Each node alone in float16, on what it reads in the float32 network; chunk: see half_sums, None for float32."""
     from onnx import helper
 
-    emulation = _Emulation(model)
+    emulation = Emulation(model, chunk=chunk)
     nodes: list[onnx.NodeProto] = []
     watched: list[str] = []
     for node in emulation.nodes:
@@ -238,7 +259,7 @@ def measure_layers(model: ir.Model, samples: list[Floats]) -> dict[str, _Measure
         ]
     outputs = [f"{name}.{what}" for name in watched for what in ("error", "energy")]
     outputs += [f"{value}.peak" for value in peaks]
-    run = ReferenceRunner(emulation.model(nodes, outputs))
+    run = ReferenceRunner(emulation.model(nodes, outputs), optimise=chunk is None)
     found = [dict(zip(outputs, run.every_output(sample), strict=True)) for sample in samples]
     peak = {value: max(float(each[f"{value}.peak"]) for each in found) for value in peaks}
     measured = {}
@@ -255,102 +276,12 @@ def measure_layers(model: ir.Model, samples: list[Floats]) -> dict[str, _Measure
     return measured
 
 
-def _levels(model: onnx.ModelProto, samples: list[Floats], output_range: Range) -> list[Floats]:
+def _levels(
+    model: onnx.ModelProto, samples: list[Floats], output_range: Range, *, optimise: bool = True
+) -> list[Floats]:
     """What the network makes of the samples, as levels 0..255."""
-    runner, (low, high) = ReferenceRunner(model), output_range
+    runner, (low, high) = ReferenceRunner(model, optimise=optimise), output_range
     return [np.clip((runner(sample) - low) / (high - low), 0, 1) * 255 for sample in samples]
-
-
-def rounded_network(model: ir.Model, float32: Collection[str], *, fp16_io: bool) -> onnx.ModelProto:
-    """The network with float16's rounding, in float32 arithmetic, but for the nodes of these names.
-
-    onnxruntime's CPU kernels have hardly any float16: it would run the float16 network in float32 and leave out the
-    rounding between two nodes.
-    """
-    emulation = _Emulation(model)
-    nodes: list[onnx.NodeProto] = []
-    for node in emulation.nodes:
-        nodes += emulation.rounded_node(node) if node.name in emulation.halvable - set(float32) else [node]
-    result = emulation.result
-    if not fp16_io:
-        return emulation.model(nodes, [result])
-    entry = f"{emulation.source}.half"
-    for node in nodes:
-        node.input[:] = [entry if name == emulation.source else name for name in node.input]
-    return emulation.model(
-        [*_round(emulation.source, entry), *nodes, *_round(result, f"{result}.end")], [f"{result}.end"]
-    )
-
-
-class _Emulation:
-    """The parts of which a network with rounded values is put together."""
-
-    def __init__(self, model: ir.Model) -> None:
-        self._proto = graph.to_proto(model)
-        self.nodes = list(self._proto.graph.node)
-        self.source, self.result = self._proto.graph.input[0].name, self._proto.graph.output[0].name
-        self.halvable = {node.name or "" for node in model.graph if can_be_half(node)}
-        self.floats = {value.name or "": None for node in model.graph for value in floats(node)}
-        self.weights = {
-            value.name or "": array
-            for value in model.graph.initializers.values()
-            if is_single(value) and (array := graph.constant(value)) is not None
-        }
-        self._reads = {node.name: [value.name for value in half_inputs(node)] for node in model.graph}
-        self._rounded: dict[str, onnx.TensorProto] = {}
-
-    def rounded_node(self, node: onnx.NodeProto, *, suffix: str = "") -> list[onnx.NodeProto]:
-        """`node` in float16: rounded values in; rounded values out, under its outputs' names and `suffix`."""
-        from onnx import NodeProto
-
-        casts: list[onnx.NodeProto] = []
-        copy = NodeProto()
-        copy.CopyFrom(node)
-        copy.name = f"{node.name}{suffix}"
-        for index, name in enumerate(node.input):
-            if name not in self._reads[node.name]:
-                continue
-            if name in self.weights:
-                copy.input[index] = self._rounded_weight(name)
-            else:
-                copy.input[index] = f"{node.name}{suffix}.{index}.in"
-                casts += _round(name, copy.input[index])
-        after: list[onnx.NodeProto] = []
-        for index, name in enumerate(node.output):
-            copy.output[index] = f"{name}{suffix}.out"
-            after += _round(copy.output[index], f"{name}{suffix}") if name in self.floats else []
-        return [*casts, copy, *after]
-
-    def _rounded_weight(self, name: str) -> str:
-        from onnx import numpy_helper
-
-        rounded = f"{name}.rounded"
-        if rounded not in self._rounded:
-            with np.errstate(over="ignore"):
-                array = self.weights[name].astype(np.float16).astype(np.float32)
-            self._rounded[rounded] = numpy_helper.from_array(array, rounded)
-        return rounded
-
-    def model(self, nodes: list[onnx.NodeProto], outputs: list[str]) -> onnx.ModelProto:
-        from onnx import ModelProto, TensorProto, helper
-
-        made = ModelProto()
-        made.CopyFrom(self._proto)
-        del made.graph.node[:], made.graph.output[:], made.graph.value_info[:]
-        made.graph.node.extend(nodes)
-        made.graph.initializer.extend(self._rounded.values())
-        made.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs)
-        return made
-
-
-def _round(source: str, target: str) -> list[onnx.NodeProto]:
-    from onnx import TensorProto, helper
-
-    middle = f"{target}.fp16"
-    return [
-        helper.make_node("Cast", [source], [middle], to=TensorProto.FLOAT16),
-        helper.make_node("Cast", [middle], [target], to=TensorProto.FLOAT),
-    ]
 
 
 def _compare(results: list[Floats], references: list[Floats]) -> tuple[float, float]:

@@ -19,9 +19,11 @@ Floats = NDArray[np.float32]
 class ReferenceRunner:
     """Runs an ONNX model on the CPU in float32. Input and output NCHW float32."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, *, optimise: bool = True) -> None:
+        """optimise: whether onnxruntime may rewrite the graph, which takes longer than it gains for thousands of small
+        nodes."""
         try:
-            self._session = Session(model)
+            self._session = Session(model, optimise=optimise)
         except Exception as error:  # onnxruntime's own exceptions share no base class but Exception
             raise ModelError(f"onnxruntime cannot run the network: {one_line(error, most=300)}") from error
 

@@ -24,12 +24,14 @@ log = logging.getLogger(__name__)
 class Session:
     """An ONNX model on the CPU in float32. Raises what onnxruntime raises, which has no base but Exception."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, *, optimise: bool = True) -> None:
         import onnxruntime
 
         _bound_memory()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        if not optimise:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.use_env_allocators", "1")
         self._session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]

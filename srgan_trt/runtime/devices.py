@@ -26,6 +26,8 @@ DEVICES = "auto, cpu, cuda, cuda:1 or cuda:0,1"
 _GPU = re.compile(r"(?:cuda|gpu)(?::(?P<numbers>\d+(?:,\d+)*))?")
 _CPU_ONLY = ("bf16",)
 """Precisions that only the CPU's engine has."""
+ENGINES = ("tensorrt", "tensorrt-rtx", "torch")
+"""What runs networks on a GPU."""
 
 
 def open_pipeline(
@@ -33,6 +35,7 @@ def open_pipeline(
     *,
     device: str = "auto",
     precision: str | None = None,
+    engine: str | None = None,
     max_vram: int | None = None,
     threads: int | None = None,
     build_progress: Callable[[str, float], None] | None = None,
@@ -46,16 +49,21 @@ def open_pipeline(
     int8 plan that is, or None for the fastest that keeps the picture's levels.
     max_vram: bytes of each GPU's memory that may be used; None for what is free.
     threads: the most of the CPU's that compute; None for all that this process may use (see machine.py).
+    engine: of `ENGINES`, what runs the network on a GPU; None for the TensorRT that is installed.
     build_progress: called while an engine is built for a GPU, with what is being done and how much is done (0..1), from
     any thread.
 
     Raises DeviceError if the device or the precision is not to be had, MissingPackageError for a GPU without the
     packages that it needs.
     """
+    if engine not in (None, *ENGINES):
+        raise DeviceError(f"there is no engine {engine!r}: use one of {', '.join(ENGINES)}")
     name = device.lower().replace(" ", "")
+    if engine is not None and (plan.engine or name == "cpu"):
+        raise DeviceError(f"engine {engine} runs plans and models on a GPU: leave it out, or name those")
     if match := _GPU.fullmatch(name):
         numbers = [int(number) for number in (match["numbers"] or "0").split(",")]
-        return _on_gpus(plan, numbers, precision, max_vram, build_progress)
+        return _on_gpus(plan, numbers, precision, engine, max_vram, build_progress)
     if name not in ("auto", "cpu"):
         raise DeviceError(f"there is no device {device!r}: use one of {DEVICES}")
     notes = []
@@ -65,13 +73,14 @@ def open_pipeline(
                 f"{plan.path} is an engine for NVIDIA GPUs: name the plan or model that it was built from"
             )
         _check_packages()
-        return _on_gpus(plan, [0], precision, max_vram, build_progress)
+        return _on_gpus(plan, [0], precision, engine, max_vram, build_progress)
     if name == "auto" and precision not in _CPU_ONLY and (names := nvidia_gpus()):
         from .multi_device import MultiDevicePipeline
 
         try:
-            _check_packages()
-            first = _on_gpus(plan, [0], precision, max_vram, build_progress)
+            if engine is None:
+                _check_packages()
+            first = _on_gpus(plan, [0], precision, engine, max_vram, build_progress)
             return MultiDevicePipeline([first], fallback=lambda: _on_the_cpu(plan, precision, threads))
         except (DeviceError, MissingPackageError) as error:
             notes.append(f"the CPU runs this, not the {names[0]}: {error}")
@@ -112,6 +121,18 @@ def timing_blocker(
     from .tensorrt.from_plan import incompatibility
 
     return incompatibility(target=target, compute_capability=compute_capability, gpu_id=gpu_id)
+
+
+def int8_blocker(target: str) -> str | None:
+    """Why `build_engine_file` builds none in int8 for this target, in words; None if it does. Raises what that raises
+    of a target."""
+    from .tensorrt.library import find_library
+
+    try:
+        find_library(target).check_precision("int8")
+    except DeviceError as error:
+        return str(error)
+    return None
 
 
 def describe_engine(path: Path) -> tuple[list[tuple[str, str]], str]:
@@ -214,6 +235,7 @@ def _on_gpus(
     plan: Plan,
     numbers: list[int],
     precision: str | None,
+    engine: str | None,
     max_vram: int | None,
     build_progress: Callable[[str, float], None] | None,
 ) -> Pipeline:
@@ -222,6 +244,7 @@ def _on_gpus(
     from .gpu.pipeline import GpuPipeline
     from .multi_device import MultiDevicePipeline
     from .tensorrt.cache import EngineCache, EngineOnDisk
+    from .tensorrt.library import find_library
 
     if precision == "int8" and plan.int8 is not None:
         plan = plan.int8
@@ -230,8 +253,13 @@ def _on_gpus(
         # Trust was a matter of opening it.
         source = EngineOnDisk(plan.path, trust_model=True)
         precision = precision or source.header.settings.precision
+    elif engine == "torch":
+        from .tensorrt.pytorch import TorchSource
+
+        source = TorchSource(plan)
     else:
-        source = EngineCache(plan, progress=build_progress)
+        library = None if engine is None else find_library(engine)
+        source = EngineCache(plan, library=library, progress=build_progress)
     opened: list[Pipeline] = []
     try:
         for number in numbers:

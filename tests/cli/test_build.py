@@ -24,6 +24,7 @@ from srgan_trt.runtime.gpu.device import Gpu
 from srgan_trt.runtime.tensorrt import from_plan
 from srgan_trt.runtime.tensorrt.build import PORTABLE
 from srgan_trt.runtime.tensorrt.file import read_header
+from srgan_trt.runtime.tensorrt.library import Library
 
 from ..handmade import differences, expected, small_plan, witnessed
 
@@ -42,7 +43,7 @@ def with_a_gpu(monkeypatch: pytest.MonkeyPatch, name: str = "NVIDIA L4", capabil
 
 @pytest.fixture
 def ready(quantised: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The int8 plan is there already: making it takes a minute."""
+    """The int8 plan is there already: making it takes a minute. TensorRT-RTX stands in for TensorRT, which has int8."""
 
     def built(path: Path, target: Path, precision: str, *_: Any) -> Plan:
         assert precision == "int8"
@@ -50,6 +51,7 @@ def ready(quantised: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
         return load_plan(target)
 
     monkeypatch.setattr(commands, "_built", built)
+    monkeypatch.setattr(Library, "check_precision", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +320,20 @@ class TestEngines:
         monkeypatch.setattr(commands, "_times", lambda files, device: dict.fromkeys(files, (1.0, "x")))
         assert main(["build", "srresnet-fast-x4", *SMALL, "-o", str(out)]) == 0
         assert "int8 is left out: TensorRT-RTX has no int8 for this GPU" in capsys.readouterr().err
+        assert read_header(out).settings.precision == "fp16"
+
+    @needs_rtx
+    def test_int8_is_not_for_tensorrt_rtx(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Which is said before any plan is made in it."""
+        out = tmp_path / "small.engine"
+        with_a_gpu(monkeypatch)
+        plan = str(small_plan(tmp_path).path)
+        assert main(["build", plan, *SMALL, "--precision", "int8", "-o", str(out)]) == 1
+        assert "int8 convolutions write float32" in capsys.readouterr().err
+        assert main(["build", plan, *SMALL, "--precision", "auto", "-o", str(out)]) == 0
+        assert "int8 is left out: TensorRT-RTX" in capsys.readouterr().err
         assert read_header(out).settings.precision == "fp16"
 
     @needs_rtx

@@ -20,16 +20,16 @@ SOURCES = Path(__file__).resolve().parents[2] / "csrc"
 NO_SPILLS = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"
 
 
-def wheels_nvcc() -> str | None:
+def of_the_wheels(program: str) -> str | None:
     spec = importlib.util.find_spec("nvidia")
     folders = list(spec.submodule_search_locations or ()) if spec else []
-    found = sorted(nvcc for folder in folders for nvcc in Path(folder).glob("cu*/bin/nvcc"))
+    found = sorted(path for folder in folders for path in Path(folder).glob(f"cu*/bin/{program}"))
     return str(found[-1]) if found else None
 
 
 @pytest.fixture(scope="module")
 def nvcc() -> str:
-    found = wheels_nvcc() or shutil.which("nvcc")
+    found = of_the_wheels("nvcc") or shutil.which("nvcc")
     if found is None:
         pytest.skip("nvcc is not here: pip install nvidia-cuda-nvcc nvidia-cuda-crt nvidia-cuda-runtime nvidia-nvvm")
     if shutil.which("g++") is None:
@@ -61,6 +61,25 @@ def test_no_kernel_spills(architecture: str, nvcc: str, program: Path) -> None:
     assert report.count(NO_SPILLS) == len(re.findall(r"bytes stack frame", report)) == len(KERNELS)
     # Registers for at least 512 threads on a multiprocessor, which has 65536 of them.
     assert max(int(count) for count in re.findall(r"Used (\d+) registers", report)) <= 128
+    check_machine_code(program.parent / "kernels.cubin", architecture)
+
+
+def check_machine_code(cubin: Path, architecture: str) -> None:
+    """What the GPU is really given: wide accesses both ways, and none to a thread's local memory."""
+    nvdisasm = of_the_wheels("nvdisasm") or shutil.which("nvdisasm")
+    if nvdisasm is None:
+        return
+    listing = subprocess.run([nvdisasm, "-c", cubin], capture_output=True, text=True, check=True).stdout
+    bodies = re.split(r"^\.text\.(\w+):$", listing, flags=re.MULTILINE)
+    codes = dict(zip(bodies[1::2], bodies[2::2], strict=True))
+    assert sorted(codes) == sorted(KERNELS)
+    for name, code in codes.items():
+        loads, stores = (len(re.findall(rf"\b{kind}\.E\.\S*128", code)) for kind in ("LDG", "STG"))
+        assert not re.search(r"\b(LDL|STL)\b", code), name
+        assert stores >= 1, name
+        # ptxas of 13.5 splits unpack's loads of float32 for Blackwell into halves.
+        halves = architecture in ("sm_100", "sm_120") and name.startswith("unpack_f32")
+        assert loads >= 1 or (halves and re.search(r"\bLDG\.E\.\S*64", code)), name
 
 
 def test_global_memory_is_accessed_sixteen_bytes_at_a_time(nvcc: str, program: Path) -> None:

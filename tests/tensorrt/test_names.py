@@ -1,71 +1,32 @@
 """TensorRT's own classes have all that we call on them, and all that the doubles of the tests offer in their place.
 
-Most of it runs only where a GPU is: a name that is not there would show there first. The names are read from our
-source, so that a new one is looked at, too.
+Most of it runs only where a GPU is: a name that is not there would show there first. scripts/tensorrt_names.py looks in
+the bindings of TensorRT 10 and 11, too.
 """
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from ..tensorrt_double.engine import ContextDouble
+from .names import CALLED, absent, attributes
 
 trt = pytest.importorskip("tensorrt_rtx", reason="the [tensorrt-rtx] extra is not installed")
 
-RUNTIME = Path(__file__).resolve().parents[2] / "srgan_trt" / "runtime"
-CALLED = {
-    ("engines/build.py", "builder"): "Builder",
-    ("engines/build.py", "config"): "IBuilderConfig",
-    ("engines/build.py", "definition"): "INetworkDefinition",
-    ("engines/build.py", "definition.get_input(0)"): "ITensor",
-    ("engines/build.py", "profile"): "IOptimizationProfile",
-    ("engines/build.py", "parser"): "OnnxParser",
-    ("engines/build.py", "error"): "ParserError",
-    ("engines/build.py", "cache"): "ITimingCache",
-    ("engines/build.py", "library.runtime(messages)"): "Runtime",
-    ("engines/build.py", "engine"): "ICudaEngine",
-    ("engines/build.py", "inspector"): "EngineInspector",
-    ("engines/loaded.py", "self._runtime"): "Runtime",
-    ("engines/loaded.py", "self._engine"): "ICudaEngine",
-    ("engines/loaded.py", "config"): "IRuntimeConfig",
-    ("engines/loaded.py", "cache"): "IRuntimeCache",
-    ("gpu/network.py", "context"): "IExecutionContext",
-}
-"""What our variables hold, of NVIDIA's."""
 
-
-def attributes(file: str) -> dict[str, set[str]]:
-    """By expression, the names that a file asks of it."""
-    found: dict[str, set[str]] = {}
-    for node in ast.walk(ast.parse((RUNTIME / file).read_text("utf-8"))):
-        if isinstance(node, ast.Attribute):
-            found.setdefault(ast.unparse(node.value), set()).add(node.attr)
-    return found
+def test_what_is_called_is_there() -> None:
+    assert absent(trt) == []
 
 
 @pytest.mark.parametrize(("file", "variable"), CALLED)
-def test_what_is_called_is_there(file: str, variable: str) -> None:
-    used = attributes(file)[variable]
-    assert used
-    assert used <= set(dir(getattr(trt, CALLED[file, variable])))
+def test_every_variable_is_still_used(file: str, variable: str) -> None:
+    assert attributes(file)[variable]
 
 
-@pytest.mark.parametrize("file", sorted({file for file, _ in CALLED} | {"engines/library.py"}))
-def test_the_module_s_own_names_are_there(file: str) -> None:
-    """``trt.BuilderFlag.TF32`` and the like."""
-    for expression, names in attributes(file).items():
-        module, _, rest = expression.partition("." if expression.startswith("trt") else ".module.")
-        if expression in ("trt", "library.module", "self.module"):
-            holder: Any = trt
-        elif module in ("trt", "library") and rest.isidentifier():
-            holder = getattr(trt, rest)
-        else:
-            continue
-        assert names <= set(dir(holder)), expression
+def test_a_name_that_is_not_there_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(trt.IBuilderConfig, "clear_flag")
+    monkeypatch.delattr(trt.BuilderFlag, "TF32")
+    assert absent(trt) == ["BuilderFlag.TF32", "IBuilderConfig.clear_flag"]
 
 
 def test_the_double_of_a_context_offers_nothing_else() -> None:

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from srgan_trt.compiler.fp16 import Fp16Network, fp16_network
+from srgan_trt.compiler.fp16 import FIDELITY, Fp16Network, fp16_network
 from srgan_trt.compiler.plan import Plan, load_plan, save_plan
 from srgan_trt.models.registry import SHIPPED
 from srgan_trt.resolve import open_plan
@@ -103,8 +103,11 @@ def test_the_papers_network_and_the_seeds(name: str, tmp_path: Path) -> None:
     from benchmarks import networks
 
     half = check(getattr(networks, name)(tmp_path / f"{name}.onnx"))
-    assert half.float32 == ()
-    assert half.fidelity > 55
+    assert half.half_sums is not None
+    assert min(half.fidelity, half.half_sums) >= FIDELITY
+    # Random weights cancel little: some convolutions have to stay in float32 if sums may be in float16.
+    assert 2 * len(half.float32) < len(half.model().graph.node)
+    assert all("sums in float16" in layer.reason for layer in half.float32)
 
 
 @pytest.mark.parametrize("name", REAL_FILES)

@@ -171,9 +171,16 @@ class ContextDouble:
         self._script.contexts -= 1
 
     def set_device_memory(self, memory: int, size: int) -> None:
-        if memory % _ALIGNMENT or size < self._engine.device_bytes:
+        if memory % _ALIGNMENT or size < self.update_device_memory_size_for_shapes():
             self._violation(f"{size} bytes at {memory:x} are not memory for a context")
         self._memory = memory
+
+    def update_device_memory_size_for_shapes(self) -> int:
+        if self._shape is None:
+            self._violation("memory was asked for before a shape was told")
+            return self._engine.device_bytes
+        count, _, height, width = self._shape
+        return self._script.context_bytes * max(1, count * height * width // 4096)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         settings = self._engine.settings

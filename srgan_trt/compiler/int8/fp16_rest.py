@@ -14,7 +14,9 @@ import numpy as np
 
 from ...errors import ModelError, PlanError
 from .. import graph
-from ..fp16 import HEADROOM, measure_layers, prepare_for_fp16, rounded_network, sample_inputs
+from ..emulation import rounded_network
+from ..fp16 import measure_layers, prepare_for_fp16, sample_inputs
+from ..half_sums import HEADROOM
 from ..precision import LARGEST, to_fp16
 from ..reference import ReferenceRunner
 

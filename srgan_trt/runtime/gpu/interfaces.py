@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...codec import Count
+from ...spec import Prelu
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,8 @@ class EngineSettings:
     """Height and width of the largest tile, in input pixels."""
     batch: Count
     """The most tiles at once."""
+    prelu: Prelu = "inside"
+    """Where PReLUs are done: both give the same pictures, and only a GPU tells which is faster there."""
     compute_capability: tuple[int, int] | None = None
     """Of the GPU to build for; None is the one that is here."""
 
@@ -39,11 +42,12 @@ class Engine(Protocol):
 
     @property
     def device_bytes(self) -> int:
-        """Device memory that each execution context takes."""
+        """Device memory that an execution context takes at most."""
 
     def create_execution_context(self) -> Any:
         """TensorRT's IExecutionContext, or None if it could not make one: what is used of it is
-        set_device_memory(address, bytes), set_input_shape(name, shape) -> bool,
+        set_input_shape(name, shape) -> bool, update_device_memory_size_for_shapes() -> bytes that this shape takes,
+        set_device_memory(address, bytes),
         set_tensor_address(name, address) -> bool, execute_async_v3(stream handle) -> bool."""
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DeviceError, DeviceMemoryError
 from ...spec import NetworkSpec
 from .device import core, cuda_errors
-from .memory import DeviceMemory, quietly
+from .memory import DeviceBuffer, DeviceMemory, quietly
 
 if TYPE_CHECKING:
     from .engine_pool import SharedEngine
@@ -35,6 +35,8 @@ class _Shaped:
     context: Any
     ran: bool = False
     graph: Any = None
+    retry: bool = False
+    """Whether the next run may be refused once."""
 
 
 class NetworkSlot:
@@ -72,8 +74,12 @@ class NetworkSlot:
             for name, size in sizes.items():
                 self.tensors[name] = buffer = memory.allocate(size, self.stream)
                 stack.callback(memory.free, buffer, self.stream)
-            self._scratch = memory.allocate(max(1, engine.device_bytes), self.stream)
-            stack.callback(memory.free, self._scratch, self.stream)
+            self._scratch = DeviceBuffer(memory, self.stream)
+            stack.callback(self._scratch.close)
+            try:
+                self._scratch.reserve(max(1, engine.device_bytes))
+            except DeviceMemoryError as error:
+                _log.info("%s: scratch memory for the shapes that come, not for the largest: %s", self._name, error)
             stack.callback(self._forget)
             self._stack = stack.pop_all()
 
@@ -87,7 +93,8 @@ class NetworkSlot:
             raise DeviceError(f"{shape} is not a shape of an engine for {self._batch} tiles of {self._tile}")
         shaped = self._shapes.get(shape)
         if shaped is None:
-            shaped = self._shapes[shape] = self._shaped(shape)
+            shaped = self._shaped(shape)
+            self._shapes[shape] = shaped
         self._shapes.move_to_end(shape)
         if shaped.graph is None and shaped.ran and self._shared.capturable:
             shaped.graph = self._capture(shaped, shape)
@@ -95,8 +102,15 @@ class NetworkSlot:
             with cuda_errors():
                 shaped.graph.launch(self.stream)
             return
-        self._execute(shaped.context)
-        shaped.ran = True
+        try:
+            self._execute(shaped.context)
+        except DeviceMemoryError:
+            raise
+        except DeviceError:
+            if not shaped.retry:
+                raise
+            self._execute(shaped.context)
+        shaped.ran, shaped.retry = True, False
 
     def record(self) -> Any:
         """An event at this point of the stream; every second one is the same object."""
@@ -116,6 +130,11 @@ class NetworkSlot:
             with cuda_errors():
                 self.stream.sync()  # it may be at work
             self._forget(most=_SHAPES - 1)
+        return _Shaped(self._context(shape))
+
+    def _context(self, shape: _Shape) -> Any:
+        """A context that is told `shape`. Where memory did not do for the engine's largest shape, the slot's scratch
+        memory grows to what the largest so far takes, and whatever refers to the smaller one is forgotten."""
         with cuda_errors():
             context = self._shared.engine.create_execution_context()
         if context is None:
@@ -125,11 +144,16 @@ class NetworkSlot:
                 f"({self._shared.engine.device_bytes / 1e6:.0f} MB): use a smaller tile or batch"
             )
         with cuda_errors():
-            context.set_device_memory(int(self._scratch.handle), self._scratch.size)
             for name, buffer in self.tensors.items():
                 self._accepted(context.set_tensor_address(name, int(buffer.handle)), f"the address of {name}")
             self._tell(context, shape)
-        return _Shaped(context)
+            needed = max(1, int(context.update_device_memory_size_for_shapes()))
+            if needed > self._scratch.size:
+                self.stream.sync()
+                self._forget()
+            scratch = self._scratch.reserve(needed)
+            context.set_device_memory(int(scratch.handle), scratch.size)
+        return context
 
     def _tell(self, context: Any, shape: _Shape) -> None:
         count, height, width = shape
@@ -141,6 +165,8 @@ class NetworkSlot:
 
     def _capture(self, shaped: _Shaped, shape: _Shape) -> Any:
         """The network as a CUDA graph; None, and not tried again, where it cannot be captured."""
+        with cuda_errors():
+            self.stream.sync()  # what the first run of a shape left to do on the side is done
         capturable = getattr(shaped.context, "is_stream_capturable", None)
         try:
             if capturable is not None and not capturable(int(self.stream.handle)):
@@ -152,7 +178,8 @@ class NetworkSlot:
             first, self._shared.capturable = self._shared.capturable, False
             if first:
                 _log.warning("%s runs without CUDA graphs, somewhat slower: %s", self._name, error)
-            self._tell(shaped.context, shape)  # anew: who knows how far it got
+            # A new one: who knows how far it got. CUDA's error may still be what its first launch sees.
+            shaped.context, shaped.retry = self._context(shape), True
             return None
 
     def _captured(self, context: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DeviceError
+from .grid import pixel_grid
 from .layers import BuiltLayer, check_layers, from_inspector, from_log, unreported
 from .library import Library, Messages, find_library, need_gpu
 
@@ -90,6 +91,8 @@ def build_engine(
     parser = trt.OnnxParser(definition, messages.native)
     _parse(parser, network, messages)
     element = _element(trt, definition)
+    for tensor in (definition.get_input(0), definition.get_output(0)):
+        tensor.allowed_formats = 1 << int(trt.TensorFormat.LINEAR)  # what our kernels write and read
     config = builder.create_builder_config()
     config.add_optimization_profile(_profile(builder, definition, settings, multiple))
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -99,6 +102,7 @@ def build_engine(
         # TensorRT-RTX allocates while it runs, which a CUDA graph cannot capture, unless it is told not to (release
         # notes of 1.2).
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    config.max_aux_streams = 0  # a chain gains nothing from them, and its branches' memory could not be shared
     capabilities = targets(library, settings.compute_capability)
     _set_targets(library, config, capabilities)
     messages.check("take the settings of the build")
@@ -113,8 +117,9 @@ def build_engine(
     messages.check("build the network", failed=serialised is None)
     data = bytes(serialised)
     # The inspector of TensorRT tells all layers, and its log, whose lines no documentation promises, perhaps some.
-    layers = _inspected(library, data) or from_log(messages.lines)
     model = onnx.ModelProto.FromString(network)
+    grid = pixel_grid(model, multiple=multiple)
+    layers = _inspected(library, data, grid) or from_log(messages.lines, grid)
     check_layers(layers, model, precision=settings.precision)
     unknown = unreported(layers, model)
     if unknown:
@@ -218,7 +223,7 @@ def _timing_cache(library: Library, config: Any, earlier: bytes | None, messages
     return None
 
 
-def _inspected(library: Library, data: bytes) -> tuple[BuiltLayer, ...]:
+def _inspected(library: Library, data: bytes, grid: dict[str, float]) -> tuple[BuiltLayer, ...]:
     """The layers, by the engine inspector; none of TensorRT-RTX, whose engine only a GPU could load."""
     if library.builds_for_others:
         return ()
@@ -226,7 +231,8 @@ def _inspected(library: Library, data: bytes) -> tuple[BuiltLayer, ...]:
     engine = library.runtime(messages).deserialize_cuda_engine(data)
     messages.check("load the engine that it built", failed=engine is None)
     inspector = engine.create_engine_inspector()
-    return from_inspector(inspector.get_engine_information(library.module.LayerInformationFormat.JSON) or "")
+    told = inspector.get_engine_information(library.module.LayerInformationFormat.JSON)
+    return from_inspector(told or "", grid)
 
 
 def _monitor(trt: Any, progress: Progress | None) -> tuple[Any, list[BaseException]]:

@@ -1,8 +1,8 @@
 """Where engines come from: built when first asked for and kept in the user's cache, or read from a file.
 
 The key is that of vs-mlrt (scripts/vsmlrt.py, get_engine_path: the network's checksum, shapes, precision, workspace,
-builder's options, TensorRT's version, the GPU's name), and the compute capability and the driver: its CUDA and its own
-version.
+builder's options, TensorRT's version, the GPU's name), and the compute capability. Not the driver's version, of which
+engines do not depend: the file notes it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from ...errors import DeviceError, DeviceMemoryError, PlanError
 from .build import targets
 from .driver import driver_version
 from .file import FORMAT, EngineHeader, check_fit, other_driver, read_engine, read_header, write_engine
-from .from_plan import assemble_engine, network_of
+from .from_plan import assemble_engine, is_turing, network_of
 from .library import Library, find_library, need_gpu
 from .loaded import LoadedEngine
 from .timings import machine_key
 
 if TYPE_CHECKING:
     from ...compiler.fp16 import Float32Layer
+    from ...spec import Prelu
     from ..gpu.device import Gpu
     from ..gpu.interfaces import EngineSettings
     from .build import Progress
@@ -45,7 +46,7 @@ class EngineCache:
         self._plan = plan
         self.library = library or find_library()
         self._progress = progress
-        self._networks: dict[str, tuple[bytes, tuple[Float32Layer, ...]]] = {}
+        self._networks: dict[tuple[str, Prelu], tuple[bytes, tuple[Float32Layer, ...]]] = {}
 
     @property
     def name(self) -> str:
@@ -88,7 +89,7 @@ class EngineCache:
             "plan": self._plan.body_hash,
             "settings": dataclasses.asdict(settings),
             "library": [self.library.flavour, self.library.version],
-            "gpu": [gpu.name, gpu.compute_capability, gpu.driver, driver_version()],
+            "gpu": [gpu.name, gpu.compute_capability],
             "written by": [__version__, FORMAT],
         }
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
@@ -100,7 +101,7 @@ class EngineCache:
             header, data = read_engine(path)
             check_fit(header, path, library=self.library, gpu=gpu, plan=self._plan, settings=settings)
             if other := other_driver(header, driver_version()):
-                raise DeviceError(f"the engine {path} {other}: build it again")
+                _log.info("the engine %s %s", path, other)
             return LoadedEngine(self.library, header, data, kernels=_kernels(path))
         except DeviceMemoryError:
             raise
@@ -109,6 +110,7 @@ class EngineCache:
             return None
 
     def _build(self, settings: EngineSettings, gpu: Gpu) -> tuple[EngineHeader, bytes]:
+        self.library.check_precision(settings.precision)
         targets(self.library, settings.compute_capability)  # a GPU that it knows not is told before any work
         height, width = settings.tile
         _log.warning(
@@ -116,14 +118,17 @@ class EngineCache:
             self._plan.spec.name, gpu.name, settings.precision, width, height, settings.batch,
         )  # fmt: skip
         began = time.monotonic()
-        if settings.precision not in self._networks:  # float16 is measured once, not for every size of tiles
-            self._networks[settings.precision] = network_of(self._plan, settings.precision)
+        wanted = (settings.precision, settings.prelu)
+        if wanted not in self._networks:  # float16 is measured once, not for every size of windows
+            self._networks[wanted] = network_of(
+                self._plan, settings.precision, prelu=settings.prelu, turing=is_turing(gpu.compute_capability)
+            )
         header, data = assemble_engine(
             self._plan,
             settings,
             library=self.library,
             gpu=gpu,
-            network=self._networks[settings.precision],
+            network=self._networks[wanted],
             progress=self._progress,
         )
         _log.info("built it in %.1f s, %.1f MB", time.monotonic() - began, len(data) / 1e6)

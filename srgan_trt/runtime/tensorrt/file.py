@@ -21,7 +21,7 @@ from ...files import atomic_file
 from ...self_test import SelfTest
 from ...spec import NetworkSpec
 from ..gpu.interfaces import EngineSettings
-from .layers import BuiltLayer
+from .layers import BuiltLayer, describe_kernels
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .library import Library
 
 MAGIC = b"srgan-trt engine"
-FORMAT: Literal["4"] = "4"
+FORMAT: Literal["5"] = "5"
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 1 << 24
 _SEAL_BYTES = hashlib.sha256().digest_size
@@ -72,7 +72,7 @@ class EngineHeader:
     written_by: str = __version__
     """Version of srgan-trt."""
 
-    format: Literal["4"] = FORMAT
+    format: Literal["5"] = FORMAT
     """Of this header."""
 
     def __post_init__(self) -> None:
@@ -186,18 +186,26 @@ def describe_engine(header: EngineHeader, path: Path) -> Iterator[tuple[str, str
     yield "precision", _precision(header)
     for number, layer in enumerate(header.float32):
         yield "" if number else "fp32", f"{layer.name} ({layer.kind}): {layer.reason}"
+    yield "kernels", describe_kernels(header.layers)
     yield "tiles", f"{shape} pixels, at most {settings.batch} at once"
+    if settings.prelu == "apart":
+        yield "", "PReLUs apart from the convolutions"
     yield "from", f"the plan {header.plan_hash[:16]}, of the file {spec.source_hash[:16]}"
     yield "size", f"{header.engine_bytes / 1e6:.1f} MB"
 
 
 def layer_table(header: EngineHeader) -> str:
-    """The layers as they were built: number, kind, type of what each reads, of its filters, of what it gives, name."""
-    lines = [f"{'layer':<7}{'kind':<18}{'reads':<7}{'filters':<9}{'gives':<7}made of"]
+    """The layers as they were built: number, kind, type of what each reads, of its filters, of what it gives and its
+    format, bytes for each pixel of the network's input, name."""
+    lines = [f"{'layer':<7}{'kind':<18}{'reads':<7}{'filters':<9}{'gives':<7}{'format':<8}{'bytes':<8}made of"]
     for number, layer in enumerate(header.layers, start=1):
         name = ", ".join(layer.made_of) or layer.name
-        short = name if len(name) <= 70 else f"{name[:67]}..."
-        lines.append(f"{number:<7}{layer.kind:<18}{layer.reads:<7}{layer.filters or '-':<9}{layer.gives:<7}{short}")
+        short = name if len(name) <= 60 else f"{name[:57]}..."
+        moved = "-" if layer.pixel_bytes is None else f"{layer.pixel_bytes:.0f}"
+        lines.append(
+            f"{number:<7}{layer.kind:<18}{layer.reads:<7}{layer.filters or '-':<9}{layer.gives:<7}"
+            f"{layer.format[:7]:<8}{moved:<8}{short}"
+        )
     return "\n".join(lines)
 
 

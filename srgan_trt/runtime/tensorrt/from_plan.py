@@ -21,6 +21,7 @@ from .timings import keep_timings, known_timings
 if TYPE_CHECKING:
     from ...compiler.fp16 import Float32Layer
     from ...compiler.plan import Plan
+    from ...spec import Prelu
     from ..gpu.device import Gpu
 
 _log = logging.getLogger(__name__)
@@ -30,9 +31,11 @@ _MULTIPROCESSORS = 64
 """Of a GPU of which nothing is known: between an RTX 3060's 28 and an RTX 4090's 128."""
 
 
-def network_of(plan: Plan, precision: str) -> tuple[bytes, tuple[Float32Layer, ...]]:
+def network_of(
+    plan: Plan, precision: str, *, prelu: Prelu = "inside", turing: bool = False
+) -> tuple[bytes, tuple[Float32Layer, ...]]:
     """The ONNX network to build in "fp32", "fp16" or, of an int8 plan, "int8"; and the layers of it that are meant to
-    stay in float32.
+    stay in float32. prelu: see spec.Prelu; turing: for such a GPU, which rounds its sums twice as often.
 
     Its ends are float16 in "fp16" and, if float16 does for what int8 leaves, in "int8"; else float32. Raises PlanError
     if the plan has no such network, ModelError if float16 does not do for it.
@@ -45,9 +48,13 @@ def network_of(plan: Plan, precision: str) -> tuple[bytes, tuple[Float32Layer, .
         )
     if precision == "fp16":
         from ...compiler.fp16 import fp16_network
+        from ...compiler.half_sums import CHUNK, TURING_CHUNK
 
-        half = fp16_network(plan)
-        _log.info("%s in fp16: %.1f dB from its fp32 pictures", plan.spec.name, half.fidelity)
+        half = fp16_network(plan, prelu=prelu, chunk=TURING_CHUNK if turing else CHUNK)
+        _log.info(
+            "%s in fp16: %.1f dB from its fp32 pictures, %.1f dB where sums are in fp16, too",
+            plan.spec.name, half.fidelity, half.half_sums,
+        )  # fmt: skip
         return half.data, half.float32
     if precision == "int8":
         from ...compiler.int8.fp16_rest import with_fp16_activations
@@ -56,7 +63,17 @@ def network_of(plan: Plan, precision: str) -> tuple[bytes, tuple[Float32Layer, .
             return with_fp16_activations(plan), ()
         except ModelError as error:
             _log.warning("the layers that are not in int8 stay in fp32: %s", error)
-    return _stored_network(plan), ()
+        return plan.network(), ()
+    from ...compiler import graph
+    from ...compiler.slopes import single_network
+
+    data: bytes = graph.to_proto(single_network(plan, prelu)).SerializeToString()
+    return data, ()
+
+
+def is_turing(capability: tuple[int, int] | None) -> bool:
+    """Whether it is a Turing GPU's (or a Volta's); None, for all from Ampere on, is not."""
+    return capability is not None and capability < (8, 0)
 
 
 def assemble_engine(
@@ -74,7 +91,9 @@ def assemble_engine(
     gpu: whose context is current, None where there is none. network: what `network_of` gave, None to ask it.
     Raises what `network_of` and `build_engine` raise.
     """
-    data, float32 = network or network_of(plan, settings.precision)
+    data, float32 = network or network_of(
+        plan, settings.precision, prelu=settings.prelu, turing=is_turing(settings.compute_capability)
+    )
     earlier = None if gpu is None or library.builds_for_others else known_timings(library, gpu)
     built = build_engine(
         data,
@@ -117,6 +136,7 @@ def build_engine_file(
     tile: int | None = None,
     batch: int | None = None,
     compute_capability: tuple[int, int] | None = None,
+    prelu: Prelu = "inside",
     gpu_id: int | None = None,
     progress: Progress | None = None,
 ) -> EngineHeader:
@@ -130,6 +150,7 @@ def build_engine_file(
         compute_capability: Of the GPU to build for, (8, 9); None is that of the GPU `gpu_id`.
         gpu_id: Of this machine's GPUs the one to build for, as CUDA counts; None is the first for "tensorrt", and all
             from Ampere on, wherever they are, for "tensorrt-rtx".
+        prelu: See spec.Prelu.
         progress: See build.Progress.
 
     Raises PlanError if `out` cannot be written or the plan has no such network, DeviceError if it cannot be built so,
@@ -140,16 +161,19 @@ def build_engine_file(
     out = Path(out)
     library = find_library(target)
     check_target(out, source=plan.path, kind="engine", is_ours=is_engine)
+    precision = precision or ("int8" if plan.spec.precision == "int8" else "fp16")
+    library.check_precision(precision)
     size = _tile(plan, tile)
     if batch is not None and batch < 1:
         raise DeviceError(f"a batch of {batch} is none: use --batch 1 or more")
     named = _named(library, gpu_id, compute_capability)
     gpu = None if library.builds_for_others else named
     settings = EngineSettings(
-        precision=precision or ("int8" if plan.spec.precision == "int8" else "fp16"),
+        precision=precision,
         tile=size,
         batch=batch or batch_size(size[0] * size[1], _MULTIPROCESSORS if named is None else named.multiprocessors),
         compute_capability=compute_capability if named is None else named.compute_capability,
+        prelu=prelu,
     )
     with nullcontext() if gpu is None else current(core().Device(gpu.number)):
         header, data = assemble_engine(plan, settings, library=library, gpu=gpu, progress=progress)
@@ -204,19 +228,3 @@ def _tile(plan: Plan, side: int | None) -> tuple[int, int]:
     if side < 1 or side % multiple:
         raise DeviceError(f"tiles of {spec.name} are multiples of {multiple} pixels: use another --tile than {side}")
     return side, side
-
-
-def _stored_network(plan: Plan) -> bytes:
-    """The plan's own network; of an fp16 plan, its weights in float32."""
-    import onnx
-
-    from ...compiler import graph
-    from ...compiler.precision import to_fp32
-
-    model = onnx.load_from_string(plan.network())
-    if plan.spec.precision == "fp16":
-        single = graph.from_proto(model)
-        to_fp32(single)
-        model = graph.to_proto(single)
-    data: bytes = model.SerializeToString()
-    return data

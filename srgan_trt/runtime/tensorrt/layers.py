@@ -1,15 +1,17 @@
-"""The layers of a built engine, with the precision that each really has: as TensorRT-RTX's log tells them, or the
-engine inspector of TensorRT."""
+"""The layers of a built engine, with the precision and the traffic that each really has: as TensorRT-RTX's log tells
+them, or the engine inspector of TensorRT."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DeviceError
+from .grid import pixel_bytes
 
 if TYPE_CHECKING:
     import onnx
@@ -26,15 +28,24 @@ _NAMES = (
 )
 _LINE = re.compile(
     r"Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs: \[(?P<inputs>.*?)\], Constants: \[(?P<constants>.*?)\], "
-    r"Outputs: \[(?P<outputs>.*?)\], TacticName: .*?Metadata: (?P<metadata>.*)$"
+    r"Outputs: \[(?P<outputs>.*?)\], TacticName: (?P<tactic>.*?)(, StreamId.*?)?, Metadata: (?P<metadata>.*)$"
 )
-_TENSOR = re.compile(r"Dimensions: \[(?P<sides>[^\]]*)\].*?Datatype: (?P<type>\w+)")
+_TENSOR = re.compile(
+    r"Name: (?P<name>.*?), Dimensions: \[(?P<sides>[^\]]*)\].*?Datatype: (?P<type>\w+)(, Format: \((?P<format>\w+)\))?"
+)
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 _POINTWISE = ("kgen", "runtime_function", "PointWise", "PointWiseV2")
 """Kinds whose constants are not filters."""
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _LESS_THAN_FP32 = ("bf16", "fp16", "fp8", "int8")
-_FILTERING = re.compile(r"conv|correlation|gemm|matmul|matrixmultiply", re.IGNORECASE)
+_FILTERING = re.compile(r"conv|correlation|runtime_fusion|gemm|matmul|matrixmultiply", re.IGNORECASE)
+_LAUNCHES_NOTHING = ("shape_call", "ShapeHostToDevice")
+_SUMS = (
+    # sm80_xmma_fprop_implicit_gemm_f16f16_f16f16_f16_nhwckrsc_...: what is multiplied, what is given, the sums.
+    (re.compile(r"_(?:b?f16|t?f32|[isu]8|e4m3)+_(?:b?f16|f32|[isu](?:8|32)|e4m3)+_(f16|f32|[is]32)_"), None),
+    # turing_h1688cudnn_..., cutlass_80_tensorop_s16816fprop_...: the letter before the shape of one instruction.
+    (re.compile(r"_([hsi])(?:884|1688|16816|16832|64\d+x)"), {"h": "fp16", "s": "fp32", "i": "int32"}),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,59 +63,129 @@ class BuiltLayer:
     """Type of a convolution's weights; None for other layers."""
     made_of: tuple[str, ...]
     """Names of the network's nodes in it, where TensorRT tells."""
+    format: str = "-"
+    """Of what it gives: "NHWC", "Linear", or TensorRT's words."""
+    pixel_bytes: float | None = None
+    """Bytes that it reads and writes, weights aside, for each pixel of the network's input; None where not known."""
+    sums: str | None = None
+    """Type in which a convolution adds up, if its kernel's name tells it."""
+
+    @property
+    def is_kernel(self) -> bool:
+        """False for what runs on the host."""
+        return self.kind not in _LAUNCHES_NOTHING
 
 
-def from_log(lines: Iterable[str]) -> tuple[BuiltLayer, ...]:
-    """The layers that the VERBOSE log of a build with ProfilingVerbosity.DETAILED lists, in order."""
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    name: str
+    sides: tuple[int, ...]
+    type: str
+    format: str
+
+
+def from_log(lines: Iterable[str], grid: Mapping[str, float] | None = None) -> tuple[BuiltLayer, ...]:
+    """The layers that the VERBOSE log of a build with ProfilingVerbosity.DETAILED lists, in order.
+
+    grid: what `pixel_grid` says of the network, for `pixel_bytes`.
+    """
     found = []
+    areas: dict[str, float] = {}
     for line in lines:
         match = _LINE.search(line)
         if match is not None:
-            tensors = {part: _TENSOR.findall(match[part]) for part in ("inputs", "constants", "outputs")}
-            types = {part: [_type(kind) for _, kind in each] for part, each in tensors.items()}
-            filters = [_type(kind) for sides, kind in tensors["constants"] if _is_filter(sides.split(","))]
+            inputs, constants, outputs = (_tensors(match[part]) for part in ("inputs", "constants", "outputs"))
+            filters = [tensor.type for tensor in constants if _is_filter(tensor.sides)]
             if not filters and _FILTERING.search(match["kind"]):
                 # Weights that another layer makes when the engine runs: dequantised ones, on GPUs without int8.
-                filters = [_type(kind) for sides, kind in tensors["inputs"][1:] if _is_filter(sides.split(","))]
+                filters = [tensor.type for tensor in inputs[1:] if _is_filter(tensor.sides)]
             found.append(
-                BuiltLayer(
-                    name=match["name"],
-                    kind=match["kind"],
-                    reads=_first(types["inputs"]),
-                    gives=_first(types["outputs"]),
-                    filters=filters[0] if filters and match["kind"] not in _POINTWISE else None,
-                    made_of=tuple(_ORIGIN.findall(match["metadata"])),
+                _layer(
+                    match["name"],
+                    match["kind"],
+                    inputs,
+                    outputs,
+                    filters[0] if filters and match["kind"] not in _POINTWISE else None,
+                    match["metadata"],
+                    match["tactic"],
+                    grid,
+                    areas,
                 )
             )
     return tuple(found)
 
 
-def from_inspector(text: str) -> tuple[BuiltLayer, ...]:
-    """The layers in what IEngineInspector.get_engine_information gives as JSON."""
+def from_inspector(text: str, grid: Mapping[str, float] | None = None) -> tuple[BuiltLayer, ...]:
+    """The layers in what IEngineInspector.get_engine_information gives as JSON; grid: as in `from_log`."""
     try:
         listed: Any = json.loads(text).get("Layers", [])
     except (ValueError, AttributeError):
         return ()
     found = []
+    areas: dict[str, float] = {}
     for layer in listed:
         if not isinstance(layer, dict):  # a name alone: the engine was built without details
             continue
         kind, weights = str(layer.get("LayerType", "")), layer.get("Weights")
-        reads = _first([_tensor_type(each) for each in layer.get("Inputs", ())])
+        inputs, outputs = ([_told(each) for each in layer.get(part, ())] for part in ("Inputs", "Outputs"))
         filters = None
         if _FILTERING.search(kind):
+            reads = inputs[0].type if inputs else "-"
             filters = _type(str(weights.get("Type", ""))) if isinstance(weights, dict) else reads
-        found.append(
-            BuiltLayer(
-                name=str(layer.get("Name", "")),
-                kind=kind,
-                reads=reads,
-                gives=_first([_tensor_type(each) for each in layer.get("Outputs", ())]),
-                filters=filters,
-                made_of=tuple(_ORIGIN.findall(str(layer.get("Metadata", "")))),
-            )
-        )
+        name, metadata, tactic = (str(layer.get(key, "")) for key in ("Name", "Metadata", "TacticName"))
+        found.append(_layer(name, kind, inputs, outputs, filters, metadata, tactic, grid, areas))
     return tuple(found)
+
+
+def _layer(
+    name: str,
+    kind: str,
+    inputs: Sequence[_Tensor],
+    outputs: Sequence[_Tensor],
+    filters: str | None,
+    metadata: str,
+    tactic: str,
+    grid: Mapping[str, float] | None,
+    areas: dict[str, float],
+) -> BuiltLayer:
+    made_of = tuple(_ORIGIN.findall(metadata))
+    traffic = None
+    if grid is not None:
+        read, written = ([(each.name, each.sides, each.type) for each in part] for part in (inputs, outputs))
+        traffic = pixel_bytes(read, written, made_of, grid=grid, areas=areas)
+    return BuiltLayer(
+        name=name,
+        kind=kind,
+        reads=inputs[0].type if inputs else "-",
+        gives=outputs[0].type if outputs else "-",
+        filters=filters,
+        made_of=made_of,
+        format=outputs[0].format if outputs else "-",
+        pixel_bytes=traffic,
+        sums=None if filters is None else sums_of(tactic),
+    )
+
+
+def sums_of(tactic: str) -> str | None:
+    """The type in which a kernel of this name adds up; None where the name does not tell."""
+    for pattern, letters in _SUMS:
+        match = pattern.search(tactic)
+        if match is not None:
+            return letters[match[1]] if letters else match[1].replace("f", "fp").replace("i", "int").replace("s", "int")
+    return None
+
+
+def describe_kernels(layers: Sequence[BuiltLayer]) -> str:
+    """How many kernels there are of each sort, in what they add up, and what they move, in words."""
+    kernels = [layer for layer in layers if layer.is_kernel]
+    filters = [layer for layer in kernels if layer.filters is not None]
+    sums = Counter(layer.sums or "a type that their names do not tell" for layer in filters)
+    parts = [f"{len(kernels)}: {len(filters)} convolutions, {len(kernels) - len(filters)} others"]
+    if filters:
+        parts.append(f"sums in {', '.join(f'{kind} ({count})' for kind, count in sorted(sums.items()))}")
+    if kernels and all(layer.pixel_bytes is not None for layer in kernels):
+        parts.append(f"{sum(layer.pixel_bytes or 0 for layer in kernels) / 1e3:.1f} kB for each pixel of the picture")
+    return "; ".join(parts)
 
 
 def convolutions(network: onnx.ModelProto) -> tuple[int, int]:
@@ -128,11 +209,9 @@ def unreported(layers: Sequence[BuiltLayer], network: onnx.ModelProto) -> int:
 
 
 def check_layers(layers: Sequence[BuiltLayer], network: onnx.ModelProto, *, precision: str) -> None:
-    """Raises DeviceError if convolutions were not built in the type that `network` has them in: more in fp32, or, which
-    would overflow, more in fp16; in "fp32", any in less. Of those that `unreported` counts it cannot know."""
+    """Raises DeviceError if convolutions were told to be in another type than `network` has them in: more in fp32, or,
+    which would overflow, more in fp16; in "fp32", any in less. Of those that `unreported` counts it cannot know."""
     count, single = convolutions(network)
-    if not count:
-        return
     filters = [layer for layer in layers if layer.filters is not None]
     if precision == "fp32":
         less = [layer for layer in filters if not {layer.filters, layer.reads}.isdisjoint(_LESS_THAN_FP32)]
@@ -142,11 +221,6 @@ def check_layers(layers: Sequence[BuiltLayer], network: onnx.ModelProto, *, prec
                 f"{less[0].filters} that reads {less[0].reads} ({less[0].name}, ...): use another version of TensorRT"
             )
         return
-    if not filters:
-        raise DeviceError(
-            f"TensorRT does not tell in which precision it built the convolutions, and {precision} was asked for: "
-            "use --precision fp32, or another version of TensorRT"
-        )
     wide = [layer for layer in filters if "fp32" in (layer.filters, layer.reads)]
     if len(wide) > single:
         raise DeviceError(
@@ -161,22 +235,34 @@ def check_layers(layers: Sequence[BuiltLayer], network: onnx.ModelProto, *, prec
         )
 
 
-def _is_filter(sides: Sequence[str]) -> bool:
+def _is_filter(sides: Sequence[int]) -> bool:
     """Weights of a convolution: four fixed dimensions, of which more than one has a length (biases and slopes have
     one)."""
-    lengths = [int(side) for side in sides if side.strip()]
-    return len(lengths) == 4 and min(lengths) > 0 and sum(length != 1 for length in lengths) > 1
+    return len(sides) == 4 and min(sides) > 0 and sum(length != 1 for length in sides) > 1
 
 
-def _tensor_type(tensor: Any) -> str:
+def _tensors(text: str) -> list[_Tensor]:
+    """Those of a log's line."""
+    return [
+        _Tensor(
+            match["name"],
+            tuple(int(side) for side in match["sides"].split(",") if side.strip()),
+            _type(match["type"]),
+            match["format"] or "-",
+        )
+        for match in _TENSOR.finditer(text)
+    ]
+
+
+def _told(tensor: Any) -> _Tensor:
+    """One of the inspector's."""
     if not isinstance(tensor, dict):
-        return "-"
-    return _type(str(tensor.get("Datatype") or tensor.get("Format/Datatype") or ""))
+        return _Tensor("", (), "-", "-")
+    told = str(tensor.get("Format/Datatype") or tensor.get("Format") or "")
+    type_ = _type(str(tensor.get("Datatype") or told))
+    sides = tensor.get("Dimensions") or ()
+    return _Tensor(str(tensor.get("Name", "")), tuple(int(side) for side in sides), type_, told or "-")
 
 
 def _type(word: str) -> str:
     return next((name for pattern, name in _NAMES if re.search(pattern, word, re.IGNORECASE)), word or "-")
-
-
-def _first(types: Sequence[str]) -> str:
-    return types[0] if types else "-"

@@ -101,6 +101,15 @@ class Library:
         """Whether it builds without a GPU, for one that is elsewhere."""
         return hasattr(self.module, "ComputeCapability")
 
+    def check_precision(self, precision: str) -> None:
+        """Raises DeviceError for int8 in TensorRT-RTX, which NVIDIA's support matrix lists no int8 convolution for: it
+        builds them (1.7), and each writes float32, which another kernel reads."""
+        if precision == "int8" and self.flavour == "tensorrt-rtx":
+            raise DeviceError(
+                f"{self}'s int8 convolutions write float32, so int8 would move twice the bytes of fp16 and be slower: "
+                "use the plan in fp32, which it runs in fp16, or tensorrt"
+            )
+
     def runtime(self, messages: Messages) -> Any:
         """TensorRT's Runtime. Raises DeviceError where there is no driver or no GPU: some libraries crash there."""
         need_gpu(f"{self} can load no engine")

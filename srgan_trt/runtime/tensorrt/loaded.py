@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache import read_checksummed, write_checksummed
+from ...errors import DeviceError
 from .library import Library, Messages
 
 if TYPE_CHECKING:
@@ -45,7 +47,13 @@ class LoadedEngine:
         self._runtime = library.runtime(self._messages)
         self._engine = self._runtime.deserialize_cuda_engine(data)
         self._messages.check("load the engine", failed=self._engine is None)
+        linear = library.module.TensorFormat.LINEAR
+        strange = [name for name in ("input", "output") if self._engine.get_tensor_format(name) != linear]
+        if strange:
+            raise DeviceError(f"the engine's {strange[0]} is not in rows (TensorFormat.LINEAR): build it again")
         self.device_bytes = int(self._engine.device_memory_size_v2)
+        self._making = threading.Lock()
+        """TensorRT promises threads no more than contexts of their own, and lanes make theirs at once."""
         # All contexts of a slot work in one piece of memory, which the pipeline gives them.
         theirs = library.module.ExecutionContextAllocationStrategy.USER_MANAGED
         self._new_context: Callable[[], Any] = lambda: self._engine.create_execution_context(theirs)
@@ -55,7 +63,8 @@ class LoadedEngine:
 
     def create_execution_context(self) -> Any:
         """See Engine. It has no device memory until `set_device_memory(address, at least device_bytes)`."""
-        return self._new_context()
+        with self._making:
+            return self._new_context()
 
     def check(self, doing: str) -> None:
         """Raises DeviceError (DeviceMemoryError for want of memory) with what TensorRT said since the last check, if it

@@ -315,6 +315,16 @@ def test_one_error_while_closing_leaves_nothing_else_behind(plan: Plan, modules:
     assert outcome.leaks["modules"] == outcome.leaks["pools"] == 0
 
 
+def test_an_engine_does_for_small_batches_where_memory_is_short_for_large_ones(plan: Plan) -> None:
+    """Two slots for eight windows of 64 x 64 need 6.7 MB of tensors and as much for the network; four windows in one
+    batch do with half of that, in one slot. No other engine is built."""
+    image = handmade.noise(90, 90)
+    outcome = run(short_of_memory, plan, image, 420_000, {}, multiprocessors=16, memory=11 * MEGABYTE)
+    assert_right(plan, image, outcome.value["out"])
+    assert [settings.batch for settings in outcome.value["script"].opened] == [8]
+    assert outcome.value["errors"] == []
+
+
 def test_batches_get_smaller_where_memory_is_short(plan: Plan) -> None:
     """Two slots for eight tiles of 64 x 64 need 6.7 MB of tensors and as much for the network, for four 3.4 each."""
     image = handmade.noise(90, 90)

@@ -151,7 +151,7 @@ class TestDamage:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda text: text.replace(b'"format":"4"', b'"format":"3"'),
+            lambda text: text.replace(b'"format":"5"', b'"format":"4"'),
             lambda text: text.replace(b'"flavour"', b'"flavor"'),
             lambda text: text.replace(b'"batch"', b'"count"'),
             lambda text: text.replace(b'"made_of"', b'"nodes"'),

@@ -31,8 +31,9 @@ def plan(tmp_path: Path) -> Plan:
 
 class TestNetwork:
     def test_fp32_is_the_plans_own(self, plan: Plan) -> None:
-        data, float32 = network_of(plan, "fp32")
-        assert onnx.ModelProto.FromString(data) == small_model()
+        data, float32 = network_of(plan, "fp32", prelu="apart")
+        network, own = onnx.ModelProto.FromString(data).graph, small_model().graph
+        assert (network.node, network.initializer) == (own.node, own.initializer)
         assert float32 == ()
 
     def test_fp32_of_an_fp16_plan(self, plan: Plan, tmp_path: Path) -> None:
@@ -47,6 +48,12 @@ class TestNetwork:
         network = onnx.ModelProto.FromString(network_of(half, "fp32")[0])
         assert {tensor.data_type for tensor in network.graph.initializer} == {onnx.TensorProto.FLOAT}
         assert "Cast" not in [node.op_type for node in network.graph.node]
+
+    def test_prelus_are_sums_unless_asked_otherwise(self, plan: Plan) -> None:
+        for precision in ("fp32", "fp16"):
+            for prelu, count in (("inside", 0), ("apart", 1)):
+                data, _ = network_of(plan, precision, prelu=prelu)  # type: ignore[arg-type]
+                assert [node.op_type for node in onnx.ModelProto.FromString(data).graph.node].count("PRelu") == count
 
     def test_int8_is_of_an_int8_plan(self, plan: Plan) -> None:
         with pytest.raises(PlanError, match=r"small\.onnx is a plan in fp32, an engine in int8"):
@@ -86,8 +93,9 @@ class TestFile:
             tile=96,
             batch=3,
             compute_capability=(7, 5),
+            prelu="apart",
         )
-        assert dataclasses.astuple(header.settings) == ("fp32", (96, 96), 3, (7, 5))
+        assert dataclasses.astuple(header.settings) == ("fp32", (96, 96), 3, "apart", (7, 5))
         assert header.compute_capabilities == ((7, 5),)
         assert np.dtype(header.element) == np.float32
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -130,3 +131,13 @@ def test_without_a_driver_no_runtime_is_made(rtx: Library) -> None:
     """Some of NVIDIA's libraries crash there (`tensorrt_lean`)."""
     with pytest.raises(DeviceError, match=r"can load no engine: there is no NVIDIA driver here.*--device cpu"):
         rtx.runtime(Messages(rtx))
+
+
+def test_tensorrt_rtx_has_no_int8() -> None:
+    module = SimpleNamespace()
+    for flavour in FLAVOURS:
+        for precision in ("fp16", "fp32"):
+            Library(flavour, "1", module).check_precision(precision)
+    Library("tensorrt", "11.4", module).check_precision("int8")
+    with pytest.raises(DeviceError, match=r"TensorRT-RTX 1\.7's int8 convolutions write float32.* twice the bytes"):
+        Library("tensorrt-rtx", "1.7", module).check_precision("int8")

@@ -79,6 +79,9 @@ class CudaEngine:
     def __init__(self, trt: TensorRt) -> None:
         self._trt = trt
 
+    def get_tensor_format(self, name: str) -> str:
+        return self._trt.formats[name]
+
     def create_execution_context(self, config: RuntimeConfig | str) -> Any:
         if isinstance(config, str):
             self._trt.calls.append(f"context in {config} memory")
@@ -102,10 +105,12 @@ class TensorRt:
     ILogger = Logger
     DynamicShapesKernelSpecializationStrategy = Strategy
     ExecutionContextAllocationStrategy = Allocation
+    TensorFormat = SimpleNamespace(LINEAR="linear")
 
     def __init__(self, engine: type[CudaEngine] = RtxEngine) -> None:
         self.calls: list[str] = []
         self.no_context = False
+        self.formats = {"input": "linear", "output": "linear"}
         self.says: str | None = None
         self.logger: Any = None
         self._engine = engine
@@ -198,6 +203,13 @@ def test_an_engine_that_tensorrt_does_not_take(says: str, kind: type[DeviceError
     with pytest.raises(DeviceError, match=f"cannot load the engine: .*{text}") as raised:
         load(trt)
     assert type(raised.value) is kind
+
+
+def test_an_engine_whose_pictures_are_not_in_rows() -> None:
+    trt = TensorRt()
+    trt.formats["output"] = "channels last"
+    with pytest.raises(DeviceError, match="the engine's output is not in rows"):
+        load(trt)
 
 
 def test_closing_frees_the_engine_and_twice_is_once() -> None:
