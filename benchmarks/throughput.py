@@ -62,7 +62,7 @@ def by_command(source: Path, out: Path, model: str) -> float:
 def clocks(source: Path, out: Path, model: str) -> dict[str, float]:
     """Seconds of reading, network and writing, summed over the pictures, and of all of it."""
     scale = open_plan(model).spec.scale
-    jobs = plan_outputs(expand([source]), output=f"{out}/", format=None, scale=scale)
+    jobs = plan_outputs(expand([source]), output=f"{out}/", format=None, label=f"x{scale}")
     with Upscaler(model) as up:
         up(np.zeros((8, 8, 3), np.uint8))
         begin = time.perf_counter()

@@ -17,7 +17,7 @@ from .compiler.plan import Plan
 from .denoise import OFF, checked, denoiser_plan, level_for
 from .errors import DeviceError, PictureError, SrganTrtError
 from .halo import resolve_halo
-from .imaging.alpha import fill_transparent, upscale_alpha
+from .imaging.alpha import fill_transparent
 from .imaging.decode import MAX_PIXELS
 from .imaging.encode import check_target, encode, format_of, outputs_for
 from .imaging.picture import Picture
@@ -25,6 +25,7 @@ from .imaging.reading import picture_of
 from .resolve import open_plan
 from .runtime.devices import open_pipeline
 from .runtime.pipeline import run_in_tiles
+from .sizes import Box, Size, enlarge, printed_as_before, size_of, target_of
 from .spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ class Upscaler:
         self,
         image: Any,
         *,
+        scale: float | None = None,
+        size: Box | None = None,
         output: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
         overwrite: bool = False,
         progress: Progress | None = None,
@@ -167,6 +170,9 @@ class Upscaler:
                 (N, H, W, C) of such, or a list of any of these (a list comes back). Levels are 0..255 or 0..65535.
                 An array of another library that knows DLPack or the CUDA Array Interface (CuPy, PyTorch, Numba, JAX,
                 pycuda) gives an array of that library, on the device where it is; on a GPU: (H, W) or (H, W, 3).
+            scale: Times larger than `image`, 1 to 16 (None: what the network makes), by the network and a reduction.
+            size: Instead, the longer side, or (width, height) of what the result fits into, either of them None for
+                any. The aspect is kept.
             output: Where to save instead: the path comes back. For a list, as many paths.
             overwrite: Whether `output` may exist.
             progress: Called with (tiles done, tiles in all) of each picture.
@@ -177,73 +183,63 @@ class Upscaler:
             The enlarged image, of the kind of `image`; the path or paths if `output` is given.
 
         Raises:
-            PictureError: An image cannot be read or written, or is not of a kind above.
+            PictureError: An image cannot be read or written, is not of a kind above, or not to be had in this size.
+            SrganTrtError: Both `scale` and `size` are given, or one is out of range.
             DeviceError: The device fails, this Upscaler was closed, or an array is on a GPU that it does not run on.
         """
+        wanted = size_of(scale, size)
         if isinstance(image, list | tuple):
             outputs = outputs_for(image, output)
             return [
-                self(each, output=where, overwrite=overwrite, progress=progress, stream=stream)
-                for each, where in zip(image, outputs, strict=True)
+                self(each, scale=scale, size=size, output=to, overwrite=overwrite, progress=progress, stream=stream)
+                for each, to in zip(image, outputs, strict=True)
             ]
         if output is not None and not isinstance(output, str | os.PathLike):
             raise PictureError("one image has one output: give a path, not a list")
         if not isinstance(image, np.ndarray | str | os.PathLike) and hasattr(image, "__dlpack__"):
-            return self._foreign(image, output, progress, stream)
+            return self._foreign(image, wanted, output, progress, stream)
         if hasattr(image, "__cuda_array_interface__"):
-            return self._foreign(image, output, progress, stream)
+            return self._foreign(image, wanted, output, progress, stream)
         if stream is not None:
             raise SrganTrtError("stream is for arrays on a GPU: leave it out")
         if isinstance(image, np.ndarray) and image.ndim == 4:
             if output is not None:
                 raise PictureError("a batch has no single output file: give a list of images and a list of outputs")
-            return self._batch(image, progress)
+            return self._batch(image, wanted, progress)
         target = None if output is None else Path(output)
         if target is not None:
             # Before the work: a name that cannot be written should not cost minutes.
             format_of(target)
             check_target(target, overwrite=overwrite)
-        picture = self.upscale_picture(self._read(image), progress=progress)
+        picture = self.upscale_picture(self._read(image), size=wanted, progress=progress)
         if target is not None:
             for note in encode(picture, target, overwrite=overwrite):
                 _log.warning("%s: %s", target, note)
             return target
         return picture.to_array() if isinstance(image, np.ndarray) else picture.to_pil()
 
-    def upscale_picture(self, picture: Picture, *, progress: Progress | None = None) -> Picture:
-        """A decoded picture, `spec.scale` times larger: colours by the network, transparency bicubic.
+    def upscale_picture(
+        self, picture: Picture, *, size: Size | None = None, progress: Progress | None = None
+    ) -> Picture:
+        """A decoded picture, `spec.scale` times larger or of `size`: colours by the network, transparency bicubic.
 
         Args:
-            picture: Pixels and metadata; the result has the same metadata.
+            picture: Pixels and metadata; the result has the same metadata, with `size` the DPI that keep it as large
+                on paper.
             progress: Called with (tiles done, tiles in all).
 
         Raises:
             DeviceError: The device fails, or this Upscaler was closed.
-            PictureError: The result does not fit into memory.
+            PictureError: The result does not fit into memory, or `size` is too large.
         """
-        scale = self.spec.scale
-        alpha = picture.alpha
-        image = picture.pixels if alpha is None else fill_transparent(picture.pixels, alpha)
+        target = target_of(size, picture.width, picture.height, self.spec, max_pixels=self._max_pixels)
+        image = picture.pixels if picture.alpha is None else fill_transparent(picture.pixels, picture.alpha)
         level = level_for(self._denoise, picture.compression, self.spec)
         if level is not None:
             image = self._denoiser(level).upscale_picture(Picture(pixels=image)).pixels
-        height, width, channels = image.shape
-        try:
-            out: NDArray[Any] = np.empty((height * scale, width * scale, channels), image.dtype)
-        except MemoryError:
-            gigabytes = image.nbytes * scale**2 / 1e9
-            raise PictureError(
-                f"the result of {width * scale} x {height * scale} pixels needs {gigabytes:.0f} GB of memory: "
-                "cut the picture into parts"
-            ) from None
-        notes = self._run(image, out, progress)
-        return dataclasses.replace(
-            picture,
-            pixels=out,
-            alpha=None if alpha is None else upscale_alpha(alpha, scale),
-            denoised=level,
-            notes=picture.notes + notes,
-        )
+        visible = dataclasses.replace(picture, pixels=image, denoised=level)
+        large = enlarge(visible, target, self.spec, halo=self._halo, run=self._run, progress=progress)
+        return large if size is None else printed_as_before(large, picture)
 
     def _denoiser(self, level: int) -> Upscaler:
         with self._denoiser_lock:
@@ -266,7 +262,7 @@ class Upscaler:
     ) -> None:
         self.close()
 
-    def _foreign(self, array: Any, output: Any, progress: Progress | None, stream: Any) -> Any:
+    def _foreign(self, array: Any, size: Size | None, output: Any, progress: Progress | None, stream: Any) -> Any:
         """An array of another library, enlarged, as one of that library on the same device."""
         from .runtime.gpu.device_array import as_host_array, borrow, is_device_array
         from .runtime.gpu.device_result import host_result, new_result
@@ -277,7 +273,10 @@ class Upscaler:
             here = as_host_array(array)
             if here is None:
                 raise PictureError(f"a {type(array).__name__} is not an image: give a NumPy array")
-            return host_result(array, self(np.ascontiguousarray(here), progress=progress))
+            large = self.upscale_picture(self._read(np.ascontiguousarray(here)), size=size, progress=progress)
+            return host_result(array, large.to_array())
+        if size is not None:
+            raise PictureError("an array on a GPU is enlarged as the network does it: leave scale and size out")
         with borrow(array, stream=stream) as picture:
             pipeline = self._pipeline.pipeline_on(picture.image.device)
             if pipeline is None:
@@ -311,13 +310,13 @@ class Upscaler:
     def _read(self, image: Any) -> Picture:
         return picture_of(image, max_pixels=self._max_pixels)
 
-    def _batch(self, images: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
+    def _batch(self, images: NDArray[Any], size: Size | None, progress: Progress | None) -> NDArray[Any]:
         count, height, width, channels = images.shape
-        scale = self.spec.scale
         probe = self._read(images[0] if count else np.empty((1, 1, channels), images.dtype))
-        result: NDArray[Any] = np.empty((count, height * scale, width * scale, channels), probe.pixels.dtype)
+        target = target_of(size, width, height, self.spec, max_pixels=self._max_pixels)
+        result: NDArray[Any] = np.empty((count, target.height, target.width, channels), probe.pixels.dtype)
         for image, large in zip(images, result, strict=True):
-            large[...] = self.upscale_picture(self._read(image), progress=progress).to_array()
+            large[...] = self.upscale_picture(self._read(image), size=size, progress=progress).to_array()
         return result
 
 
@@ -327,6 +326,8 @@ def upscale(
     model: str | os.PathLike[str] | Plan | None = None,
     sha256: str | None = None,
     trust_model: bool = False,
+    scale: float | None = None,
+    size: Box | None = None,
     output: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -348,6 +349,7 @@ def upscale(
     Args:
         image: A path or http(s) address, a Pillow image, an array, or a list of these.
         model: As `Upscaler` takes it; None is the default model.
+        scale, size: As calling an `Upscaler` takes them; None is what the network makes.
         output: Where to save instead of returning an image; a list of paths for a list of images.
         overwrite: Whether `output` may exist.
         progress: Called with (tiles done, tiles in all) of each picture.
@@ -372,4 +374,4 @@ def upscale(
         threads=threads,
         denoise=denoise,
     ) as up:
-        return up(image, output=output, overwrite=overwrite, progress=progress)
+        return up(image, scale=scale, size=size, output=output, overwrite=overwrite, progress=progress)

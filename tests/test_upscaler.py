@@ -17,7 +17,9 @@ from PIL import Image
 import srgan_trt
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, MissingPackageError, ModelError, PictureError, SrganTrtError
+from srgan_trt.imaging.picture import from_array
 from srgan_trt.resolve import open_plan
+from srgan_trt.sizes import Size
 from srgan_trt.upscaler import Upscaler, upscale
 
 from .handmade import differences, expected, nearest_model, noise, small_plan
@@ -119,6 +121,76 @@ class TestKinds:
         batch[..., 3:] = 255
         np.testing.assert_array_equal(nearest(batch), repeated(batch))
         assert nearest(batch[:0]).shape == (0, 18, 14, channels)
+
+
+class TestSizes:
+    """Of a network that repeats every pixel twice."""
+
+    @pytest.mark.parametrize(
+        ("asked", "wanted"),
+        [
+            ({"scale": 1.5}, (33, 51)),
+            ({"scale": 2}, (44, 68)),
+            ({"scale": 3}, (66, 102)),
+            ({"size": 100}, (65, 100)),
+            ({"size": (51, None)}, (33, 51)),
+            ({"size": [None, 33]}, (33, 51)),
+            ({"size": (60, 60)}, (39, 60)),
+        ],
+    )
+    def test_of_every_kind_of_image(self, nearest: Upscaler, asked: dict[str, Any], wanted: tuple[int, int]) -> None:
+        for image in (noise(22, 34), noise(22, 34, 4), noise(22, 34, 1, dtype=np.uint16)[:, :, 0]):
+            assert nearest(image, **asked).shape == (*wanted, *image.shape[2:])
+        assert nearest(np.stack([noise(22, 34)] * 2), **asked).shape == (2, *wanted, 3)
+        large = nearest([Image.fromarray(noise(22, 34)), noise(34, 22)], **asked)
+        assert large[0].size == wanted[::-1]
+
+    def test_the_networks_own_size_is_what_the_network_makes(self, nearest: Upscaler) -> None:
+        image = noise(22, 34, 4)
+        np.testing.assert_array_equal(nearest(image, scale=2), nearest(image))
+
+    def test_a_larger_size_is_the_network_twice(self, nearest: Upscaler) -> None:
+        image = noise(10, 12)
+        np.testing.assert_array_equal(nearest(image, scale=4), repeated(repeated(image)))
+
+    def test_a_picture_as_large_as_asked_for_is_only_reduced(self, nearest: Upscaler) -> None:
+        seen: list[int] = []
+        picture = nearest.upscale_picture(
+            from_array(noise(40, 60)), size=Size(box=30), progress=lambda done, total: seen.append(done)
+        )
+        assert (picture.height, picture.width, seen) == (20, 30, [])
+        assert picture.notes == ("is as large as asked for, or larger: the network was left out",)
+
+    def test_the_print_keeps_its_size(self, nearest: Upscaler) -> None:
+        image = Image.fromarray(noise(20, 30))
+        image.info["dpi"] = (100.0, 50.0)
+        assert nearest(image, scale=3).info["dpi"] == (300.0, 150.0)
+        assert nearest(image).info["dpi"] == (100.0, 50.0)
+
+    def test_progress_grows_to_the_whole(self, plan: Plan) -> None:
+        with Upscaler(plan, tile=20, halo=2) as up:
+            for scale in (2, 6):
+                seen: list[tuple[int, int]] = []
+                up(noise(30, 30), scale=scale, progress=lambda done, total, seen=seen: seen.append((done, total)))
+                assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+                assert len({total for _, total in seen}) == 1
+                assert seen[-1][0] == seen[-1][1]
+
+    @pytest.mark.parametrize(
+        ("asked", "message"),
+        [
+            ({"scale": 2, "size": 10}, "give one of them"),
+            ({"scale": 0.5}, "from 1 to 16"),
+            ({"scale": float("nan")}, "from 1 to 16"),
+            ({"scale": 5}, "run twice, x4: ask for less"),
+            ({"size": 0}, "from 1 pixel on"),
+            ({"size": (None, None)}, "from 1 pixel on"),
+            ({"size": (10_000_000, None)}, "more than the limit of 200.0 million"),
+        ],
+    )
+    def test_what_is_not_to_be_had(self, nearest: Upscaler, asked: dict[str, Any], message: str) -> None:
+        with pytest.raises(SrganTrtError, match=message):
+            nearest(noise(20, 30), **asked)
 
 
 class TestRefusals:

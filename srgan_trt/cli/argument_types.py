@@ -23,6 +23,24 @@ def whole(text: str) -> int:
     return number
 
 
+def factor(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 1 <= number <= 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 16")
+    return number
+
+
+def box(text: str) -> tuple[int, int]:
+    """(width, height) of WxH."""
+    width, cross, height = text.lower().partition("x")
+    if not cross:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give WIDTHxHEIGHT, like 3840x2160")
+    return positive(width), positive(height)
+
+
 def value_range(text: str) -> tuple[float, float]:
     try:
         low, high = (float(part) for part in text.split(","))

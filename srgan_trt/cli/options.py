@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .argument_types import gpu_numbers, value_range
+from .argument_types import box, factor, gpu_numbers, positive, value_range
+
+if TYPE_CHECKING:
+    from ..sizes import Size
 
 _RANGES = ("--input-range", "--output-range")
 
@@ -55,6 +58,28 @@ def add_denoise(parser: argparse.ArgumentParser) -> None:
         help="level at which noise and JPEG blocks are removed first, 0 (little) to 3, for models that were trained on "
         "clean pictures (default: auto, by how a file was compressed, if the extra [denoise] is installed)",
     )
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+    """The size of the results: at most one of these. See `wanted_size`."""
+    either = parser.add_argument_group(
+        "size of the result, in pixels (default: what the network makes)"
+    ).add_mutually_exclusive_group()
+    either.add_argument("--scale", type=factor, metavar="F", help="times as large, 1 to 16")
+    either.add_argument("--width", type=positive, metavar="N", help="so wide, whatever the height")
+    either.add_argument("--height", type=positive, metavar="N", help="so high, whatever the width")
+    either.add_argument("--max-side", type=positive, metavar="N", help="the longer side so long")
+    either.add_argument("--fit", type=box, metavar="WxH", help="as large as fits into W x H")
+
+
+def wanted_size(args: argparse.Namespace) -> Size | None:
+    """What `add_size` was given."""
+    from ..sizes import size_of
+
+    size = args.fit or args.max_side
+    if args.width or args.height:
+        size = (args.width, args.height)
+    return size_of(args.scale, size)
 
 
 def add_opening(parser: argparse._ActionsContainer) -> None:

@@ -23,6 +23,7 @@ from ..imaging.encode import encode, encode_to
 from ..imaging.picture import Picture
 from ..imaging.sources import Job
 from ..machine import memory_bytes
+from ..sizes import Size, target_of, working_pixels
 
 if TYPE_CHECKING:
     from ..upscaler import Upscaler
@@ -62,10 +63,12 @@ def run_jobs(
     *,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
+    size: Size | None = None,
     max_concurrency: int | None = None,
     progress: Callable[[Job, float], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Reads, enlarges and writes; an Outcome of each job as it is finished, about in order.
+    """Reads, enlarges and writes; an Outcome of each job as it is finished, about in order. size: of the results; None
+    is what the network makes.
 
     A picture that fails does not keep the others. At most `max_concurrency` pictures are in progress (None: as many as
     the device takes and two more), fewer where that many of the largest so far, with their results, would need over
@@ -113,12 +116,18 @@ def run_jobs(
                 through.count(read.outcome.job, 1.0)
                 yield read.outcome
                 continue
-            largest = max(largest, _bytes(read.picture) * (1 + up.spec.scale**2))
+            try:
+                needed = _bytes_needed(read.picture, up, size, max_pixels)
+            except PictureError as error:
+                through.count(read.outcome.job, 1.0)
+                yield Outcome(job=read.outcome.job, error=_said(error, read.outcome.job))
+                continue
+            largest = max(largest, needed)
             room = max(1, min(most, _memory_budget() // largest))
             yield from make_room(room)
             while waiting and len(reading) + 1 + len(enlarging) + len(writing) < room:
                 read_next()
-            enlarging.append(enlarge_in(partial(_enlarge, read, up, through), daemon=False))
+            enlarging.append(enlarge_in(partial(_enlarge, read, up, size, through), daemon=False))
             del read
             while enlarging and (len(enlarging) >= in_network or enlarging[0].done()):
                 yield from finish_enlarging()
@@ -170,12 +179,14 @@ def _read(job: Job, max_pixels: int) -> _Read:
     return _Read(picture, Outcome(job=job, size=(picture.width, picture.height), reading=seconds))
 
 
-def _enlarge(read: _Read, up: Upscaler, through: _ProgressTracker) -> tuple[Picture | None, Outcome]:
+def _enlarge(read: _Read, up: Upscaler, size: Size | None, through: _ProgressTracker) -> tuple[Picture | None, Outcome]:
     assert read.picture is not None
     job = read.outcome.job
     begin = time.perf_counter()
     try:
-        large = up.upscale_picture(read.picture, progress=lambda done, total: through.count(job, done / total))
+        large = up.upscale_picture(
+            read.picture, size=size, progress=lambda done, total: through.count(job, done / total)
+        )
     except (SrganTrtError, MemoryError) as error:
         through.count(job, 1.0)
         return None, Outcome(job=job, error=_said(error, job))
@@ -233,8 +244,11 @@ def _run_in_thread(work: Work[Result], *, daemon: bool) -> Future[Result]:
     return future
 
 
-def _bytes(picture: Picture) -> int:
-    return int(picture.pixels.nbytes) + (0 if picture.alpha is None else int(picture.alpha.nbytes))
+def _bytes_needed(picture: Picture, up: Upscaler, size: Size | None, max_pixels: int) -> int:
+    """While it is enlarged, about. Raises PictureError for a size that is not to be had."""
+    bytes_a_pixel = (picture.channels + (picture.alpha is not None)) * picture.bits // 8
+    target = target_of(size, picture.width, picture.height, up.spec, max_pixels=max_pixels)
+    return bytes_a_pixel * working_pixels(target, picture.width, picture.height, up.spec)
 
 
 def _memory_budget() -> int:

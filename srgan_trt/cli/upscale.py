@@ -10,7 +10,17 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .argument_types import gigabytes, positive, whole
-from .options import add_checksum, add_denoise, add_device, add_opening, add_precision, add_quiet, opening
+from .options import (
+    add_checksum,
+    add_denoise,
+    add_device,
+    add_opening,
+    add_precision,
+    add_quiet,
+    add_size,
+    opening,
+    wanted_size,
+)
 
 if TYPE_CHECKING:
     from ..imaging.sources import Job
@@ -43,6 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_checksum(parser)
     parser.add_argument("--format", choices=FORMATS, help="output format (default: from OUTPUT's suffix, else png)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_size(parser)
     add_device(parser)
     parser.add_argument(
         "--max-vram",
@@ -83,7 +94,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "write; 1 takes least memory)",
     )
     parser.add_argument(
-        "--max-pixels", type=positive, metavar="N", help="pixels of the largest picture accepted (default: 200 million)"
+        "--max-pixels",
+        type=positive,
+        metavar="N",
+        help="pixels of the largest picture accepted, and of the largest size asked for (default: 200 million)",
     )
     add_quiet(parser, "print errors and warnings only")
     add_opening(parser.add_argument_group("for a --model that is not a plan yet"))
@@ -104,17 +118,18 @@ def run(args: Namespace, console: Console) -> int:
     from .scheduler import run_jobs
 
     begin = time.perf_counter()
+    size = wanted_size(args)
+    max_pixels = args.max_pixels or MAX_PIXELS
     sources = expand(args.inputs)
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
-    plan_outputs(sources, output=args.output, format=args.format, scale=1, overwrite=True)
+    plan_outputs(sources, output=args.output, format=args.format, label="x1", overwrite=True)
     if all(source.error is not None for source in sources):
         for source in sources:
             console.error(str(source.error))
         return 1
     plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
-    jobs = plan_outputs(
-        sources, output=args.output, format=args.format, scale=plan.spec.scale, overwrite=args.overwrite
-    )
+    label = size.label if size else f"x{plan.spec.scale}"
+    jobs = plan_outputs(sources, output=args.output, format=args.format, label=label, overwrite=args.overwrite)
     for job in jobs:
         if job.error is not None:
             console.error(job.error)
@@ -129,6 +144,7 @@ def run(args: Namespace, console: Console) -> int:
         tile=args.tile,
         halo=args.halo,
         exact=args.exact,
+        max_pixels=max_pixels,
         max_vram=args.max_vram,
         threads=args.threads,
         denoise=args.denoise,
@@ -143,7 +159,8 @@ def run(args: Namespace, console: Console) -> int:
             good,
             up,
             overwrite=args.overwrite,
-            max_pixels=args.max_pixels or MAX_PIXELS,
+            max_pixels=max_pixels,
+            size=size,
             max_concurrency=args.jobs,
             progress=progress,
         ):

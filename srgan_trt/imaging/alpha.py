@@ -1,4 +1,4 @@
-"""Transparency: what colour invisible pixels get before the network sees them, and alpha made larger by itself.
+"""Transparency: what colour invisible pixels get before the network sees them.
 
 A network mixes each pixel with its neighbours, and the colours that files keep under fully transparent pixels are
 arbitrary (mostly black): they would bleed into the visible edge. So they are replaced by a smooth continuation of the
@@ -24,29 +24,6 @@ def fill_transparent(pixels: Samples, alpha: Samples) -> Samples:
         return pixels
     result = pixels.copy()
     _fill(result, visible)
-    return result
-
-
-def upscale_alpha(alpha: Samples, scale: int) -> Samples:
-    """``alpha`` (H, W), uint8 or uint16, made ``scale`` times larger: bicubic, rounded, clipped, (H*scale, W*scale).
-
-    Where alpha is constant over the 4x4 pixels around, it stays exactly so. The result is made in bands: memory beyond
-    it is a few MB. At scale 1 it is ``alpha`` itself.
-    """
-    from PIL import Image
-
-    if scale == 1:
-        return alpha
-    height, width = alpha.shape
-    highest = np.iinfo(alpha.dtype).max
-    result = np.empty((height * scale, width * scale), alpha.dtype)
-    for top, bottom in bands(height, width * scale * scale * 4):
-        # Bicubic looks two pixels around; a third row makes sure that the band's own edges are never seen.
-        above, below = max(0, top - 3), min(height, bottom + 3)
-        rows = Image.fromarray(alpha[above:below].astype(np.float32))
-        box = (0, top - above, width, bottom - above)
-        band = np.asarray(rows.resize((width * scale, (bottom - top) * scale), Image.Resampling.BICUBIC, box=box))
-        result[top * scale : bottom * scale] = np.clip(np.rint(band), 0, highest)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import struct
 from dataclasses import dataclass
@@ -98,6 +99,12 @@ def with_dpi(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
     block = _block(parsed)
     assert block is not None
     return block
+
+
+def with_dots(metadata: Metadata, dpi: tuple[float, float]) -> Metadata:
+    """``metadata`` with other dots an inch, in the EXIF too if they stand there."""
+    states = metadata.exif is not None and _X_RESOLUTION in _parsed(metadata.exif)
+    return dataclasses.replace(metadata, dpi=dpi, exif=with_dpi(metadata.exif, dpi) if states else metadata.exif)
 
 
 def main_entries(exif: bytes | None) -> dict[int, tuple[int, int, bytes]]:

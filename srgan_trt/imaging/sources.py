@@ -77,9 +77,10 @@ def expand(inputs: Sequence[str | os.PathLike[str]]) -> list[Source]:
 
 
 def plan_outputs(
-    sources: Sequence[Source], *, output: str | None, format: str | None, scale: int, overwrite: bool = False
+    sources: Sequence[Source], *, output: str | None, format: str | None, label: str, overwrite: bool = False
 ) -> list[Job]:
     """Where each result goes; ``output`` is what the user gave with -o, ``format`` one of ``FORMATS`` or None.
+    ``label`` says in its name what was done: x4.
 
     - None: ``photo_x4.png`` beside ``photo.jpg``; in the current folder for addresses and standard input.
     - ``-``: standard output, for one input.
@@ -103,7 +104,7 @@ def plan_outputs(
         format = _checked_format(Path(output), format)
     chosen = format or "png"
     targets = {
-        id(source): _target(source, output=output, folder=folder, ending=f"_x{scale}{_SUFFIX_OF[chosen]}")
+        id(source): _target(source, output=output, folder=folder, ending=f"_{label}{_SUFFIX_OF[chosen]}")
         for source in good
     }
     # A file that is its own target is none of these: it was asked for.

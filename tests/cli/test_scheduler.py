@@ -29,7 +29,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upscaler]:
 def jobs_of(folder: Path, count: int) -> list[Job]:
     for i in range(count):
         save_noise(folder / f"in/{i}.png", 10 + i, 20 - i, seed=i)
-    return plan_outputs(expand([str(folder / "in")]), output=str(folder / "out"), format=None, scale=4)
+    return plan_outputs(expand([str(folder / "in")]), output=str(folder / "out"), format=None, label="x4")
 
 
 class Gauge:

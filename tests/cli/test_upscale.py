@@ -136,6 +136,66 @@ class TestPictures:
                 assert Path("1", name).read_bytes() == Path(other, name).read_bytes()
 
 
+class TestSizes:
+    @pytest.mark.parametrize(
+        ("options", "name", "size"),
+        [
+            (["--scale", "2"], "photo_x2.png", (68, 42)),
+            (["--scale", "2.5"], "photo_x2.5.png", (85, 53)),
+            (["--scale", "9"], "photo_x9.png", (306, 189)),
+            (["--width", "100"], "photo_w100.png", (100, 62)),
+            (["--height", "100"], "photo_h100.png", (162, 100)),
+            (["--max-side", "100"], "photo_max100.png", (100, 62)),
+            (["--fit", "100x50"], "photo_fit100x50.png", (81, 50)),
+        ],
+    )
+    def test_the_name_says_the_size(
+        self, command: Command, plan: Plan, options: list[str], name: str, size: tuple[int, int]
+    ) -> None:
+        save_noise(Path("photo.png"), 21, 34)
+        done = command("upscale", "photo.png", "--model", plan.path, *options)
+        assert (done.status, done.err) == (0, [])
+        assert done.out.startswith(f"photo.png (34 x 21) -> {name} ({size[0]} x {size[1]}) in ")
+        with Image.open(name) as result:
+            assert result.size == size
+
+    def test_a_portrait_has_its_longer_side(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("photo.png"), 40, 20)
+        assert command("upscale", "photo.png", "--model", plan.path, "--max-side", "120").status == 0
+        assert load(Path("photo_max120.png")).shape == (120, 60, 3)
+
+    def test_a_picture_that_is_large_enough_is_said(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("a.png"), 40, 20)
+        save_noise(Path("b.png"), 10, 10)
+        done = command("upscale", "a.png", "b.png", "--model", plan.path, "--max-side", "30")
+        assert done.status == 0
+        assert done.err == ["a.png: is as large as asked for, or larger: the network was left out"]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--scale", "2", "--width", "100"], "not allowed with argument --scale"),
+            (["--width", "100", "--height", "100"], "not allowed with argument --width"),
+            (["--scale", "17"], "'17' is not a number from 1 to 16"),
+            (["--fit", "100"], "give WIDTHxHEIGHT"),
+            (["--width", "0"], "'0' is less than 1"),
+        ],
+    )
+    def test_sizes_that_are_none_are_wrong_usage(self, command: Command, options: list[str], message: str) -> None:
+        save_noise(Path("photo.png"))
+        done = command("upscale", "photo.png", *options)
+        assert done.status == 2
+        assert message in done.err[-1]
+
+    def test_a_size_beyond_the_limit_does_not_keep_the_others(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("a.png"), 4, 4)
+        save_noise(Path("b.png"), 4, 40)
+        done = command("upscale", "a.png", "b.png", "--model", plan.path, "--width", "60", "--max-pixels", "1000")
+        assert (done.status, len(done.err)) == (1, 1)
+        assert "a.png: 60 x 60 = 0.0 million pixels were asked for, more than the limit" in done.err[0]
+        assert files(Path()) == ["a.png", "b.png", "b_w60.png"]
+
+
 class TestModels:
     def test_a_model_file_is_built_once_and_that_is_said(
         self, command: Command, here: Path, monkeypatch: pytest.MonkeyPatch
@@ -340,11 +400,11 @@ class TestBadInput:
         save_noise(Path("b.png"))
         real = Upscaler.upscale_picture
 
-        def upscale_picture(self, picture, *, progress=None):  # type: ignore[no-untyped-def]
+        def upscale_picture(self, picture, **options):  # type: ignore[no-untyped-def]
             if monkeypatch is not None and not Path("a_failed").exists():
                 Path("a_failed").touch()
                 raise MemoryError
-            return real(self, picture, progress=progress)
+            return real(self, picture, **options)
 
         monkeypatch.setattr(Upscaler, "upscale_picture", upscale_picture)
         done = command("upscale", "a.png", "b.png", "--model", plan.path)

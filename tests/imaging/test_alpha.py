@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from srgan_trt.imaging import alpha as alpha_module
-from srgan_trt.imaging.alpha import fill_transparent, upscale_alpha
+from srgan_trt.imaging.alpha import fill_transparent
+from srgan_trt.imaging.resize import resize
 
 RNG = np.random.default_rng(14)
 
@@ -53,7 +54,7 @@ def test_an_edge_does_not_bleed_when_it_is_resampled() -> None:
     def enlarged(levels: np.ndarray) -> np.ndarray:
         return np.asarray(Image.fromarray(levels).resize((256, 256), Image.Resampling.BICUBIC)).astype(int)
 
-    shows = upscale_alpha(alpha, 4) > 0
+    shows = resize(alpha[:, :, None], 256, 256)[:, :, 0] > 0
     assert np.abs(enlarged(fill_transparent(pixels, alpha))[shows] - [220, 30, 40]).max() == 0
     assert np.abs(enlarged(pixels)[shows] - [220, 30, 40]).max() > 100
 
@@ -72,49 +73,19 @@ def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = RNG.integers(0, 256, (301, 203, 3), np.uint8)
     alpha = (RNG.random((301, 203)) > 0.7).astype(np.uint8) * 255
     alpha[50:200, 30:180] = 0
-    whole = fill_transparent(pixels, alpha), upscale_alpha(alpha, 4)
+    whole = fill_transparent(pixels, alpha)
     in_bands = lambda height, _: [(top, min(top + 7, height)) for top in range(0, height, 7)]  # noqa: E731
     monkeypatch.setattr(alpha_module, "bands", in_bands)
-    np.testing.assert_array_equal(fill_transparent(pixels, alpha), whole[0])
-    np.testing.assert_array_equal(upscale_alpha(alpha, 4), whole[1])
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_alpha_equals_pillows_bicubic_of_the_whole(dtype: type, scale: int) -> None:
-    alpha = RNG.integers(0, np.iinfo(dtype).max, (23, 31), dtype, endpoint=True)
-    whole = Image.fromarray(alpha.astype(np.float32)).resize((31 * scale, 23 * scale), Image.Resampling.BICUBIC)
-    expected = np.clip(np.rint(np.asarray(whole)), 0, np.iinfo(dtype).max)
-    result = upscale_alpha(alpha, scale)
-    assert result.dtype == dtype
-    np.testing.assert_array_equal(result, expected)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("size", [(1, 1), (1, 50), (333, 401)])
-def test_constant_alpha_stays_exact(dtype: type, size: tuple[int, int]) -> None:
-    for level in (0, 1, 127, np.iinfo(dtype).max):
-        result = upscale_alpha(np.full(size, level, dtype), 4)
-        assert result.shape == (size[0] * 4, size[1] * 4)
-        assert (result == level).all()
-
-
-def test_scale_1_is_the_alpha_itself() -> None:
-    alpha = RNG.integers(0, 256, (4, 5), np.uint8)
-    assert upscale_alpha(alpha, 1) is alpha
+    np.testing.assert_array_equal(fill_transparent(pixels, alpha), whole)
 
 
 def test_memory_stays_flat() -> None:
     alpha = np.zeros((1500, 1200), np.uint8)
     alpha[::2] = 255
-    tracemalloc.start()
-    result = upscale_alpha(alpha, 4)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.reset_peak()
     pixels = np.zeros((1500, 1200, 3), np.uint8)
+    tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     fill_transparent(pixels, alpha)
-    second = tracemalloc.get_traced_memory()[1] - before
+    peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
-    assert peak < result.nbytes + 12e6
-    assert second < 2.5 * pixels.nbytes + 12e6
+    assert peak < 2.5 * pixels.nbytes + 12e6

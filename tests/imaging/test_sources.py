@@ -35,11 +35,11 @@ def errors(*inputs: str) -> list[str]:
 
 
 def targets(*inputs: str, output: str | None = None, format: str | None = None, scale: int = 4) -> list[str]:
-    return [str(job.target) for job in plan_outputs(expand(inputs), output=output, format=format, scale=scale)]
+    return [str(job.target) for job in plan_outputs(expand(inputs), output=output, format=format, label=f"x{scale}")]
 
 
 def planned(*inputs: str, output: str | None = None, overwrite: bool = False) -> list[Job]:
-    return plan_outputs(expand(inputs), output=output, format=None, scale=4, overwrite=overwrite)
+    return plan_outputs(expand(inputs), output=output, format=None, label="x4", overwrite=overwrite)
 
 
 def test_a_folder_is_searched_in_order_without_hidden_and_other_files(tree: Path) -> None:
@@ -140,7 +140,7 @@ def test_an_output_folder_keeps_the_tree(tree: Path) -> None:
 def test_an_output_file_names_its_format(tree: Path) -> None:
     [job] = planned("one.tiff", output="result.jpg")
     assert (job.target, job.format, job.error) == (Path("result.jpg"), "jpg", None)
-    [job] = plan_outputs(expand(["one.tiff"]), output="result", format="webp", scale=4)
+    [job] = plan_outputs(expand(["one.tiff"]), output="result", format="webp", label="x4")
     assert (job.target, job.format) == (Path("result"), "webp")
     [job] = planned("photos/*.jpg", output="result.tif")
     assert (job.target, job.format) == (Path("result.tif"), "tiff")
@@ -162,7 +162,7 @@ def test_an_output_file_names_its_format(tree: Path) -> None:
 )
 def test_outputs_that_cannot_serve(tree: Path, inputs: list[str], output: str, format: str, message: str) -> None:
     with pytest.raises(PictureError, match=message):
-        plan_outputs(expand(inputs), output=output, format=format, scale=4)
+        plan_outputs(expand(inputs), output=output, format=format, label="x4")
 
 
 def test_names_that_exist_are_errors_before_any_work(tree: Path) -> None:
