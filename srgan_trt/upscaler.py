@@ -19,7 +19,7 @@ from .errors import DeviceError, PictureError, SrganTrtError
 from .halo import resolve_halo
 from .imaging.alpha import fill_transparent
 from .imaging.decode import MAX_PIXELS
-from .imaging.encode import check_target, encode, format_of, outputs_for
+from .imaging.encode import Quality, check_quality, check_target, encode, format_of, outputs_for
 from .imaging.picture import Picture
 from .imaging.reading import picture_of
 from .resolve import open_plan
@@ -159,6 +159,7 @@ class Upscaler:
         size: Box | None = None,
         output: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
         overwrite: bool = False,
+        quality: Quality | None = None,
         progress: Progress | None = None,
         stream: Any = None,
     ) -> Any:
@@ -175,6 +176,7 @@ class Upscaler:
                 any. The aspect is kept.
             output: Where to save instead: the path comes back. For a list, as many paths.
             overwrite: Whether `output` may exist.
+            quality: Of `output`, 1 to 100 for JPEG (None: 95) and WebP (90); or "lossless", for WebP.
             progress: Called with (tiles done, tiles in all) of each picture.
             stream: For an array on a GPU: the stream that it is made on, where its library does not tell; a handle or
                 an object of the library. The result is complete when the call returns.
@@ -190,8 +192,9 @@ class Upscaler:
         wanted = size_of(scale, size)
         if isinstance(image, list | tuple):
             outputs = outputs_for(image, output)
+            watched: dict[str, Any] = {"progress": progress, "stream": stream}
             return [
-                self(each, scale=scale, size=size, output=to, overwrite=overwrite, progress=progress, stream=stream)
+                self(each, output=to, scale=scale, size=size, overwrite=overwrite, quality=quality, **watched)
                 for each, to in zip(image, outputs, strict=True)
             ]
         if output is not None and not isinstance(output, str | os.PathLike):
@@ -209,11 +212,11 @@ class Upscaler:
         target = None if output is None else Path(output)
         if target is not None:
             # Before the work: a name that cannot be written should not cost minutes.
-            format_of(target)
+            check_quality(format_of(target), quality)
             check_target(target, overwrite=overwrite)
         picture = self.upscale_picture(self._read(image), size=wanted, progress=progress)
         if target is not None:
-            for note in encode(picture, target, overwrite=overwrite):
+            for note in encode(picture, target, overwrite=overwrite, quality=quality):
                 _log.warning("%s: %s", target, note)
             return target
         return picture.to_array() if isinstance(image, np.ndarray) else picture.to_pil()
@@ -330,6 +333,7 @@ def upscale(
     size: Box | None = None,
     output: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     overwrite: bool = False,
+    quality: Quality | None = None,
     device: str = "auto",
     precision: str | None = None,
     tile: int | None = None,
@@ -352,6 +356,7 @@ def upscale(
         scale, size: As calling an `Upscaler` takes them; None is what the network makes.
         output: Where to save instead of returning an image; a list of paths for a list of images.
         overwrite: Whether `output` may exist.
+        quality: Of `output`, as calling an `Upscaler` takes it.
         progress: Called with (tiles done, tiles in all) of each picture.
 
     Returns:
@@ -374,4 +379,4 @@ def upscale(
         threads=threads,
         denoise=denoise,
     ) as up:
-        return up(image, scale=scale, size=size, output=output, overwrite=overwrite, progress=progress)
+        return up(image, scale=scale, size=size, output=output, overwrite=overwrite, quality=quality, progress=progress)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import PictureError, SrganTrtError
 from ..imaging.decode import MAX_PIXELS, decode
-from ..imaging.encode import encode, encode_to
+from ..imaging.encode import Quality, encode, encode_to
 from ..imaging.picture import Picture
 from ..imaging.sources import Job
 from ..machine import memory_bytes
@@ -62,13 +62,18 @@ def run_jobs(
     up: Upscaler,
     *,
     overwrite: bool = False,
+    quality: Quality | None = None,
+    written: Callable[[Outcome], Outcome] | None = None,
     max_pixels: int = MAX_PIXELS,
     size: Size | None = None,
     max_concurrency: int | None = None,
     progress: Callable[[Job, float], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Reads, enlarges and writes; an Outcome of each job as it is finished, about in order. size: of the results; None
-    is what the network makes.
+    """Reads, enlarges and writes; an Outcome of each job as it is finished, about in order.
+
+    written: called with each picture's Outcome as soon as it is written, from any thread, also where the caller stops
+    the iteration before it comes; gives the Outcome to go on with.
+    size: of the results; None is what the network makes.
 
     A picture that fails does not keep the others. At most `max_concurrency` pictures are in progress (None: as many as
     the device takes and two more), fewer where that many of the largest so far, with their results, would need over
@@ -86,6 +91,10 @@ def run_jobs(
     largest, room = 0, 1
     through = _ProgressTracker(progress)
 
+    def finish(large: Picture, outcome: Outcome) -> Outcome:
+        outcome = _write(large, outcome, overwrite, quality)
+        return outcome if written is None or outcome.error is not None else written(outcome)
+
     def read_next() -> None:
         job = waiting.popleft()
         # A thread that waits for standard input cannot be left behind at Ctrl-C.
@@ -97,7 +106,7 @@ def run_jobs(
         if large is None:
             yield outcome
         else:
-            writing.append(start(partial(_write, large, outcome, overwrite), daemon=False))
+            writing.append(start(partial(finish, large, outcome), daemon=False))
 
     def make_room(pictures: int) -> Iterator[Outcome]:
         while len(enlarging) + len(writing) >= pictures:
@@ -200,15 +209,15 @@ def _enlarge(read: _Read, up: Upscaler, size: Size | None, through: _ProgressTra
     )
 
 
-def _write(large: Picture, outcome: Outcome, overwrite: bool) -> Outcome:
+def _write(large: Picture, outcome: Outcome, overwrite: bool, quality: Quality | None) -> Outcome:
     job = outcome.job
     begin = time.perf_counter()
     try:
         if job.target == "-":
-            notes = encode_to(large, sys.stdout.buffer, format=job.format)
+            notes = encode_to(large, sys.stdout.buffer, format=job.format, quality=quality)
         else:
             assert job.target is not None
-            notes = encode(large, job.target, format=job.format, overwrite=overwrite)
+            notes = encode(large, job.target, format=job.format, overwrite=overwrite, quality=quality)
     except (SrganTrtError, MemoryError) as error:
         return Outcome(job=job, error=_said(error, job))
     return dataclasses.replace(outcome, notes=outcome.notes + notes, writing=time.perf_counter() - begin)

@@ -7,6 +7,8 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .argument_types import gigabytes, positive, whole
@@ -18,17 +20,20 @@ from .options import (
     add_precision,
     add_quiet,
     add_size,
+    given,
     opening,
     wanted_size,
 )
 
 if TYPE_CHECKING:
-    from ..imaging.sources import Job
+    from ..imaging.sources import Job, Source
     from .console import Console
     from .scheduler import Outcome
 
 FORMATS = ("png", "jpg", "webp", "tiff")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
+_OPTIONS = ("format", "quality", "device", "precision", "tile", "halo", "exact", "denoise")
+"""Those that change the result."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -52,7 +57,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_checksum(parser)
     parser.add_argument("--format", choices=FORMATS, help="output format (default: from OUTPUT's suffix, else png)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    loss = parser.add_mutually_exclusive_group()
+    loss.add_argument("--quality", type=positive, metavar="N", help="1 to 100, for jpg (default: 95) and webp (90)")
+    loss.add_argument(
+        "--lossless",
+        dest="quality",
+        action="store_const",
+        const="lossless",
+        help="every pixel as it was computed, in webp too; png and tiff are so always",
+    )
+    exists = parser.add_mutually_exclusive_group()
+    exists.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    exists.add_argument("--skip-existing", action="store_true", help="leave out pictures whose result exists")
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="write a line a picture; what it says is done is not done again: an interrupted run goes on",
+    )
     add_size(parser)
     add_device(parser)
     parser.add_argument(
@@ -112,30 +134,46 @@ def run(args: Namespace, console: Console) -> int:
             return 2
         console.results_to = sys.stderr
     from ..imaging.decode import MAX_PIXELS
+    from ..imaging.encode import check_quality
     from ..imaging.sources import expand, plan_outputs
     from ..resolve import resolve
     from ..upscaler import Upscaler
+    from .manifest import Manifest, failed, with_row
     from .scheduler import run_jobs
 
     begin = time.perf_counter()
     size = wanted_size(args)
     max_pixels = args.max_pixels or MAX_PIXELS
     sources = expand(args.inputs)
+    where = {"output": args.output, "format": args.format}
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
-    plan_outputs(sources, output=args.output, format=args.format, label="x1", overwrite=True)
+    for job in plan_outputs(sources, label="x1", overwrite=True, **where):
+        check_quality(job.format, args.quality)
     if all(source.error is not None for source in sources):
         for source in sources:
             console.error(str(source.error))
         return 1
     plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
     label = size.label if size else f"x{plan.spec.scale}"
-    jobs = plan_outputs(sources, output=args.output, format=args.format, label=label, overwrite=args.overwrite)
+    manifest = None
+    if args.manifest is not None:
+        named = f"{plan.spec.name} {plan.body_hash}"
+        manifest = Manifest(args.manifest, plan=named, options={"label": label, **given(args, *_OPTIONS)})
+
+    def is_there(source: Source, target: Path) -> bool:
+        return (args.skip_existing and target.is_file()) or (manifest is not None and manifest.is_done(source, target))
+
+    jobs = plan_outputs(sources, label=label, overwrite=args.overwrite, done=is_there, **where)
     for job in jobs:
         if job.error is not None:
             console.error(job.error)
-    good = [job for job in jobs if job.error is None]
+            with_row(manifest, failed(job))
+    skipped = sum(job.skipped for job in jobs)
+    good = [job for job in jobs if job.error is None and not job.skipped]
     if not good:
-        return 1
+        if skipped:
+            console.result(f"nothing to do: {_pictures(skipped)} {'is' if skipped == 1 else 'are'} there already")
+        return 0 if skipped == len(jobs) else 1
     done: list[Outcome] = []
     with Upscaler(
         plan,
@@ -159,6 +197,8 @@ def run(args: Namespace, console: Console) -> int:
             good,
             up,
             overwrite=args.overwrite,
+            quality=args.quality,
+            written=partial(with_row, manifest),
             max_pixels=max_pixels,
             size=size,
             max_concurrency=args.jobs,
@@ -168,14 +208,17 @@ def run(args: Namespace, console: Console) -> int:
                 console.note(f"{outcome.job.source.name}: {note}")
             if outcome.error is not None:
                 console.error(outcome.error)
+                with_row(manifest, outcome)
             else:
                 done.append(outcome)
         console.end_progress()
         device = str(up.info["device"])
     if done:
         seconds = time.perf_counter() - begin
-        console.result(summary(done, asked=len(jobs), seconds=seconds, opening=opened, device=device))
-    return 0 if len(done) == len(jobs) else 1
+        asked = len(jobs) - skipped
+        said = summary(done, asked=asked, seconds=seconds, opening=opened, device=device)
+        console.result(said + (f", {skipped} were there already" if skipped else ""))
+    return 0 if len(done) + skipped == len(jobs) else 1
 
 
 def summary(done: Sequence[Outcome], *, asked: int, seconds: float, opening: float, device: str) -> str:
@@ -188,7 +231,7 @@ def summary(done: Sequence[Outcome], *, asked: int, seconds: float, opening: flo
         target = "standard output" if one.job.target == "-" else one.job.target
         what = f"{one.job.source.name} ({_size(one.size)}) -> {target} ({_size(one.enlarged)})"
     else:
-        count = f"{len(done)} pictures" if len(done) == asked else f"{len(done)} of {asked} pictures"
+        count = _pictures(len(done)) if len(done) == asked else f"{len(done)} of {asked} pictures"
         before, after = _megapixels(one.size for one in done), _megapixels(one.enlarged for one in done)
         what = f"{count}, {before} -> {after} megapixels"
     reading, network, writing = (
@@ -207,6 +250,10 @@ def _denoised(done: Sequence[Outcome]) -> str:
     if levels.total() == len(done) and len(levels) == 1:
         return f", denoised at level {next(iter(levels))}"
     return ", denoised " + " and ".join(f"{count} at level {level}" for level, count in sorted(levels.items()))
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def _size(size: tuple[int, int]) -> str:

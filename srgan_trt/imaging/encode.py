@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,9 @@ FORMATS = ("png", "jpg", "webp", "tiff")
 """What can be written."""
 
 DEFAULT_QUALITY = {"jpg": 95, "webp": 90}
+
+Quality: TypeAlias = int | Literal["lossless"]
+"""1 to 100, of formats that lose something; or nothing is lost."""
 
 _SUFFIXES = {
     ".png": "png",
@@ -49,12 +52,25 @@ def format_of(path: Path) -> str:
         ) from None
 
 
+def check_quality(format: str, quality: Quality | None) -> None:
+    """Raises PictureError if ``format`` has no such quality."""
+    if quality == "lossless":
+        if format == "jpg":
+            raise PictureError("a jpg file always loses something: leave lossless out, or write png, webp or tiff")
+    elif quality is not None:
+        if format not in DEFAULT_QUALITY:
+            raise PictureError(f"a {format} file loses nothing: leave the quality out, or write jpg or webp")
+        if not 1 <= quality <= 100:
+            raise PictureError(f"quality is from 1 to 100, not {quality}")
+
+
 def encode(
-    picture: Picture, path: Path, *, format: str | None = None, overwrite: bool = False, quality: int | None = None
+    picture: Picture, path: Path, *, format: str | None = None, overwrite: bool = False, quality: Quality | None = None
 ) -> tuple[str, ...]:
     """Writes ``picture`` to ``path``, making its folder if need be; on any error or Ctrl-C nothing is left behind.
 
-    ``format``: one of ``FORMATS`` (default: by the suffix). ``quality``: 1 to 100, for jpg (default 95) and webp (90).
+    ``format``: one of ``FORMATS`` (default: by the suffix). ``quality``: for jpg (default 95) and webp (90), or
+    "lossless".
     Returns what the format made necessary, for the user: "16 bits were reduced to 8". Raises PictureError if ``path``
     exists and is not to be overwritten, cannot be written, or the format cannot hold a picture of this size.
     """
@@ -65,7 +81,7 @@ def encode(
 
 
 def encode_to(
-    picture: Picture, stream: BinaryIO, *, format: str, name: str = "standard output", quality: int | None = None
+    picture: Picture, stream: BinaryIO, *, format: str, name: str = "standard output", quality: Quality | None = None
 ) -> tuple[str, ...]:
     """Writes ``picture`` to a stream that need not be seekable, as ``encode`` does; ``name`` is for errors."""
     prepared, notes = _prepared(picture, format, name)
@@ -167,16 +183,16 @@ def _on_white(pixels: Samples, alpha: Samples) -> Samples:
     return result
 
 
-def _write(stream: BinaryIO, picture: Picture, format: str, quality: int | None) -> tuple[str, ...]:
+def _write(stream: BinaryIO, picture: Picture, format: str, quality: Quality | None) -> tuple[str, ...]:
+    check_quality(format, quality)
     if format == "png":
         png.write(stream, picture)
     elif format == "tiff":
         tiff.write(stream, picture)
     else:
-        quality = DEFAULT_QUALITY[format] if quality is None else quality
-        if not 1 <= quality <= 100:
-            raise PictureError(f"quality is from 1 to 100, not {quality}")
+        chosen = DEFAULT_QUALITY[format] if quality is None else quality
         if format == "jpg":
-            return lossy.write_jpeg(stream, picture, quality=quality)
-        lossy.write_webp(stream, picture, quality=quality)
+            assert chosen != "lossless"
+            return lossy.write_jpeg(stream, picture, quality=chosen)
+        lossy.write_webp(stream, picture, quality=None if chosen == "lossless" else chosen)
     return ()

@@ -59,8 +59,9 @@ def _segment(marker: int, content: bytes) -> bytes:
     return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
 
 
-def write_webp(stream: BinaryIO, picture: Picture, *, quality: int) -> None:
-    """Writes an 8-bit ``picture``, gray as RGB (WebP has no gray); quality 1 to 100, alpha always exact."""
+def write_webp(stream: BinaryIO, picture: Picture, *, quality: int | None) -> None:
+    """Writes an 8-bit ``picture``, gray as RGB (WebP has no gray); quality 1 to 100, or None to lose nothing; alpha is
+    always exact."""
     from PIL import Image
 
     layers = [picture.pixels] * (3 if picture.channels == 1 else 1)
@@ -71,5 +72,7 @@ def write_webp(stream: BinaryIO, picture: Picture, *, quality: int) -> None:
     exif = with_dpi(metadata.exif, metadata.dpi) if metadata.dpi else metadata.exif
     encoded = io.BytesIO()
     icc = metadata.icc if picture.channels == 3 else None
-    image.save(encoded, "WEBP", quality=quality, method=2, exif=exif or b"", icc_profile=icc or b"")
+    # Without a loss its quality is the effort, and colours under transparent pixels are kept only if asked for.
+    how = {"quality": quality, "method": 2} if quality is not None else {"lossless": True, "quality": 50, "exact": True}
+    image.save(encoded, "WEBP", **how, exif=exif or b"", icc_profile=icc or b"")
     stream.write(encoded.getbuffer())

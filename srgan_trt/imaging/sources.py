@@ -7,7 +7,7 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -56,6 +56,8 @@ class Job:
     target: Path | Literal["-"] | None = None
     format: str = "png"
     error: str | None = None
+    skipped: bool = False
+    """Whether the result is there already and is to stay."""
 
 
 def expand(inputs: Sequence[str | os.PathLike[str]]) -> list[Source]:
@@ -77,7 +79,13 @@ def expand(inputs: Sequence[str | os.PathLike[str]]) -> list[Source]:
 
 
 def plan_outputs(
-    sources: Sequence[Source], *, output: str | None, format: str | None, label: str, overwrite: bool = False
+    sources: Sequence[Source],
+    *,
+    output: str | None,
+    format: str | None,
+    label: str,
+    overwrite: bool = False,
+    done: Callable[[Source, Path], bool] | None = None,
 ) -> list[Job]:
     """Where each result goes; ``output`` is what the user gave with -o, ``format`` one of ``FORMATS`` or None.
     ``label`` says in its name what was done: x4.
@@ -88,9 +96,10 @@ def plan_outputs(
       it the tree that the inputs were found in.
     - else a file.
 
-    The format is ``format``, else that of the output file's suffix, else png. Jobs get an ``error`` if their source has
-    one, their target exists and not ``overwrite``, or an earlier job has the same target. Pictures in searched folders
-    that are results of others there (an earlier run's) are left out. Raises PictureError if ``output`` cannot serve.
+    A job of which ``done(source, target)`` is true is skipped. The format is ``format``, else that of the output file's
+    suffix, else png. Jobs get an ``error`` if their source has one, their target exists and not ``overwrite``, or an
+    earlier job has the same target. Pictures in searched folders that are results of others there (an earlier run's)
+    are left out. Raises PictureError if ``output`` cannot serve.
     """
     if format is not None and format not in FORMATS:
         raise PictureError(f"{format!r} cannot be written: give one of {', '.join(FORMATS)}")
@@ -129,6 +138,9 @@ def plan_outputs(
             job = dataclasses.replace(job, target=None, error=error)
         else:
             taken[key] = source.name
+            if done is not None and done(source, target):
+                jobs.append(dataclasses.replace(job, skipped=True))
+                continue
             try:
                 check_target(target, overwrite=overwrite)
             except PictureError as problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import io
+import json
 import os
 import signal
 import struct
@@ -194,6 +195,127 @@ class TestSizes:
         assert (done.status, len(done.err)) == (1, 1)
         assert "a.png: 60 x 60 = 0.0 million pixels were asked for, more than the limit" in done.err[0]
         assert files(Path()) == ["a.png", "b.png", "b_w60.png"]
+
+
+class TestQuality:
+    def test_it_trades_size(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("photo.png"), 30, 30)
+        for quality in ("10", "100"):
+            options = ["-o", f"{quality}.jpg", "--quality", quality]
+            assert command("upscale", "photo.png", "--model", plan.path, *options).status == 0
+        assert Path("10.jpg").stat().st_size < Path("100.jpg").stat().st_size / 3
+
+    def test_lossless_is_what_was_computed(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("photo.png"), 30, 30)
+        for name in ("one.png", "two.webp"):
+            assert command("upscale", "photo.png", "-o", name, "--lossless", "--model", plan.path).status == 0
+        np.testing.assert_array_equal(load(Path("one.png")), load(Path("two.webp")))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--quality", "80"], "a png file loses nothing: leave the quality out"),
+            (["--quality", "101", "--format", "jpg"], "quality is from 1 to 100, not 101"),
+            (["--lossless", "--format", "jpg"], "a jpg file always loses something"),
+        ],
+    )
+    def test_what_a_format_has_not_is_said_before_the_model(
+        self, command: Command, options: list[str], message: str
+    ) -> None:
+        save_noise(Path("photo.png"))
+        done = command("upscale", "photo.png", "--model", "none.h5", *options)
+        assert (done.status, len(done.err)) == (1, 1)
+        assert message in done.err[0]
+
+
+class TestGoingOn:
+    def test_existing_results_are_skipped(self, command: Command, plan: Plan) -> None:
+        for name in "abc":
+            save_noise(Path(f"in/{name}.png"))
+        Path("out").mkdir()
+        Path("out/b_x4.png").write_bytes(b"precious")
+        done = command("upscale", "in", "-o", "out", "--model", plan.path, "--skip-existing")
+        assert (done.status, done.err) == (0, [])
+        assert done.out.startswith("2 pictures, ")
+        assert done.out.rstrip().endswith(", 1 were there already")
+        assert Path("out/b_x4.png").read_bytes() == b"precious"
+        done = command("upscale", "in", "-o", "out", "--model", plan.path, "--skip-existing")
+        assert done[:3] == (0, "nothing to do: 3 pictures are there already\n", [])
+
+    def test_an_interrupted_run_goes_on(self, command: Command, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+        from srgan_trt.upscaler import Upscaler
+
+        for number in range(5):
+            save_noise(Path(f"in/{number}.png"), 10 + number)
+        run = ("upscale", "in", "-o", "out", "--model", plan.path, "--manifest", "run.jsonl")
+        seen: list[int] = []
+        real = Upscaler.upscale_picture
+
+        def upscale_picture(self, picture, **options):  # type: ignore[no-untyped-def]
+            if len(seen) == 3:
+                seen.append(0)
+                raise KeyboardInterrupt
+            seen.append(picture.height)
+            return real(self, picture, **options)
+
+        monkeypatch.setattr(Upscaler, "upscale_picture", upscale_picture)
+        assert command(*run).status == 130
+        assert 0 < len(files(Path("out"))) < 5
+        done = command(*run)
+        assert (done.status, done.err) == (0, [])
+        assert "were there already" in done.out
+        assert files(Path("out")) == [f"{number}_x4.png" for number in range(5)]
+        assert sorted(seen) == [0, 10, 11, 12, 13, 14], "each once"
+        rows = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
+        assert sorted(Path(row["input"]).name for row in rows) == [f"{number}.png" for number in range(5)]
+        assert all(row["error"] is None and row["seconds"] > 0 for row in rows)
+        done = command(*run)
+        assert done[:3] == (0, "nothing to do: 5 pictures are there already\n", [])
+
+    def test_only_the_same_is_done(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("photo.png"))
+        run = ("upscale", "photo.png", "--model", plan.path, "--manifest", "run.jsonl")
+        assert command(*run).status == 0
+        assert "exists: give --overwrite" in command(*run, "--precision", "fp32").err[0]
+        save_noise(Path("photo.png"), 13, seed=1)
+        assert "exists: give --overwrite" in command(*run).err[0]
+        assert command(*run, "--overwrite").status == 0
+        assert command(*run, "--overwrite").out.startswith("nothing to do")
+        Path("photo_x4.png").unlink()
+        assert command(*run).status == 0
+        assert load(Path("photo_x4.png")).shape == (52, 68, 3)
+
+    def test_failures_are_rows_and_tried_again(self, command: Command, plan: Plan) -> None:
+        Path("photo.png").write_bytes(b"no picture at all, but a text of some length")
+        run = ("upscale", "photo.png", "--model", plan.path, "--manifest", "run.jsonl")
+        assert command(*run).status == 1
+        assert "text file" in json.loads(Path("run.jsonl").read_text())["error"]
+        save_noise(Path("photo.png"))
+        assert command(*run).status == 0
+
+    def test_a_line_that_was_cut_off_is_taken_away(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("a.png"))
+        save_noise(Path("b.png"))
+        run = ("upscale", "a.png", "b.png", "--model", plan.path, "--manifest", "run.jsonl")
+        assert command(*run).status == 0
+        first = Path("run.jsonl").read_bytes().splitlines(keepends=True)[0]
+        Path("run.jsonl").write_bytes(first + first[:20])
+        Path("b_x4.png").unlink()
+        assert command(*run).status == 0
+        assert len([json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]) == 2
+
+    @pytest.mark.parametrize("content", [b"precious", b"precious\n", b'{"input": 3}\n'])
+    def test_another_file_is_not_touched(self, command: Command, plan: Plan, content: bytes) -> None:
+        save_noise(Path("photo.png"))
+        Path("notes.txt").write_bytes(content)
+        done = command("upscale", "photo.png", "--model", plan.path, "--manifest", "notes.txt")
+        assert (done.status, len(done.err)) == (1, 1)
+        assert "notes.txt is not a manifest of ours (line 1: " in done.err[0]
+        assert Path("notes.txt").read_bytes() == content
+        assert files(Path()) == ["notes.txt", "photo.png"]
+
+    def test_skipping_and_overwriting_contradict(self, command: Command) -> None:
+        assert command("upscale", "photo.png", "--skip-existing", "--overwrite").status == 2
 
 
 class TestModels:

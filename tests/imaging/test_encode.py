@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from srgan_trt.imaging.encode import FORMATS, check_target, encode, encode_to, f
 from srgan_trt.imaging.metadata import Metadata
 from srgan_trt.imaging.picture import Picture, from_array
 
+from ..handmade import noise
+
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(13)
 
@@ -27,7 +30,7 @@ def photo(shared_images: Path) -> Picture:
     return decode(sorted(shared_images.glob("train/**/*.jpg"))[1])
 
 
-def bytes_of(picture: Picture, format: str, **options: int) -> bytes:
+def bytes_of(picture: Picture, format: str, **options: Any) -> bytes:
     stream = io.BytesIO()
     encode_to(picture, stream, format=format, **options)
     return stream.getvalue()
@@ -93,6 +96,16 @@ def test_jpeg_lays_transparent_pixels_on_white() -> None:
     back = decode(bytes_of(from_array(array), "jpg")).pixels
     assert back[:7].max() <= 2
     assert back[9:].min() >= 253
+
+
+def test_lossless_webp_keeps_every_pixel_those_under_nothing_too() -> None:
+    picture = from_array(noise(40, 30, 4))
+    back = decode(bytes_of(picture, "webp", quality="lossless"))
+    np.testing.assert_array_equal(back.to_array(), picture.to_array())
+    with pytest.raises(PictureError, match="always loses something"):
+        bytes_of(picture, "jpg", quality="lossless")
+    with pytest.raises(PictureError, match="leave the quality out"):
+        bytes_of(picture, "png", quality=90)
 
 
 def test_quality_trades_size() -> None:

@@ -1,0 +1,141 @@
+"""`--manifest`: a file of what was done, a row a picture, by which an interrupted run goes on where it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..codec import decode, encode
+from ..errors import SrganTrtError
+from ..files import with_filename
+from ..imaging.sources import Job, Source
+from .scheduler import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What became of one picture."""
+
+    input: str
+    """The whole path, or the address."""
+    input_state: list[int] | None
+    """Bytes, and time of the last change in nanoseconds; None for what is no file."""
+    output: str | None
+    plan: str
+    """Its name and the hash of its network."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Those that change the result."""
+    size: list[int] = field(default_factory=list)
+    """Width and height of the result."""
+    seconds: float = 0.0
+    error: str | None = None
+
+
+class Manifest:
+    """The rows of a file, and those that come to it. Thread-safe."""
+
+    def __init__(self, path: Path, *, plan: str, options: dict[str, Any]) -> None:
+        """Reads the rows that are there; makes the file if there is none.
+
+        A last line that an interrupted run left unfinished is taken away. Raises SrganTrtError if the file holds
+        something else than rows, OSError if it cannot be read or written.
+        """
+        self._path = path
+        self._plan = plan
+        self._options = options
+        self._lock = threading.Lock()
+        try:
+            data = path.read_bytes() if path.exists() else b""
+            whole = data[: data.rfind(b"\n") + 1]
+            if len(whole) < len(data) and not data[len(whole) :].startswith(b'{"input":'[: len(data) - len(whole)]):
+                raise self._foreign(whole.count(b"\n") + 1, "it does not begin as one")
+            self._done = {self._key(row): row for row in self._rows(whole) if row.error is None}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                if len(whole) < len(data):
+                    file.truncate(len(whole))
+        except OSError as error:
+            raise with_filename(error, path) from error
+
+    def is_done(self, source: Source, target: Path) -> bool:
+        """Whether the same picture became `target` with the same plan and options, and it is still there."""
+        row = self._done.get((_input(source), _text(os.path.abspath(target))))
+        return (
+            row is not None
+            and (row.plan, row.options, row.input_state) == (self._plan, self._options, _state(source))
+            and target.is_file()
+        )
+
+    def add(self, outcome: Outcome) -> None:
+        """Writes a row. Raises OSError."""
+        job = outcome.job
+        row = Row(
+            input=_input(job.source),
+            input_state=_state(job.source),
+            output=_text(os.path.abspath(job.target)) if isinstance(job.target, Path) else job.target,
+            plan=self._plan,
+            options=self._options,
+            size=list(outcome.enlarged),
+            seconds=round(outcome.reading + outcome.network + outcome.writing, 3),
+            error=outcome.error,
+        )
+        try:
+            with self._lock, self._path.open("ab") as file:
+                file.write(encode(row) + b"\n")
+        except OSError as error:
+            raise with_filename(error, self._path) from error
+
+    def _rows(self, data: bytes) -> list[Row]:
+        rows = []
+        for number, line in enumerate(data.splitlines(), 1):
+            try:
+                rows.append(decode(line, Row))
+            except ValueError as error:
+                raise self._foreign(number, str(error)) from None
+        return rows
+
+    def _foreign(self, line: int, why: str) -> SrganTrtError:
+        return SrganTrtError(f"{self._path} is not a manifest of ours (line {line}: {why}): name another file")
+
+    @staticmethod
+    def _key(row: Row) -> tuple[str, str | None]:
+        return row.input, row.output
+
+
+def with_row(manifest: Manifest | None, outcome: Outcome) -> Outcome:
+    """`outcome`, written down if there is a manifest; an error if that fails."""
+    if manifest is not None:
+        try:
+            manifest.add(outcome)
+        except OSError as error:
+            text = f"cannot write {error.filename}: {error.strerror}: make room, or name another --manifest"
+            return dataclasses.replace(outcome, error=outcome.error or text)
+    return outcome
+
+
+def failed(job: Job) -> Outcome:
+    """Of a job that cannot begin."""
+    return Outcome(job=job, error=job.error)
+
+
+def _input(source: Source) -> str:
+    return _text(os.path.abspath(source.location)) if source.kind == "file" else source.name
+
+
+def _text(name: str) -> str:
+    """A file's name as JSON can hold it: not all are Unicode."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _state(source: Source) -> list[int] | None:
+    if source.kind != "file":
+        return None
+    try:
+        found = os.stat(source.location)
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
