@@ -14,6 +14,7 @@ from ._version import __version__
 from .errors import SrganTrtError
 
 if TYPE_CHECKING:
+    from .comparison import compare
     from .compat import SRGAN_predict, show_image
     from .compiler.build import build
     from .compiler.plan import load_plan
@@ -27,6 +28,7 @@ __all__ = [
     "Upscaler",
     "__version__",
     "build",
+    "compare",
     "load_plan",
     "show_image",
     "upscale",
@@ -37,6 +39,7 @@ _HOMES = {
     "SRGAN_predict": "compat",
     "Upscaler": "upscaler",
     "build": "compiler.build",
+    "compare": "comparison",
     "load_plan": "compiler.plan",
     "show_image": "compat",
     "upscale": "upscaler",

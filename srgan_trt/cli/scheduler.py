@@ -63,7 +63,7 @@ def run_jobs(
     *,
     overwrite: bool = False,
     quality: Quality | None = None,
-    written: Callable[[Outcome], Outcome] | None = None,
+    written: Callable[[Outcome, Picture, Picture], Outcome] | None = None,
     max_pixels: int = MAX_PIXELS,
     size: Size | None = None,
     max_concurrency: int | None = None,
@@ -71,8 +71,8 @@ def run_jobs(
 ) -> Iterator[Outcome]:
     """Reads, enlarges and writes; an Outcome of each job as it is finished, about in order.
 
-    written: called with each picture's Outcome as soon as it is written, from any thread, also where the caller stops
-    the iteration before it comes; gives the Outcome to go on with.
+    written: called with each picture's Outcome, the picture and its result as soon as that is written, from any thread,
+    also where the caller stops the iteration before it comes; gives the Outcome to go on with.
     size: of the results; None is what the network makes.
 
     A picture that fails does not keep the others. At most `max_concurrency` pictures are in progress (None: as many as
@@ -86,14 +86,14 @@ def run_jobs(
     enlarge_in = start if in_network > 1 else _run_inline
     waiting = deque(jobs)
     reading: deque[Future[_Read]] = deque()
-    enlarging: deque[Future[tuple[Picture | None, Outcome]]] = deque()
+    enlarging: deque[Future[_Enlarged]] = deque()
     writing: deque[Future[Outcome]] = deque()
     largest, room = 0, 1
     through = _ProgressTracker(progress)
 
-    def finish(large: Picture, outcome: Outcome) -> Outcome:
+    def finish(small: Picture, large: Picture, outcome: Outcome) -> Outcome:
         outcome = _write(large, outcome, overwrite, quality)
-        return outcome if written is None or outcome.error is not None else written(outcome)
+        return outcome if written is None or outcome.error is not None else written(outcome, small, large)
 
     def read_next() -> None:
         job = waiting.popleft()
@@ -102,11 +102,12 @@ def run_jobs(
         reading.append(begin(partial(_read, job, max_pixels), daemon=True))
 
     def finish_enlarging() -> Iterator[Outcome]:
-        large, outcome = enlarging.popleft().result()
-        if large is None:
-            yield outcome
+        enlarged = enlarging.popleft().result()
+        if enlarged.large is None:
+            yield enlarged.outcome
         else:
-            writing.append(start(partial(finish, large, outcome), daemon=False))
+            work = partial(finish, enlarged.small, enlarged.large, enlarged.outcome)
+            writing.append(start(work, daemon=False))
 
     def make_room(pictures: int) -> Iterator[Outcome]:
         while len(enlarging) + len(writing) >= pictures:
@@ -174,6 +175,13 @@ class _Read:
     outcome: Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class _Enlarged:
+    small: Picture
+    large: Picture | None
+    outcome: Outcome
+
+
 def _read(job: Job, max_pixels: int) -> _Read:
     begin = time.perf_counter()
     try:
@@ -188,7 +196,7 @@ def _read(job: Job, max_pixels: int) -> _Read:
     return _Read(picture, Outcome(job=job, size=(picture.width, picture.height), reading=seconds))
 
 
-def _enlarge(read: _Read, up: Upscaler, size: Size | None, through: _ProgressTracker) -> tuple[Picture | None, Outcome]:
+def _enlarge(read: _Read, up: Upscaler, size: Size | None, through: _ProgressTracker) -> _Enlarged:
     assert read.picture is not None
     job = read.outcome.job
     begin = time.perf_counter()
@@ -198,8 +206,8 @@ def _enlarge(read: _Read, up: Upscaler, size: Size | None, through: _ProgressTra
         )
     except (SrganTrtError, MemoryError) as error:
         through.count(job, 1.0)
-        return None, Outcome(job=job, error=_said(error, job))
-    return large, dataclasses.replace(
+        return _Enlarged(read.picture, None, Outcome(job=job, error=_said(error, job)))
+    outcome = dataclasses.replace(
         read.outcome,
         enlarged=(large.width, large.height),
         notes=large.notes,
@@ -207,6 +215,7 @@ def _enlarge(read: _Read, up: Upscaler, size: Size | None, through: _ProgressTra
         precision=str(up.info["precision"]),
         network=time.perf_counter() - begin,
     )
+    return _Enlarged(read.picture, large, outcome)
 
 
 def _write(large: Picture, outcome: Outcome, overwrite: bool, quality: Quality | None) -> Outcome:

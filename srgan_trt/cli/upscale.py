@@ -7,7 +7,6 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..imaging.picture import Picture
     from ..imaging.sources import Job, Source
     from .console import Console
     from .scheduler import Outcome
@@ -74,6 +74,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         metavar="FILE.jsonl",
         help="write a line a picture; what it says is done is not done again: an interrupted run goes on",
+    )
+    parser.add_argument(
+        "--compare",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="show each picture beside its result: photo_x4.compare.png and .html, in DIR (default: beside the result)",
     )
     add_size(parser)
     add_device(parser)
@@ -144,6 +151,11 @@ def run(args: Namespace, console: Console) -> int:
     begin = time.perf_counter()
     size = wanted_size(args)
     max_pixels = args.max_pixels or MAX_PIXELS
+    comparisons = None
+    if args.compare is not None:
+        from .comparisons import Comparisons
+
+        comparisons = Comparisons(args.compare, output=args.output, overwrite=args.overwrite)
     sources = expand(args.inputs)
     where = {"output": args.output, "format": args.format}
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
@@ -164,6 +176,8 @@ def run(args: Namespace, console: Console) -> int:
         return (args.skip_existing and target.is_file()) or (manifest is not None and manifest.is_done(source, target))
 
     jobs = plan_outputs(sources, label=label, overwrite=args.overwrite, done=is_there, **where)
+    if comparisons is not None:
+        jobs = [comparisons.checked(job) for job in jobs]
     for job in jobs:
         if job.error is not None:
             console.error(job.error)
@@ -190,6 +204,11 @@ def run(args: Namespace, console: Console) -> int:
     ) as up:
         opened = time.perf_counter() - begin
 
+        def written(outcome: Outcome, small: Picture, large: Picture) -> Outcome:
+            if comparisons is not None:
+                outcome = comparisons.save(outcome, small, large)
+            return with_row(manifest, outcome)
+
         def progress(job: Job, through: float) -> None:
             console.progress(job.source.name, through, len(good))
 
@@ -198,7 +217,7 @@ def run(args: Namespace, console: Console) -> int:
             up,
             overwrite=args.overwrite,
             quality=args.quality,
-            written=partial(with_row, manifest),
+            written=written,
             max_pixels=max_pixels,
             size=size,
             max_concurrency=args.jobs,

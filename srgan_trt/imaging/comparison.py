@@ -15,6 +15,8 @@ _WIDEST = 800
 _PART = 200
 """Side of the magnified part, in pixels of the enlargements, at most."""
 _TIMES = 4
+_SEARCHED = 2048
+"""Rows and columns of larger pictures that are searched for it: memory stays small."""
 _GAP, _LINE, _TEXT = 16, 30, 18
 _BACKGROUND, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (255, 64, 0)
 
@@ -70,6 +72,7 @@ def _most_different(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tupl
     """(left, top, width, height) of the window with the largest sum of differences."""
     height, width, _ = first.shape
     down, across = min(_PART, height), min(_PART, width)
-    apart = np.abs(first.astype(np.int32) - second).sum(axis=2, dtype=np.int64)
-    top, left = heaviest_window(apart, down, across)
-    return left, top, across, down
+    step = -(-max(height, width) // _SEARCHED)
+    apart = np.abs(first[::step, ::step].astype(np.int32) - second[::step, ::step]).sum(axis=2, dtype=np.int64)
+    top, left = heaviest_window(apart, -(-down // step), -(-across // step))
+    return min(left * step, width - across), min(top * step, height - down), across, down

@@ -168,13 +168,13 @@ def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[
         picture = reduced(picture)
         notes += (f"16 bits were reduced to 8 ({format} holds no more; png and tiff do)",)
     if format == "jpg" and picture.alpha is not None:
-        picture = dataclasses.replace(picture, pixels=_on_white(picture.pixels, picture.alpha), alpha=None)
+        picture = dataclasses.replace(picture, pixels=on_white(picture.pixels, picture.alpha), alpha=None)
         notes += ("transparency was laid on white (jpg holds none; png, webp and tiff do)",)
     exif = resized(picture.metadata.exif, width=picture.width, height=picture.height)
     return dataclasses.replace(picture, metadata=dataclasses.replace(picture.metadata, exif=exif)), notes
 
 
-def _on_white(pixels: Samples, alpha: Samples) -> Samples:
+def on_white(pixels: Samples, alpha: Samples) -> Samples:
     """uint8 ``pixels`` laid on white, rounded to the nearest level."""
     result = np.empty_like(pixels)
     for top, bottom in bands(pixels.shape[0], pixels[0].nbytes * 4):

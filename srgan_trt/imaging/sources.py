@@ -19,6 +19,8 @@ from .download import MAX_BYTES, download
 from .encode import FORMATS, check_target, format_of
 
 STDIO = "-"
+COMPARED = ".compare"
+"""What stands before the suffix of a comparison: such pictures are not looked for in folders."""
 _SUFFIX_OF = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 
 
@@ -204,7 +206,8 @@ def _before_magic(pattern: str) -> Iterator[str]:
 
 
 def _is_picture_name(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+    stem, suffix = os.path.splitext(name)
+    return not name.startswith(".") and suffix.lower() in SUFFIXES and not stem.endswith(COMPARED)
 
 
 def _as_folder(output: str, sources: Sequence[Source]) -> Path | None:

@@ -318,6 +318,38 @@ class TestGoingOn:
         assert command("upscale", "photo.png", "--skip-existing", "--overwrite").status == 2
 
 
+class TestComparisons:
+    def test_lie_beside_the_result_and_are_no_inputs(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("in/photo.png"), 30, 40)
+        assert command("upscale", "in", "--model", plan.path, "--compare").status == 0
+        names = ["in/photo.png", "in/photo_x4.compare.html", "in/photo_x4.compare.png", "in/photo_x4.png"]
+        assert files(Path()) == names
+        assert "data:image/jpeg;base64," in Path(names[1]).read_text()
+        assert load(Path(names[2])).ndim == 3
+        assert command("upscale", "in", "--model", plan.path, "--overwrite").out.startswith("in/photo.png (40 x 30)")
+
+    def test_keep_the_tree_in_a_folder_of_their_own(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("in/deep/photo.png"))
+        done = command("upscale", "in", "-o", "out", "--model", plan.path, "--scale", "2", "--compare", "look")
+        assert done.status == 0
+        assert files(Path("look")) == ["deep/photo_x2.compare.html", "deep/photo_x2.compare.png"]
+
+    def test_that_exist_or_have_no_place_are_found_before_the_work(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("photo.png"))
+        Path("photo_x4.compare.html").write_text("precious")
+        done = command("upscale", "photo.png", "--model", plan.path, "--compare")
+        assert (done.status, len(done.err)) == (1, 1)
+        assert "photo_x4.compare.html exists" in done.err[0]
+        assert files(Path()) == ["photo.png", "photo_x4.compare.html"]
+        for options, message in [
+            (["photo.png", "photo.png", "--compare", "photo.png"], "write --compare=DIR, or --compare last"),
+            (["photo.png", "-o", "-", "--compare"], "name one with --compare=DIR"),
+        ]:
+            done = command("upscale", *options, "--model", plan.path)
+            assert (done.status, len(done.err)) == (1, 1)
+            assert message in done.err[0]
+
+
 class TestModels:
     def test_a_model_file_is_built_once_and_that_is_said(
         self, command: Command, here: Path, monkeypatch: pytest.MonkeyPatch

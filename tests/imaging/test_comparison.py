@@ -38,3 +38,13 @@ def test_whole_pictures_stand_above_and_large_ones_are_made_smaller() -> None:
 def test_what_cannot_be_compared_is_refused(other: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"not (compared|shown)"):
         compare(np.zeros((8, 8, 3), np.uint8), other)
+
+
+def test_large_pictures_are_searched_in_steps() -> None:
+    first = np.zeros((100, 9000, 3), np.uint8)
+    second = first.copy()
+    second[40:60, 7000:7100] = 255
+    sheet = np.asarray(compare(first, second))
+    right = sheet[:, sheet.shape[1] // 2 :]
+    assert (right[30 + 9 + 16 :] == 255).all(axis=2)[:200, :800].sum() < 800 * 200
+    assert (sheet[-16 - 50 * 4 - 1, sheet.shape[1] // 2 + 8 :] == 255).all(axis=1).sum() >= 400
