@@ -39,6 +39,15 @@ def memory_bytes() -> int:
     return min([physical, *_memory_limits()])
 
 
+def memory_peak() -> int:
+    """The most bytes of memory that this process has held; 0 where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def _affinity_cores() -> int:
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1

@@ -194,6 +194,20 @@ def _new(height: int, width: int, channels: int, dtype: Any) -> Samples:
         ) from None
 
 
+def network_inputs(
+    target: Target, height: int, width: int, spec: NetworkSpec, halo: int | None
+) -> list[tuple[int, int]]:
+    """(height, width) of everything that the network is given for a picture of `height` x `width`."""
+    inputs = [(height, width)] * (target.passes == 2)
+    if target.passes == 2:
+        height, width = height * spec.scale, width * spec.scale
+    if (height * spec.scale, width * spec.scale) == (target.height, target.width):
+        return [*inputs, (height, width)]
+    if target.passes:
+        inputs += [(end - begin, width) for _, _, begin, end in _strips(target, height, width, spec, halo)]
+    return inputs
+
+
 def working_pixels(target: Target, width: int, height: int, spec: NetworkSpec) -> int:
     """Pixels that are in memory at most while a picture of `width` x `height` is enlarged, itself included."""
     native = width * height * spec.scale**2

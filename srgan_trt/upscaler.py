@@ -244,6 +244,11 @@ class Upscaler:
         large = enlarge(visible, target, self.spec, halo=self._halo, run=self._run, progress=progress)
         return large if size is None else printed_as_before(large, picture)
 
+    def tiles(self, height: int, width: int, *, channels: int, dtype: Any) -> int:
+        """How many tiles a picture of this size, and kind as arrays have it, goes through the network in."""
+        plan = self._pipeline.schedule(height, width, halo=self._halo, dtype=dtype, channels=channels, tile=self._tile)
+        return len(plan.tiles.tiles)
+
     def _denoiser(self, level: int) -> Upscaler:
         with self._denoiser_lock:
             if level not in self._denoisers:

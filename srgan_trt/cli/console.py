@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 import traceback
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 PROGRAM = "srgan-trt"
 _PATIENCE = 1.0
 """Seconds of work before a progress bar is shown."""
+_EVENT_PAUSE = 0.5
+"""Seconds between two events of progress, at least."""
 _NAME = 40
 """Characters of a name, the last ones, that stand before the bar."""
 
@@ -33,6 +36,9 @@ class Console:
         self._verbose = verbose
         self.results_to: TextIO | None = None
         """None is standard output."""
+        self.as_events = False
+        """Whether everything is said as a line of JSON on standard output, for programs."""
+        self._last_event = 0.0
         self._lock = threading.RLock()
         self._bar: tqdm[None] | None = None
         self._begin: float | None = None
@@ -56,21 +62,38 @@ class Console:
         self._logger.setLevel(self._level)
         self.end_progress()
 
+    def event(self, kind: str, **facts: Any) -> None:
+        """What a program wants to know, if `as_events`."""
+        if self.as_events and sys.stdout is not None:
+            with self._lock:
+                print(json.dumps({"event": kind, **facts}), file=sys.stdout, flush=True)
+
     def result(self, text: str) -> None:
-        """What was asked for."""
-        if not self._quiet:
+        """What was asked for; programs have it as an event."""
+        if not self._quiet and not self.as_events:
             self._print(text, self.results_to or sys.stdout)
 
-    def note(self, text: str) -> None:
-        """What is worth knowing."""
-        if not self._quiet:
-            self._print(_one_line(text), sys.stderr)
+    def note(self, text: str, *, source: str | None = None) -> None:
+        """What is worth knowing, of a picture if `source` names one."""
+        if self._quiet:
+            return
+        if self.as_events:
+            self.event("note", input=source, text=_one_line(text))
+        else:
+            self._print(_one_line(text if source is None else f"{source}: {text}"), sys.stderr)
 
     def warning(self, text: str) -> None:
-        self._print(_one_line(f"{PROGRAM}: warning: {text}"), sys.stderr)
+        if self.as_events:
+            self.event("note", input=None, text=_one_line(text))
+        else:
+            self._print(_one_line(f"{PROGRAM}: warning: {text}"), sys.stderr)
 
-    def error(self, text: str) -> None:
-        self._print(_one_line(f"{PROGRAM}: {text}"), sys.stderr)
+    def error(self, text: str, *, source: str | None = None) -> None:
+        """source: the picture that it is about, which the text names, too."""
+        if self.as_events:
+            self.event("error", input=source, text=_one_line(text))
+        else:
+            self._print(_one_line(f"{PROGRAM}: {text}"), sys.stderr)
 
     def traceback(self) -> None:
         """Where the error that is being handled came from, if `verbose`."""
@@ -87,6 +110,12 @@ class Console:
 
         work: what this is a part of: another work has a bar and a clock of its own.
         """
+        if self.as_events and not self._quiet:
+            with self._lock:
+                if time.monotonic() - self._last_event >= _EVENT_PAUSE:
+                    self._last_event = time.monotonic()
+                    self.event("progress", work=work or "pictures", input=name, done=round(done, 4), of=total)
+            return
         if not self.shows_progress:
             return
         with self._lock:

@@ -38,8 +38,8 @@ class Row:
 class Manifest:
     """The rows of a file, and those that come to it. Thread-safe."""
 
-    def __init__(self, path: Path, *, plan: str, options: dict[str, Any]) -> None:
-        """Reads the rows that are there; makes the file if there is none.
+    def __init__(self, path: Path, *, plan: str, options: dict[str, Any], read_only: bool = False) -> None:
+        """Reads the rows that are there; makes the file if there is none and it is not `read_only`.
 
         A last line that an interrupted run left unfinished is taken away. Raises SrganTrtError if the file holds
         something else than rows, OSError if it cannot be read or written.
@@ -54,6 +54,8 @@ class Manifest:
             if len(whole) < len(data) and not data[len(whole) :].startswith(b'{"input":'[: len(data) - len(whole)]):
                 raise self._foreign(whole.count(b"\n") + 1, "it does not begin as one")
             self._done = {self._key(row): row for row in self._rows(whole) if row.error is None}
+            if read_only:
+                return
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:
                 if len(whole) < len(data):

@@ -127,7 +127,7 @@ def run_jobs(
                 yield read.outcome
                 continue
             try:
-                needed = _bytes_needed(read.picture, up, size, max_pixels)
+                needed = bytes_needed(read.picture, up, size, max_pixels)
             except PictureError as error:
                 through.count(read.outcome.job, 1.0)
                 yield Outcome(job=read.outcome.job, error=_said(error, read.outcome.job))
@@ -262,7 +262,7 @@ def _run_in_thread(work: Work[Result], *, daemon: bool) -> Future[Result]:
     return future
 
 
-def _bytes_needed(picture: Picture, up: Upscaler, size: Size | None, max_pixels: int) -> int:
+def bytes_needed(picture: Picture, up: Upscaler, size: Size | None, max_pixels: int) -> int:
     """While it is enlarged, about. Raises PictureError for a size that is not to be had."""
     bytes_a_pixel = (picture.channels + (picture.alpha is not None)) * picture.bits // 8
     target = target_of(size, picture.width, picture.height, up.spec, max_pixels=max_pixels)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._version import __version__
 from .argument_types import gigabytes, positive, whole
 from .options import (
     add_checksum,
@@ -23,11 +22,18 @@ from .options import (
     opening,
     wanted_size,
 )
+from .summary import facts, pictures, summary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..imaging.picture import Picture
     from ..imaging.sources import Job, Source
+    from ..sizes import Size
+    from ..upscaler import Upscaler
+    from .comparisons import Comparisons
     from .console import Console
+    from .manifest import Manifest
     from .scheduler import Outcome
 
 FORMATS = ("png", "jpg", "webp", "tiff")
@@ -74,6 +80,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         metavar="FILE.jsonl",
         help="write a line a picture; what it says is done is not done again: an interrupted run goes on",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what it would make and take: sizes, tiles, seconds, memory, disk; write nothing",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="say everything as events for programs, a line of JSON each (see docs)"
     )
     parser.add_argument(
         "--compare",
@@ -135,7 +149,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace, console: Console) -> int:
     """Upscales every picture that the inputs name (see imaging/sources.py) and says what came of it. Returns 0 if every
     input came out; raises SrganTrtError where none can."""
+    console.as_events = args.json
     if args.output == "-":
+        if args.json:
+            console.error("--json and the picture cannot both go to standard output: name a file with -o")
+            return 2
         if sys.stdout is None or sys.stdout.isatty():
             console.error("standard output is a terminal or closed: pipe it on, or name a file with -o")
             return 2
@@ -144,13 +162,11 @@ def run(args: Namespace, console: Console) -> int:
     from ..imaging.encode import check_quality
     from ..imaging.sources import expand, plan_outputs
     from ..resolve import resolve
-    from ..upscaler import Upscaler
     from .manifest import Manifest, failed, with_row
-    from .scheduler import run_jobs
 
     begin = time.perf_counter()
+    args.max_pixels = args.max_pixels or MAX_PIXELS
     size = wanted_size(args)
-    max_pixels = args.max_pixels or MAX_PIXELS
     comparisons = None
     if args.compare is not None:
         from .comparisons import Comparisons
@@ -163,14 +179,15 @@ def run(args: Namespace, console: Console) -> int:
         check_quality(job.format, args.quality)
     if all(source.error is not None for source in sources):
         for source in sources:
-            console.error(str(source.error))
+            console.error(str(source.error), source=source.name)
         return 1
     plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
     label = size.label if size else f"x{plan.spec.scale}"
     manifest = None
     if args.manifest is not None:
         named = f"{plan.spec.name} {plan.body_hash}"
-        manifest = Manifest(args.manifest, plan=named, options={"label": label, **given(args, *_OPTIONS)})
+        options = {"label": label, **given(args, *_OPTIONS)}
+        manifest = Manifest(args.manifest, plan=named, options=options, read_only=args.dry_run)
 
     def is_there(source: Source, target: Path) -> bool:
         return (args.skip_existing and target.is_file()) or (manifest is not None and manifest.is_done(source, target))
@@ -178,106 +195,101 @@ def run(args: Namespace, console: Console) -> int:
     jobs = plan_outputs(sources, label=label, overwrite=args.overwrite, done=is_there, **where)
     if comparisons is not None:
         jobs = [comparisons.checked(job) for job in jobs]
+    if args.dry_run:
+        manifest = None
+    good = [job for job in jobs if job.error is None and not job.skipped]
+    skipped = [job for job in jobs if job.skipped]
+    model = {"model": plan.spec.name, "scale": plan.spec.scale}
+    console.event("start", version=__version__, **model, pictures=len(jobs), skipped=len(skipped))
+    for job in skipped:
+        console.event("done", input=job.source.name, output=str(job.target), skipped=True)
     for job in jobs:
         if job.error is not None:
-            console.error(job.error)
+            console.error(job.error, source=job.source.name)
             with_row(manifest, failed(job))
-    skipped = sum(job.skipped for job in jobs)
-    good = [job for job in jobs if job.error is None and not job.skipped]
-    if not good:
-        if skipped:
-            console.result(f"nothing to do: {_pictures(skipped)} {'is' if skipped == 1 else 'are'} there already")
-        return 0 if skipped == len(jobs) else 1
     done: list[Outcome] = []
-    with Upscaler(
-        plan,
-        device=args.device,
-        precision=args.precision,
-        tile=args.tile,
-        halo=args.halo,
-        exact=args.exact,
-        max_pixels=max_pixels,
-        max_vram=args.max_vram,
-        threads=args.threads,
-        denoise=args.denoise,
-        build_progress=console.build_progress,
-    ) as up:
-        opened = time.perf_counter() - begin
+    device = None
+    opened = 0.0
+    if good:
+        from ..upscaler import Upscaler
 
-        def written(outcome: Outcome, small: Picture, large: Picture) -> Outcome:
-            if comparisons is not None:
-                outcome = comparisons.save(outcome, small, large)
-            return with_row(manifest, outcome)
+        with Upscaler(
+            plan,
+            device=args.device,
+            precision=args.precision,
+            tile=args.tile,
+            halo=args.halo,
+            exact=args.exact,
+            max_pixels=args.max_pixels,
+            max_vram=args.max_vram,
+            threads=args.threads,
+            denoise=args.denoise,
+            build_progress=console.build_progress,
+        ) as up:
+            opened = time.perf_counter() - begin
+            if args.dry_run:
+                from .dry_run import dry_run
 
-        def progress(job: Job, through: float) -> None:
-            console.progress(job.source.name, through, len(good))
-
-        for outcome in run_jobs(
-            good,
-            up,
-            overwrite=args.overwrite,
-            quality=args.quality,
-            written=written,
-            max_pixels=max_pixels,
-            size=size,
-            max_concurrency=args.jobs,
-            progress=progress,
-        ):
-            for note in outcome.notes:
-                console.note(f"{outcome.job.source.name}: {note}")
-            if outcome.error is not None:
-                console.error(outcome.error)
-                with_row(manifest, outcome)
-            else:
-                done.append(outcome)
-        console.end_progress()
-        device = str(up.info["device"])
+                options = {"size": size, "quality": args.quality, "max_pixels": args.max_pixels}
+                missed = dry_run(good, up, console, opening=opened, **options)
+                return 0 if missed == 0 and len(good) + len(skipped) == len(jobs) else 1
+            done = _upscaled(good, up, args, console, size=size, manifest=manifest, comparisons=comparisons)
+            device = str(up.info["device"])
+    seconds = time.perf_counter() - begin
+    missing = len(jobs) - len(done) - len(skipped)
+    counts = {"done": len(done), "skipped": len(skipped), "failed": missing}
+    console.event("summary", **counts, seconds=round(seconds, 3), opening=round(opened, 3), device=device)
+    there = len(skipped)
     if done:
-        seconds = time.perf_counter() - begin
-        asked = len(jobs) - skipped
-        said = summary(done, asked=asked, seconds=seconds, opening=opened, device=device)
-        console.result(said + (f", {skipped} were there already" if skipped else ""))
-    return 0 if len(done) + skipped == len(jobs) else 1
+        said = summary(done, asked=len(jobs) - there, seconds=seconds, opening=opened, device=str(device))
+        console.result(said + (f", {there} {'was' if there == 1 else 'were'} there already" if there else ""))
+    elif there and not good:
+        console.result(f"nothing to do: {pictures(there)} {'is' if there == 1 else 'are'} there already")
+    return 1 if missing else 0
 
 
-def summary(done: Sequence[Outcome], *, asked: int, seconds: float, opening: float, device: str) -> str:
-    """One line: how many pictures of those asked for, their pixels, the time each part took, device and precision.
+def _upscaled(
+    jobs: Sequence[Job],
+    up: Upscaler,
+    args: Namespace,
+    console: Console,
+    *,
+    size: Size | None,
+    manifest: Manifest | None,
+    comparisons: Comparisons | None,
+) -> list[Outcome]:
+    """What came out; what did not is said."""
+    from .manifest import with_row
+    from .scheduler import run_jobs
 
-    The parts of several pictures overlap, so their seconds may add up to more than the whole.
-    """
-    if len(done) == asked == 1:
-        [one] = done
-        target = "standard output" if one.job.target == "-" else one.job.target
-        what = f"{one.job.source.name} ({_size(one.size)}) -> {target} ({_size(one.enlarged)})"
-    else:
-        count = _pictures(len(done)) if len(done) == asked else f"{len(done)} of {asked} pictures"
-        before, after = _megapixels(one.size for one in done), _megapixels(one.enlarged for one in done)
-        what = f"{count}, {before} -> {after} megapixels"
-    reading, network, writing = (
-        sum(getattr(outcome, part) for outcome in done) for part in ("reading", "network", "writing")
-    )
-    parts = f"model {opening:.2f}, reading {reading:.2f}, network {network:.2f}, writing {writing:.2f}"
-    precisions = " and ".join(sorted({outcome.precision for outcome in done}))
-    return f"{what} in {seconds:.2f} s ({parts}), {device}, {precisions}{_denoised(done)}"
+    def written(outcome: Outcome, small: Picture, large: Picture) -> Outcome:
+        if comparisons is not None:
+            outcome = comparisons.save(outcome, small, large)
+        return with_row(manifest, outcome)
 
+    def progress(job: Job, through: float) -> None:
+        console.progress(job.source.name, through, len(jobs))
 
-def _denoised(done: Sequence[Outcome]) -> str:
-    """At which levels noise was taken away, and of how many pictures where it was not all."""
-    levels = Counter(outcome.denoised for outcome in done if outcome.denoised is not None)
-    if not levels:
-        return ""
-    if levels.total() == len(done) and len(levels) == 1:
-        return f", denoised at level {next(iter(levels))}"
-    return ", denoised " + " and ".join(f"{count} at level {level}" for level, count in sorted(levels.items()))
-
-
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"
-
-
-def _megapixels(sizes: Iterable[tuple[int, int]]) -> str:
-    return f"{sum(width * height for width, height in sizes) / 1e6:.2f}"
+    done = []
+    for outcome in run_jobs(
+        jobs,
+        up,
+        overwrite=args.overwrite,
+        quality=args.quality,
+        written=written,
+        max_pixels=args.max_pixels,
+        size=size,
+        max_concurrency=args.jobs,
+        progress=progress,
+    ):
+        name = outcome.job.source.name
+        for note in outcome.notes:
+            console.note(note, source=name)
+        if outcome.error is not None:
+            console.error(outcome.error, source=name)
+            with_row(manifest, outcome)
+        else:
+            console.event("done", input=name, output=str(outcome.job.target), skipped=False, **facts(outcome))
+            done.append(outcome)
+    console.end_progress()
+    return done
