@@ -166,9 +166,10 @@ class Upscaler:
         """Upscales `image` and returns the same kind.
 
         Args:
-            image: A path or http(s) address (a Pillow image comes back), a Pillow image, a NumPy array uint8 or
-                uint16 of (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB or (H, W, 4) RGBA, a batch
-                (N, H, W, C) of such, or a list of any of these (a list comes back). Levels are 0..255 or 0..65535.
+            image: A path or http(s) address, the bytes of a file or one that is open for reading them (a Pillow image
+                comes back), a Pillow image, a NumPy array of (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB or
+                (H, W, 4) RGBA, a batch (N, H, W, C) of such, or a list of any of these (a list comes back). Levels are
+                uint8, uint16, or floats of 0..1. What EXIF says of the way up is done.
                 An array of another library that knows DLPack or the CUDA Array Interface (CuPy, PyTorch, Numba, JAX,
                 pycuda) gives an array of that library, on the device where it is; on a GPU: (H, W) or (H, W, 3).
             scale: Times larger than `image`, 1 to 16 (None: what the network makes), by the network and a reduction.
@@ -177,7 +178,8 @@ class Upscaler:
             output: Where to save instead: the path comes back. For a list, as many paths.
             overwrite: Whether `output` may exist.
             quality: Of `output`, 1 to 100 for JPEG (None: 95) and WebP (90); or "lossless", for WebP.
-            progress: Called with (tiles done, tiles in all) of each picture.
+            progress: Called with (tiles done, tiles in all) of each picture. What it raises stops the picture and
+                comes out of this call; the Upscaler goes on working.
             stream: For an array on a GPU: the stream that it is made on, where its library does not tell; a handle or
                 an object of the library. The result is complete when the call returns.
 
@@ -320,9 +322,9 @@ class Upscaler:
 
     def _batch(self, images: NDArray[Any], size: Size | None, progress: Progress | None) -> NDArray[Any]:
         count, height, width, channels = images.shape
-        probe = self._read(images[0] if count else np.empty((1, 1, channels), images.dtype))
+        probe = self._read(images[0] if count else np.zeros((1, 1, channels), images.dtype))
         target = target_of(size, width, height, self.spec, max_pixels=self._max_pixels)
-        result: NDArray[Any] = np.empty((count, target.height, target.width, channels), probe.pixels.dtype)
+        result: NDArray[Any] = np.empty((count, target.height, target.width, channels), probe.to_array().dtype)
         for image, large in zip(images, result, strict=True):
             large[...] = self.upscale_picture(self._read(image), size=size, progress=progress).to_array()
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 from collections.abc import Iterator
@@ -93,6 +94,41 @@ class TestKinds:
         Image.fromarray(image).save(tmp_path / "photo.png")
         for name in (tmp_path / "photo.png", str(tmp_path / "photo.png")):
             np.testing.assert_array_equal(np.asarray(nearest(name)), repeated(image))
+
+    def test_the_bytes_of_a_file_and_an_open_file_give_a_pillow_image(self, nearest: Upscaler, tmp_path: Path) -> None:
+        image = noise(8, 6)
+        Image.fromarray(image).save(tmp_path / "photo.png")
+        data = (tmp_path / "photo.png").read_bytes()
+        with (tmp_path / "photo.png").open("rb") as file:
+            for source in (data, bytearray(data), memoryview(data), io.BytesIO(data), file):
+                np.testing.assert_array_equal(np.asarray(nearest(source)), repeated(image))
+        with pytest.raises(PictureError, match=r"photo\.png cannot be read \(read of closed file\)"):
+            nearest(file)
+        with (
+            (tmp_path / "photo.png").open(encoding="utf-8") as text,
+            pytest.raises(PictureError, match="open it with mode 'rb'"),
+        ):
+            nearest(text)
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+    def test_floats_of_0_to_1_give_the_same(self, nearest: Upscaler, dtype: Any) -> None:
+        image = np.random.default_rng(1).random((9, 7, 3)).astype(dtype)
+        large = nearest(image)
+        assert large.dtype == dtype
+        assert np.abs(large.astype(float) - repeated(image)).max() <= (5e-4 if dtype == np.float16 else 3e-5)
+        batch = nearest(np.stack([image, image]))
+        assert (batch.dtype, batch.shape) == (dtype, (2, 18, 14, 3))
+        np.testing.assert_array_equal(batch[0], large)
+
+    def test_a_pillow_image_is_turned_upright_as_its_file_would_be(self, nearest: Upscaler, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(noise(8, 6)).save(tmp_path / "photo.png", exif=exif)
+        with Image.open(tmp_path / "photo.png") as image:
+            large = nearest(image)
+        assert large.size == (16, 12)
+        np.testing.assert_array_equal(np.asarray(large), np.asarray(nearest(tmp_path / "photo.png")))
+        assert large.getexif()[0x0112] == 1
 
     def test_an_output_is_written_and_named(self, nearest: Upscaler, tmp_path: Path) -> None:
         image = noise(8, 6)
@@ -197,7 +233,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("image", "message"),
         [
-            (np.zeros((4, 4, 3), np.float32), r"\(image \* 255\)\.round\(\)"),
+            (np.full((4, 4, 3), 255, np.float32), "48 of its 48 values are outside 0..1"),
+            (b"", "is empty"),
+            (b"a text of some length, which is no picture", "it is a text file"),
+            (io.StringIO("text"), "is open for str, not bytes: open it with mode 'rb'"),
             (np.zeros((4, 4, 3), np.int32), "give uint8"),
             (np.zeros((0, 4, 3), np.uint8), "no pixels"),
             (np.zeros((4, 0), np.uint8), "no pixels"),
@@ -325,6 +364,28 @@ class TestTiles:
         with Upscaler(small_plan(tmp_path, multiple=4), exact=True, tile=20) as up:
             padded = np.pad(image, ((0, 2), (0, 3), (0, 0)), mode="edge")
             assert differences(up(image), expected(plan, padded)[:120, :164]).max() <= 1
+
+
+class TestProgress:
+    @pytest.mark.parametrize("kind", [ValueError, RuntimeError, DeviceError, KeyboardInterrupt])
+    def test_what_it_raises_stops_the_picture_and_comes_out(self, plan: Plan, kind: type[BaseException]) -> None:
+        """Whatever it is: the pipeline takes a RuntimeError for the device's own."""
+        seen: list[int] = []
+
+        def progress(done: int, total: int) -> None:
+            seen.append(done)
+            if len(seen) >= 2:
+                raise kind("enough")
+
+        image = noise(80, 80)
+        with Upscaler(plan, tile=20, exact=True) as up:
+            with pytest.raises(kind, match="enough") as caught:
+                up(image, progress=progress)
+            assert caught.type is kind
+            assert seen == [1, 2], "it is called no more"
+            assert differences(up(image), expected(plan, image)).max() <= 1
+            with pytest.raises(kind, match="enough"):
+                up([image, image], scale=6, progress=progress)
 
 
 class TestModels:

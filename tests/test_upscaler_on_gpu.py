@@ -35,6 +35,12 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 class TestArraysOnTheHost:
+    def test_its_floats_and_another_size(self, plan: Plan) -> None:
+        values = (PICTURE / np.float32(255)).astype(np.float32)
+        with Upscaler(plan, precision="fp32", device="cpu") as up:
+            large = up(OnTheHost(values), scale=2)
+        assert (large.dtype, large.shape) == (np.float32, (120, 150, 3))
+
     def test_another_library_s_array_is_read(self, plan: Plan) -> None:
         with Upscaler(plan, precision="fp32", device="cpu") as up:
             assert differences(up(OnTheHost(PICTURE)), expected(plan, PICTURE)).max() <= 1
@@ -99,6 +105,24 @@ def nothing_to_be_built(path: Path) -> dict[str, Any]:
 # ---- the tests
 
 
+def stopped(path: Path) -> np.ndarray:
+    """The picture after one whose progress raised."""
+    doubled(tile=24)
+
+    class Enough(RuntimeError):
+        pass
+
+    def progress(done: int, total: int) -> None:
+        raise Enough
+
+    with Upscaler(load_plan(path), device="cuda", precision="fp32") as up:
+        for _ in range(3):
+            with pytest.raises(Enough):
+                up(PICTURE, progress=progress)
+        large: np.ndarray = up(PICTURE)
+        return large
+
+
 def run(function: Callable[..., Any], *arguments: Any, **options: Any) -> standin.Outcome:
     outcome = standin.run(function, *arguments, kernels=host.library(), **options)
     assert not outcome.leaks["allocations"]
@@ -140,6 +164,11 @@ def test_where_memory_is_short_tiles_get_smaller_and_the_picture_stays(plan: Pla
     assert differences(found["large"], expected(plan, LARGE)).max() <= 1
     assert max(found["tile"]) <= 64
     assert "going on with tiles of" in found["log"]
+
+
+@with_stand_in
+def test_a_picture_whose_progress_raises_is_stopped_and_the_next_one_comes_out(plan: Plan) -> None:
+    assert differences(run(stopped, plan.path).value, expected(plan, PICTURE)).max() <= 1
 
 
 @with_stand_in

@@ -120,19 +120,19 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
         width, height, depth = png.header(head)
         check(width, height)
         if depth == 16:
-            return _upright(png.read_16_bit(stream.read()))
+            return stand_upright(png.read_16_bit(stream.read()))
     elif format_ == "WEBP":
         check(*_webp_size(head))
         compression = webp_compression(stream.read(_WEBP_HEAD))
         stream.seek(0)
-        return dataclasses.replace(_upright(_with_pillow(stream, format_, check)), compression=compression)
+        return dataclasses.replace(stand_upright(_with_pillow(stream, format_, check)), compression=compression)
     elif format_ == "TIFF":
         layout = tiff.read_layout(stream)
         check(layout.width, layout.height)
         if not layout.pillow:
-            return _upright(tiff.read(stream))
+            return stand_upright(tiff.read(stream))
         stream.seek(0)
-    return _upright(_with_pillow(stream, format_, check))
+    return stand_upright(_with_pillow(stream, format_, check))
 
 
 def _with_pillow(stream: BinaryIO, format_: str, check: Callable[[int, int], None]) -> Picture:
@@ -186,7 +186,8 @@ def _webp_size(head: bytes) -> tuple[int, int]:
     raise ValueError("its first chunk is not an image")
 
 
-def _upright(picture: Picture) -> Picture:
+def stand_upright(picture: Picture) -> Picture:
+    """``picture`` as its EXIF says that it is to be seen, and the EXIF saying that it is."""
     turn = orientation(picture.metadata.exif)
     if turn == 1:
         return picture

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Samples: TypeAlias = NDArray[Any]
 """uint8 or uint16."""
 
+_HIGHEST = 65535
 BAND_BYTES = 1 << 20
 """Pictures are converted and compressed in bands of rows of about this size: they stay in a core's cache."""
 
@@ -52,6 +53,8 @@ class Picture:
     """What was changed on the way in, in words for the user: 'CMYK was converted to RGB'."""
     flat: bool = True
     """For gray from NumPy: whether it came, and goes back, as (height, width) rather than (height, width, 1)."""
+    floating: np.dtype[Any] | None = None
+    """For values of 0 to 1 from NumPy, which are 16-bit levels here: what they came, and go back, as."""
 
     @property
     def height(self) -> int:
@@ -71,8 +74,12 @@ class Picture:
         """8 or 16."""
         return self.pixels.dtype.itemsize * 8
 
-    def to_array(self) -> Samples:
+    def to_array(self) -> NDArray[Any]:
         """The kind that ``from_array`` takes: (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, RGB, or RGBA."""
+        levels = self._levels()
+        return levels if self.floating is None else (levels / np.float32(_HIGHEST)).astype(self.floating, copy=False)
+
+    def _levels(self) -> Samples:
         if self.alpha is not None:
             return np.concatenate([self.pixels, self.alpha[:, :, None]], axis=2)
         return self.pixels[:, :, 0] if self.channels == 1 and self.flat else self.pixels
@@ -89,7 +96,7 @@ class Picture:
             _log.warning("Pillow holds 16-bit colour in 8 bits only: take the array, or write a PNG or TIFF file")
             picture = reduced(self)
         gray = picture.channels == 1 and picture.alpha is None
-        image = Image.fromarray(picture.pixels[:, :, 0] if gray else picture.to_array())
+        image = Image.fromarray(picture.pixels[:, :, 0] if gray else picture._levels())
         for key, value in {
             "icc_profile": self.metadata.icc,
             "dpi": self.metadata.dpi,
@@ -101,14 +108,18 @@ class Picture:
 
 
 def from_array(array: NDArray[Any]) -> Picture:
-    """A Picture of a NumPy array: uint8 or uint16; (H, W), (H, W, 1), (H, W, 2) gray and alpha, (H, W, 3), (H, W, 4).
+    """A Picture of a NumPy array: uint8, uint16, or floats of 0 to 1, which become 16-bit levels; (H, W), (H, W, 1),
+    (H, W, 2) gray and alpha, (H, W, 3), (H, W, 4).
 
-    Raises PictureError for any other dtype or shape.
+    Raises PictureError for any other dtype or shape, and for floats that are no numbers from 0 to 1.
     """
     if not isinstance(array, np.ndarray):
         raise PictureError(f"a picture is an array, not {type(array).__name__}: convert it with numpy.asarray")
-    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
-        raise PictureError(f"arrays of {array.dtype} are not taken: give uint8 (0..255) or uint16 (0..65535)")
+    floating = array.dtype if array.dtype.kind == "f" else None
+    if floating is None and (array.dtype.kind != "u" or array.dtype.itemsize > 2):
+        raise PictureError(
+            f"arrays of {array.dtype} are not taken: give uint8 (0..255), uint16 (0..65535) or floats of 0..1"
+        )
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         raise PictureError(
             f"an array of shape {array.shape} is not a picture: give (height, width), or (height, width, channels) "
@@ -116,11 +127,26 @@ def from_array(array: NDArray[Any]) -> Picture:
         )
     if 0 in array.shape:
         raise PictureError(f"an array of shape {array.shape} has no pixels")
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    native = array.astype(array.dtype.newbyteorder("="), copy=False) if floating is None else _levels_of(array)
     layers = native[:, :, None] if native.ndim == 2 else native
     colours = 3 if layers.shape[2] >= 3 else 1
     alpha = np.ascontiguousarray(layers[:, :, colours]) if layers.shape[2] in (2, 4) else None
-    return Picture(pixels=np.ascontiguousarray(layers[:, :, :colours]), alpha=alpha, flat=array.ndim == 2)
+    return Picture(
+        pixels=np.ascontiguousarray(layers[:, :, :colours]), alpha=alpha, flat=array.ndim == 2, floating=floating
+    )
+
+
+def _levels_of(values: NDArray[Any]) -> NDArray[np.uint16]:
+    """The nearest 16-bit levels of values of 0 to 1."""
+    if count := int(np.count_nonzero(~np.isfinite(values))):
+        raise PictureError(f"{count} of its {values.size} values are no finite numbers: give values of 0..1")
+    if count := int(np.count_nonzero((values < 0) | (values > 1))):
+        raise PictureError(
+            f"{count} of its {values.size} values are outside 0..1 (from {values.min():.4g} to {values.max():.4g}): "
+            "clip or scale them; levels of 0..255 go in as uint8"
+        )
+    wide = np.promote_types(values.dtype.newbyteorder("="), np.float32)
+    return np.asarray(np.rint(values.astype(wide, copy=False) * _HIGHEST), np.uint16)
 
 
 def from_pil(image: Image.Image) -> Picture:

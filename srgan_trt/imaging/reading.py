@@ -1,4 +1,4 @@
-"""What a caller calls an image -> Picture: paths, addresses, Pillow images, NumPy arrays."""
+"""What a caller calls an image -> Picture: paths, addresses, bytes, open files, Pillow images, NumPy arrays."""
 
 from __future__ import annotations
 
@@ -8,33 +8,46 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import PictureError
+from ..errors import PictureError, one_line
 from ..urls import is_url, redact_url
-from .decode import MAX_PIXELS, decode
+from .decode import MAX_PIXELS, decode, stand_upright
 from .picture import Picture, from_array, from_pil
 
 
 def picture_of(image: Any, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The picture that `image` is: a path or an http(s) address, a Pillow image, or an array as `from_array` takes it.
+    """The picture that `image` is: a path or an http(s) address, the bytes of a file, a file that is open for reading
+    them, a Pillow image, or an array as `from_array` takes it. Upright, as its EXIF says.
 
     Raises PictureError if it is of another kind, or cannot be read.
     """
     if isinstance(image, np.ndarray):
-        if image.dtype.kind in "fb":
-            raise PictureError(
-                f"arrays of {image.dtype} are not taken: make levels of them, "
-                "for values of 0..1 by (image * 255).round().astype(numpy.uint8)"
-            )
         return from_array(image)
     if isinstance(image, str | os.PathLike):
         return read_picture(image, max_pixels=max_pixels)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode(bytes(image), max_pixels=max_pixels)
+    if hasattr(image, "read"):
+        return _from_file(image, max_pixels)
     from PIL import Image
 
     if isinstance(image, Image.Image):
-        return from_pil(image)
+        return stand_upright(from_pil(image))
     raise PictureError(
-        f"an image is a path, a Pillow image, a NumPy array or a list of these, not {type(image).__name__}"
+        "an image is a path, bytes, an open file, a Pillow image, a NumPy array or a list of these, not "
+        f"{type(image).__name__}"
     )
+
+
+def _from_file(file: Any, max_pixels: int) -> Picture:
+    name = getattr(file, "name", None)
+    name = name if isinstance(name, str) else "the open file"
+    try:
+        data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed, or its text is none
+        raise PictureError(f"{name} cannot be read ({one_line(error)}): open it with mode 'rb'") from error
+    if not isinstance(data, bytes):
+        raise PictureError(f"{name} is open for {type(data).__name__}, not bytes: open it with mode 'rb'")
+    return decode(data, name=name, max_pixels=max_pixels)
 
 
 def read_picture(name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:

@@ -144,7 +144,8 @@ def run_in_tiles(
 ) -> tuple[TilePlan, int]:
     """Fills `out` in tiles of at most `tile`, or in those that the device chooses where memory is short for them.
 
-    progress: called with (tiles done, tiles in all). options: for the pipeline's `run`, which it is like otherwise.
+    progress: called with (tiles done, tiles in all); what it raises stops the run and is raised.
+    options: for the pipeline's `run`, which it is like otherwise.
     Returns the tiles and how many values were not finite.
     """
     height, width, channels = image.shape
@@ -152,9 +153,14 @@ def run_in_tiles(
     schedule = plan(tile=tile)
     while True:
         tiles = schedule.tiles
+        told = None if progress is None else _Told(progress, len(tiles.tiles))
         try:
-            return tiles, pipeline.run(image, out, schedule, progress=_of(len(tiles.tiles), progress), **options)
-        except DeviceMemoryError as error:
+            return tiles, pipeline.run(image, out, schedule, progress=told, **options)
+        except Exception as error:
+            if told is not None and told.raised is not None:
+                raise told.raised from None  # not as the device's error, which it may have become on the way
+            if not isinstance(error, DeviceMemoryError):
+                raise
             schedule = plan()  # the device has learnt from it what fits
             smaller = schedule.tiles
             if smaller.tile_area >= tiles.tile_area:
@@ -163,5 +169,19 @@ def run_in_tiles(
             _log.warning("%s: %s; going on with tiles of %s", pipeline.spec.name, error, size)
 
 
-def _of(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None] | None:
-    return None if progress is None else lambda done: progress(done, total)
+class _Told:
+    """`progress`, with how many tiles there are; what it raised. After that it is called no more."""
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self.raised: BaseException | None = None
+
+    def __call__(self, done: int) -> None:
+        if self.raised is not None:
+            raise self.raised
+        try:
+            self._progress(done, self._total)
+        except BaseException as error:
+            self.raised = error
+            raise

@@ -237,7 +237,7 @@ class TestGoingOn:
         done = command("upscale", "in", "-o", "out", "--model", plan.path, "--skip-existing")
         assert (done.status, done.err) == (0, [])
         assert done.out.startswith("2 pictures, ")
-        assert done.out.rstrip().endswith(", 1 were there already")
+        assert done.out.rstrip().endswith(", 1 was there already")
         assert Path("out/b_x4.png").read_bytes() == b"precious"
         done = command("upscale", "in", "-o", "out", "--model", plan.path, "--skip-existing")
         assert done[:3] == (0, "nothing to do: 3 pictures are there already\n", [])
@@ -263,7 +263,7 @@ class TestGoingOn:
         assert 0 < len(files(Path("out"))) < 5
         done = command(*run)
         assert (done.status, done.err) == (0, [])
-        assert "were there already" in done.out
+        assert "there already" in done.out
         assert files(Path("out")) == [f"{number}_x4.png" for number in range(5)]
         assert sorted(seen) == [0, 10, 11, 12, 13, 14], "each once"
         rows = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]

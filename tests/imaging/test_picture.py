@@ -33,6 +33,17 @@ def test_an_array_comes_back_as_it_was(array: np.ndarray) -> None:
     assert picture.pixels.shape == (picture.height, picture.width, picture.channels)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+def test_floats_of_0_to_1_are_16_bit_levels_on_the_way(dtype: str) -> None:
+    array = np.linspace(0, 1, 9 * 7 * 4).reshape(9, 7, 4).astype(dtype)
+    picture = from_array(array)
+    assert picture.pixels.dtype == np.uint16
+    back = picture.to_array()
+    assert back.dtype == array.dtype
+    assert np.abs(back.astype(float) - array).max() <= (5e-4 if dtype == np.float16 else 8e-6)
+    assert (back.min(), back.max()) == (0, 1)
+
+
 @settings(max_examples=30, deadline=None)
 @given(arrays(np.uint8, shapes))
 def test_8_bit_arrays_survive_pillow(array: np.ndarray) -> None:
@@ -51,7 +62,12 @@ def test_strides_and_byte_order_do_not_matter() -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 4, 3), np.float32), "arrays of float32 are not taken: give uint8"),
+        (np.full((4, 4, 3), np.nan, np.float32), "48 of its 48 values are no finite numbers"),
+        (
+            np.array([[0.5, 1.5], [-1, 1]], np.float16),
+            r"2 of its 4 values are outside 0\.\.1 \(from -1 to 1\.5\): clip",
+        ),
+        (np.zeros((4, 4), np.complex64), "arrays of complex64 are not taken"),
         (np.zeros((4, 4, 3), np.int64), "arrays of int64"),
         (np.zeros((4, 4, 5), np.uint8), r"shape \(4, 4, 5\) is not a picture"),
         (np.zeros((2, 4, 4, 3), np.uint8), r"shape \(2, 4, 4, 3\) is not a picture"),
