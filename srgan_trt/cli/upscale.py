@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .manifest import Manifest
     from .scheduler import Outcome
 
-FORMATS = ("png", "jpg", "webp", "tiff")
+FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
 _OPTIONS = ("format", "quality", "device", "precision", "tile", "halo", "exact", "denoise")
 """Those that change the result."""
@@ -64,13 +64,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_checksum(parser)
     parser.add_argument("--format", choices=FORMATS, help="output format (default: from OUTPUT's suffix, else png)")
     loss = parser.add_mutually_exclusive_group()
-    loss.add_argument("--quality", type=positive, metavar="N", help="1 to 100, for jpg (default: 95) and webp (90)")
+    loss.add_argument(
+        "--quality",
+        type=positive,
+        metavar="N",
+        help="1 to 100, for jpg (default: 95), webp (90), avif (85) and jxl (95)",
+    )
     loss.add_argument(
         "--lossless",
         dest="quality",
         action="store_const",
         const="lossless",
-        help="every pixel as it was computed, in webp too; png and tiff are so always",
+        help="every pixel as it was computed, in webp and jxl too; png and tiff are so always",
     )
     exists = parser.add_mutually_exclusive_group()
     exists.add_argument("--overwrite", action="store_true", help="replace files that exist")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from ..errors import PictureError, one_line
-from . import png, tiff
+from . import jxl, png, tiff
 from .compression import webp_compression
 from .metadata import Metadata, orientation, upright
 from .picture import Picture, Samples, from_pil, quiet_pillow
@@ -24,10 +25,17 @@ if TYPE_CHECKING:
 MAX_PIXELS = 200_000_000
 """Pixels of an input that are taken without being asked for more; about 20,000 x 10,000."""
 
-READABLE = "JPEG, PNG, WebP, TIFF, BMP and GIF"
-SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"])
+READABLE = "JPEG, PNG, WebP, TIFF, AVIF, JPEG XL, JPEG 2000, BMP, GIF, PPM and TGA"
+SUFFIXES = frozenset(
+    [
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".avif", ".jxl"),
+        *(".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
+    ]
+)
 """Of files that folders and patterns are searched for, in lower case."""
 
+_SIZ = b"\xff\x4f\xff\x51"
+"""Begins a JPEG 2000 codestream, whose first segment tells the bits of its samples."""
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
     (png.SIGNATURE, "PNG"),
@@ -38,11 +46,15 @@ _SIGNATURES = (
     (b"MM\0*", "TIFF"),
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
+    *((signature, "JXL") for signature in jxl.SIGNATURES),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (_SIZ, "JPEG2000"),
 )
+_PPM = re.compile(rb"P[1-6]\s")
 
 
-_WEBP_HEAD = 1 << 20
-"""Bytes of a WebP that are looked through for its picture: a profile or a transparency may come first."""
+_HEAD = 1 << 20
+"""Bytes that are looked through for what may come after a profile or a transparency."""
 
 
 def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -97,10 +109,16 @@ def _format(head: bytes, name: str) -> str:
             return format_
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
+    if head[4:12] in (b"ftypavif", b"ftypavis"):
+        return "AVIF"
+    if _PPM.match(head):
+        return "PPM"
+    if _is_tga(head, name):
+        return "TGA"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
         looks = "a web page or XML"
     elif head[4:8] == b"ftyp":
-        looks = "a HEIC, AVIF or video file"
+        looks = "a HEIC or video file"
     elif all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
         looks = "a text file"
     else:
@@ -123,7 +141,7 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
             return stand_upright(png.read_16_bit(stream.read()))
     elif format_ == "WEBP":
         check(*_webp_size(head))
-        compression = webp_compression(stream.read(_WEBP_HEAD))
+        compression = webp_compression(stream.read(_HEAD))
         stream.seek(0)
         return dataclasses.replace(stand_upright(_with_pillow(stream, format_, check)), compression=compression)
     elif format_ == "TIFF":
@@ -132,7 +150,39 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
         if not layout.pillow:
             return stand_upright(tiff.read(stream))
         stream.seek(0)
+    elif format_ == "JXL":
+        data = stream.read()
+        check(*jxl.size(data))
+        return jxl.read(data)
+    elif format_ in ("AVIF", "JPEG2000", "PPM"):
+        bits = _stored_bits(stream.read(_HEAD), format_)
+        stream.seek(0)
+        picture = stand_upright(_with_pillow(stream, format_, check))
+        said = f"its {bits} bits were reduced to 8 (colour {format_} files are read in no more)"
+        return (
+            picture if bits <= 8 or picture.bits == 16 else dataclasses.replace(picture, notes=(*picture.notes, said))
+        )
     return stand_upright(_with_pillow(stream, format_, check))
+
+
+def _stored_bits(head: bytes, format_: str) -> int:
+    """Of a sample, where Pillow may read less; 8 where the file does not tell."""
+    if format_ == "AVIF":
+        at = head.find(b"pixi")  # HEIF, 6.5.6: version and flags, number of channels, bits of each
+        return head[at + 9] if 0 <= at < len(head) - 9 else 8
+    if format_ == "JPEG2000":
+        at = head.find(_SIZ)  # ISO/IEC 15444-1, A.5.1
+        return (head[at + 42] & 0x7F) + 1 if 0 <= at < len(head) - 42 else 8
+    if format_ == "PPM" and head[:2] in (b"P3", b"P6"):
+        numbers = re.sub(rb"#[^\n]*", b"", head).split(None, 4)[1:4]
+        return max(8, int(numbers[2]).bit_length())
+    return 8
+
+
+def _is_tga(head: bytes, name: str) -> bool:
+    """By the name and the kind of map and picture: older ones have no signature."""
+    known = len(head) >= 18 and head[1] in (0, 1) and head[2] in (1, 2, 3, 9, 10, 11) and head[16] in (8, 16, 24, 32)
+    return known and name.lower().endswith(".tga")
 
 
 def _with_pillow(stream: BinaryIO, format_: str, check: Callable[[int, int], None]) -> Picture:
@@ -157,6 +207,10 @@ def _plugin(format_: str) -> type[ImageFile.ImageFile]:
         "TIFF": ("TiffImagePlugin", "TiffImageFile"),
         "BMP": ("BmpImagePlugin", "BmpImageFile"),
         "GIF": ("GifImagePlugin", "GifImageFile"),
+        "AVIF": ("AvifImagePlugin", "AvifImageFile"),
+        "JPEG2000": ("Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+        "PPM": ("PpmImagePlugin", "PpmImageFile"),
+        "TGA": ("TgaImagePlugin", "TgaImageFile"),
     }[format_]
     plugin: type[ImageFile.ImageFile] = getattr(import_module(f"PIL.{module}"), name)
     return plugin

@@ -16,18 +16,19 @@ import numpy as np
 
 from ..errors import PictureError
 from ..files import atomic_file
-from . import lossy, png, tiff
+from . import jxl, lossy, png, tiff
 from .metadata import resized
 from .picture import Picture, Samples, bands, reduced
 
-FORMATS = ("png", "jpg", "webp", "tiff")
+FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """What can be written."""
 
-DEFAULT_QUALITY = {"jpg": 95, "webp": 90}
+DEFAULT_QUALITY = {"jpg": 95, "webp": 90, "avif": 85, "jxl": 95}
 
 Quality: TypeAlias = int | Literal["lossless"]
 """1 to 100, of formats that lose something; or nothing is lost."""
 
+_LOSSY = "jpg, webp, avif or jxl"
 _SUFFIXES = {
     ".png": "png",
     ".jpg": "jpg",
@@ -37,8 +38,18 @@ _SUFFIXES = {
     ".webp": "webp",
     ".tif": "tiff",
     ".tiff": "tiff",
+    ".avif": "avif",
+    ".jxl": "jxl",
 }
-_LARGEST_SIDE = {"png": 2**31 - 1, "jpg": 65_500, "webp": 16_383, "tiff": 2**32 - 1}
+_LARGEST_SIDE = {
+    "png": 2**31 - 1,
+    "jpg": 65_500,
+    "webp": 16_383,
+    "tiff": 2**32 - 1,
+    "avif": 32_768,  # what decoders take, unless told otherwise
+    "jxl": 2**30,
+}
+_ENDINGS = ".png, .jpg, .webp, .tiff, .avif or .jxl"
 
 
 def format_of(path: Path) -> str:
@@ -47,19 +58,19 @@ def format_of(path: Path) -> str:
         return _SUFFIXES[path.suffix.lower()]
     except KeyError:
         raise PictureError(
-            f"{path} does not end in a format that can be written: end it in .png, .jpg, .webp or .tiff, or in a "
-            "slash if it is a folder"
+            f"{path} does not end in a format that can be written: end it in {_ENDINGS}, or in a slash if it is a "
+            "folder"
         ) from None
 
 
 def check_quality(format: str, quality: Quality | None) -> None:
     """Raises PictureError if ``format`` has no such quality."""
     if quality == "lossless":
-        if format == "jpg":
-            raise PictureError("a jpg file always loses something: leave lossless out, or write png, webp or tiff")
+        if format in ("jpg", "avif"):
+            raise PictureError(f"a {format} file loses something: leave lossless out, or write png, webp, tiff or jxl")
     elif quality is not None:
         if format not in DEFAULT_QUALITY:
-            raise PictureError(f"a {format} file loses nothing: leave the quality out, or write jpg or webp")
+            raise PictureError(f"a {format} file loses nothing: leave the quality out, or write {_LOSSY}")
         if not 1 <= quality <= 100:
             raise PictureError(f"quality is from 1 to 100, not {quality}")
 
@@ -69,8 +80,8 @@ def encode(
 ) -> tuple[str, ...]:
     """Writes ``picture`` to ``path``, making its folder if need be; on any error or Ctrl-C nothing is left behind.
 
-    ``format``: one of ``FORMATS`` (default: by the suffix). ``quality``: for jpg (default 95) and webp (90), or
-    "lossless".
+    ``format``: one of ``FORMATS`` (default: by the suffix). ``quality``: as ``DEFAULT_QUALITY`` has it for
+    formats that lose something, or "lossless".
     Returns what the format made necessary, for the user: "16 bits were reduced to 8". Raises PictureError if ``path``
     exists and is not to be overwritten, cannot be written, or the format cannot hold a picture of this size.
     """
@@ -164,9 +175,10 @@ def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[
             f"{picture.width:,} x {picture.height:,}: write png or tiff"
         )
     notes: tuple[str, ...] = ()
-    if format in ("jpg", "webp") and picture.bits == 16:
+    if format in ("jpg", "webp", "avif") and picture.bits == 16:
         picture = reduced(picture)
-        notes += (f"16 bits were reduced to 8 ({format} holds no more; png and tiff do)",)
+        holds = "is written in no more" if format == "avif" else "holds no more"
+        notes += (f"16 bits were reduced to 8 ({format} {holds}; png and tiff do)",)
     if format == "jpg" and picture.alpha is not None:
         picture = dataclasses.replace(picture, pixels=on_white(picture.pixels, picture.alpha), alpha=None)
         notes += ("transparency was laid on white (jpg holds none; png, webp and tiff do)",)
@@ -191,8 +203,14 @@ def _write(stream: BinaryIO, picture: Picture, format: str, quality: Quality | N
         tiff.write(stream, picture)
     else:
         chosen = DEFAULT_QUALITY[format] if quality is None else quality
+        if format == "jxl":
+            return jxl.write(stream, picture, quality=None if chosen == "lossless" else chosen)
         if format == "jpg":
             assert chosen != "lossless"
             return lossy.write_jpeg(stream, picture, quality=chosen)
-        lossy.write_webp(stream, picture, quality=None if chosen == "lossless" else chosen)
+        if format == "webp":
+            lossy.write_webp(stream, picture, quality=None if chosen == "lossless" else chosen)
+        else:
+            assert chosen != "lossless"
+            lossy.write_avif(stream, picture, quality=chosen)
     return ()

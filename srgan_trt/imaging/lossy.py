@@ -1,10 +1,10 @@
-"""JPEG and WebP: a picture as the bytes of a file, metadata included."""
+"""JPEG, WebP and AVIF: a picture as the bytes of a file, metadata included."""
 
 from __future__ import annotations
 
 import io
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -62,6 +62,17 @@ def _segment(marker: int, content: bytes) -> bytes:
 def write_webp(stream: BinaryIO, picture: Picture, *, quality: int | None) -> None:
     """Writes an 8-bit ``picture``, gray as RGB (WebP has no gray); quality 1 to 100, or None to lose nothing; alpha is
     always exact."""
+    # Without a loss its quality is the effort, and colours under transparent pixels are kept only if asked for.
+    how = {"quality": quality, "method": 2} if quality is not None else {"lossless": True, "quality": 50, "exact": True}
+    _write_with_pillow(stream, picture, "WEBP", how)
+
+
+def write_avif(stream: BinaryIO, picture: Picture, *, quality: int) -> None:
+    """Writes an 8-bit ``picture``, gray as RGB, with colour at full resolution; quality 1 to 100."""
+    _write_with_pillow(stream, picture, "AVIF", {"quality": quality, "subsampling": "4:4:4"})
+
+
+def _write_with_pillow(stream: BinaryIO, picture: Picture, format: str, how: dict[str, Any]) -> None:
     from PIL import Image
 
     layers = [picture.pixels] * (3 if picture.channels == 1 else 1)
@@ -72,7 +83,5 @@ def write_webp(stream: BinaryIO, picture: Picture, *, quality: int | None) -> No
     exif = with_dpi(metadata.exif, metadata.dpi) if metadata.dpi else metadata.exif
     encoded = io.BytesIO()
     icc = metadata.icc if picture.channels == 3 else None
-    # Without a loss its quality is the effort, and colours under transparent pixels are kept only if asked for.
-    how = {"quality": quality, "method": 2} if quality is not None else {"lossless": True, "quality": 50, "exact": True}
-    image.save(encoded, "WEBP", **how, exif=exif or b"", icc_profile=icc or b"")
+    image.save(encoded, format, **how, exif=exif or b"", icc_profile=icc or b"")
     stream.write(encoded.getbuffer())

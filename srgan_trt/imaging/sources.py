@@ -21,7 +21,6 @@ from .encode import FORMATS, check_target, format_of
 STDIO = "-"
 COMPARED = ".compare"
 """What stands before the suffix of a comparison: such pictures are not looked for in folders."""
-_SUFFIX_OF = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +114,7 @@ def plan_outputs(
         format = _checked_format(Path(output), format)
     chosen = format or "png"
     targets = {
-        id(source): _target(source, output=output, folder=folder, ending=f"_{label}{_SUFFIX_OF[chosen]}")
-        for source in good
+        id(source): _target(source, output=output, folder=folder, ending=f"_{label}.{chosen}") for source in good
     }
     # A file that is its own target is none of these: it was asked for.
     results = {

@@ -19,6 +19,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from srgan_trt.errors import PictureError
+from srgan_trt.imaging import jxl
 from srgan_trt.imaging.decode import decode
 from srgan_trt.imaging.png import SIGNATURE
 
@@ -66,13 +67,68 @@ def test_every_real_picture_equals_pillows(shared_images: Path) -> None:
         assert picture.notes == ()
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM"])
 def test_each_format_is_known_by_its_bytes_whatever_its_name(format: str, photo: Image.Image, tmp_path: Path) -> None:
     path = tmp_path / "photo.dat"
     path.write_bytes(saved(photo, format))
     picture = decode(path)
     assert picture.format == format
     np.testing.assert_array_equal(picture.pixels, np.asarray(Image.open(path).convert("RGB")))
+
+
+def test_a_tga_is_known_by_its_name_too(photo: Image.Image, tmp_path: Path) -> None:
+    """Older ones have no signature."""
+    path = tmp_path / "photo.TGA"
+    for compression in (None, "tga_rle"):
+        path.write_bytes(saved(photo, "TGA", compression=compression))
+        np.testing.assert_array_equal(decode(path).pixels, np.asarray(photo))
+    path.write_bytes(b"a text of some length, which is no picture")
+    with pytest.raises(PictureError, match="it is a text file"):
+        decode(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_jpeg_xl_keeps_every_bit(channels: int, dtype: type) -> None:
+    levels = noise(19, 23, channels, dtype=dtype)
+    flat = levels[:, :, 0] if channels == 1 else levels
+    for container in (False, True):
+        picture = decode(imagecodecs.jpegxl_encode(flat, lossless=True, usecontainer=container))
+        np.testing.assert_array_equal(picture.to_array(), flat)
+        assert picture.format == "JXL"
+
+
+@pytest.mark.parametrize(
+    "size", [(8, 8), (8, 16), (256, 256), (300, 400), (7, 1), (1, 5000), (30, 20), (270, 480), (9000, 3)]
+)
+def test_the_size_of_a_jpeg_xl_is_known_before_its_pixels(size: tuple[int, int]) -> None:
+    data = imagecodecs.jpegxl_encode(np.zeros((*size, 3), np.uint8), lossless=True)
+    assert jxl.size(bytes(data)) == size[::-1]
+    with pytest.raises(PictureError, match=f"{size[1]:,} x {size[0]:,} = "):
+        decode(bytes(data), max_pixels=size[0] * size[1] - 1)
+
+
+def test_damaged_files_of_the_newer_formats_are_said(photo: Image.Image) -> None:
+    small = photo.crop((0, 0, 40, 30))
+    whole = [saved(small, "AVIF"), saved(small, "JPEG2000"), saved(small, "PPM")]
+    whole.append(bytes(imagecodecs.jpegxl_encode(np.asarray(small), lossless=True, usecontainer=True)))
+    for data in whole:
+        for length in (14, 40, len(data) // 2):
+            with pytest.raises(PictureError, match=r"damaged or cut off|not a readable"):
+                decode(data[:length])
+        decode(data)
+
+
+def test_fewer_bits_than_a_file_has_are_said() -> None:
+    levels = noise(12, 15, 3, dtype=np.uint16)
+    deep = bytes(imagecodecs.jpeg2k_encode(levels, level=0))
+    assert decode(deep).notes == ("its 16 bits were reduced to 8 (colour JPEG2000 files are read in no more)",)
+    ppm = b"P6\n# made by hand\n15 12\n65535\n" + levels.astype(">u2").tobytes()
+    assert decode(ppm).notes == ("its 16 bits were reduced to 8 (colour PPM files are read in no more)",)
+    avif = bytes(imagecodecs.avif_encode(levels >> 6, bitspersample=10))
+    assert decode(avif).notes == ("its 10 bits were reduced to 8 (colour AVIF files are read in no more)",)
+    gray = b"P5 15 12 65535\n" + levels[:, :, 0].astype(">u2").tobytes()
+    np.testing.assert_array_equal(decode(gray).to_array().squeeze(), levels[:, :, 0])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -305,7 +361,7 @@ def test_16_bit_files_that_are_cut_off_are_said_so(kept: float) -> None:
         (b"", r"is empty \(0 bytes\)"),
         (b"hello, I am text\n" * 9, r"is not a readable picture \(it is a text file\): convert it, or give"),
         (b"<!DOCTYPE html><html>", "a web page or XML"),
-        (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIC, AVIF or video file"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIC or video file"),
         (b"\x7fELF" + bytes(60), "of a kind unknown here"),
         (b"RIFF\x10\0\0\0WEBPabcd" + bytes(40), "damaged or cut off"),
         (SIGNATURE, "damaged or cut off"),
@@ -398,6 +454,7 @@ def test_decompression_bombs_are_refused_by_their_headers(name: str) -> None:
     script = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from srgan_trt.imaging import jxl
 from srgan_trt.imaging.decode import decode
 try:
     decode(sys.stdin.buffer.read(), name="bomb")

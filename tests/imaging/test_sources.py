@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from srgan_trt.errors import PictureError
+from srgan_trt.imaging.decode import READABLE
 from srgan_trt.imaging.sources import Job, expand, plan_outputs
 
 
@@ -66,10 +67,9 @@ def test_a_file_named_twice_is_taken_once(tree: Path) -> None:
 def test_what_names_nothing_is_an_error_of_its_own(tree: Path) -> None:
     assert errors("absent.png", "photos/empty", "*.gif", "photos/*.txt", "ftp://host/a.png", "", "one.tiff") == [
         "absent.png does not exist: check the name",
-        "the folder photos/empty holds no pictures (JPEG, PNG, WebP, TIFF, BMP and GIF): name another",
+        f"the folder photos/empty holds no pictures ({READABLE}): name another",
         "the pattern *.gif matches no file: check it, or name the files",
-        "the pattern photos/*.txt matches no picture (JPEG, PNG, WebP, TIFF, BMP and GIF), but other files: check it, "
-        "or name the files",
+        f"the pattern photos/*.txt matches no picture ({READABLE}), but other files: check it, or name the files",
         "ftp://host/a.png is not an http or https address: only these can be fetched",
         "an input has an empty name: give a file, a folder, a pattern or an address",
     ]
