@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import PictureError, one_line
 from . import jxl, png, tiff
 from .compression import webp_compression
-from .metadata import Metadata, orientation, upright
+from .metadata import orientation, upright, upright_xmp
 from .picture import Picture, Samples, from_pil, quiet_pillow
 
 if TYPE_CHECKING:
@@ -242,15 +242,16 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 
 def stand_upright(picture: Picture) -> Picture:
     """``picture`` as its EXIF says that it is to be seen, and the EXIF saying that it is."""
-    turn = orientation(picture.metadata.exif)
+    metadata = picture.metadata
+    turn = orientation(metadata.exif, metadata.xmp)
+    if metadata.xmp is not None:
+        metadata = dataclasses.replace(metadata, xmp=upright_xmp(metadata.xmp))
+        picture = dataclasses.replace(picture, metadata=metadata)
     if turn == 1:
         return picture
-    dpi = picture.metadata.dpi
-    metadata = Metadata(
-        exif=upright(picture.metadata.exif),
-        icc=picture.metadata.icc,
-        dpi=(dpi[1], dpi[0]) if dpi and turn >= 5 else dpi,
-    )
+    dpi = metadata.dpi
+    dpi = (dpi[1], dpi[0]) if dpi and turn >= 5 else dpi
+    metadata = dataclasses.replace(metadata, exif=upright(metadata.exif), dpi=dpi)
     alpha = None if picture.alpha is None else _turned(picture.alpha, turn)
     return dataclasses.replace(picture, pixels=_turned(picture.pixels, turn), alpha=alpha, metadata=metadata)
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import PictureError
 from ..files import atomic_file
 from . import jxl, lossy, png, tiff
-from .metadata import resized
+from .metadata import resized, resized_xmp
 from .picture import Picture, Samples, bands, reduced
 
 FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
@@ -182,8 +182,12 @@ def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[
     if format == "jpg" and picture.alpha is not None:
         picture = dataclasses.replace(picture, pixels=on_white(picture.pixels, picture.alpha), alpha=None)
         notes += ("transparency was laid on white (jpg holds none; png, webp and tiff do)",)
-    exif = resized(picture.metadata.exif, width=picture.width, height=picture.height)
-    return dataclasses.replace(picture, metadata=dataclasses.replace(picture.metadata, exif=exif)), notes
+    size = {"width": picture.width, "height": picture.height}
+    before = picture.metadata
+    metadata = dataclasses.replace(before, exif=resized(before.exif, **size), xmp=resized_xmp(before.xmp, **size))
+    if metadata.text and format != "png":
+        notes += (f"its text ({', '.join(key for key, _ in metadata.text)}) was left out (png holds it)",)
+    return dataclasses.replace(picture, metadata=metadata), notes
 
 
 def on_white(pixels: Samples, alpha: Samples) -> Samples:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import PictureError
-from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, upright, with_dpi
+from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, upright, upright_xmp, with_dpi
 from .picture import Picture, from_array
 
 SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
@@ -40,10 +40,11 @@ def read(data: bytes) -> Picture:
         raise PictureError("it is a floating-point picture, which has no highest level: convert it to 8 or 16 bits")
     picture = from_array(pixels)
     exif, notes = _exif(data)
+    xmp = next((content for kind, content in _boxes(data) if kind == b"xml "), None)
     return Picture(
         pixels=picture.pixels,
         alpha=picture.alpha,
-        metadata=Metadata(exif=upright(exif), dpi=dpi_of({}, exif)),
+        metadata=Metadata(exif=upright(exif), dpi=dpi_of({}, exif), xmp=upright_xmp(xmp)),
         notes=notes,
     )
 
@@ -68,6 +69,8 @@ def write(stream: BinaryIO, picture: Picture, *, quality: int | None) -> tuple[s
         stream.write(_box(b"jxll", b"\x0a"))  # level 10: more than 12 bits are not for every decoder
     if exif:
         stream.write(_box(b"Exif", bytes(4) + exif))
+    if metadata.xmp:
+        stream.write(_box(b"xml ", metadata.xmp))
     stream.write(_box(b"jxlc", _codestream(encoded)))
     return ("its colour profile was left out (jxl files are written as sRGB)",) if metadata.icc else ()
 

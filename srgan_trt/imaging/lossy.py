@@ -34,7 +34,8 @@ def write_jpeg(stream: BinaryIO, picture: Picture, *, quality: int) -> tuple[str
 
 
 def _segments(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
-    """JFIF (with the resolution), EXIF and ICC segments, in this order (JFIF 1.02; CIPA DC-008; ICC.1:2022, B.4)."""
+    """JFIF (with the resolution), EXIF, XMP and ICC segments, in this order (JFIF 1.02; CIPA DC-008; ISO 16684-3;
+    ICC.1:2022, B.4)."""
     unit, x, y = (1, *(round(value) for value in metadata.dpi)) if metadata.dpi else (0, 1, 1)
     result = _segment(0xE0, b"JFIF\0" + struct.pack(">HBHHBB", 0x0101, unit, x, y, 0, 0))
     notes: tuple[str, ...] = ()
@@ -44,6 +45,12 @@ def _segments(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
             result += _segment(0xE1, exif)
         else:
             notes = (f"its EXIF of {len(exif):,} bytes is more than a JPEG can hold and was left out",)
+    if metadata.xmp:
+        xmp = b"http://ns.adobe.com/xap/1.0/\0" + metadata.xmp
+        if len(xmp) <= _SEGMENT:
+            result += _segment(0xE1, xmp)
+        else:
+            notes += (f"its XMP of {len(metadata.xmp):,} bytes is more than a JPEG can hold and was left out",)
     if metadata.icc:
         size = _SEGMENT - 14
         parts = [metadata.icc[at : at + size] for at in range(0, len(metadata.icc), size)]
@@ -83,5 +90,5 @@ def _write_with_pillow(stream: BinaryIO, picture: Picture, format: str, how: dic
     exif = with_dpi(metadata.exif, metadata.dpi) if metadata.dpi else metadata.exif
     encoded = io.BytesIO()
     icc = metadata.icc if picture.channels == 3 else None
-    image.save(encoded, format, **how, exif=exif or b"", icc_profile=icc or b"")
+    image.save(encoded, format, **how, exif=exif or b"", icc_profile=icc or b"", xmp=metadata.xmp or b"")
     stream.write(encoded.getbuffer())

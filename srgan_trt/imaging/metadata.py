@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
 # repeat what is carried apart: not about the photo, and wrong for the result.
 _STRUCTURAL = frozenset(
     {*range(254, 267), 273, *range(275, 282), 284, *range(288, 294), 297, 301, *range(317, 348), *range(512, 533), 559}
-    # IPTC, Photoshop's, the profile and ImageJ's
-    | {33723, 34377, 34675, 37724, 50838, 50839, _INTEROP_IFD}
+    # XMP, IPTC, Photoshop's, the profile and ImageJ's
+    | {700, 33723, 34377, 34675, 37724, 50838, 50839, _INTEROP_IFD}
 )
 
 # Bytes of a value of each TIFF type, 1 to 12 (TIFF 6.0, section 2).
@@ -38,11 +39,45 @@ EXIF_LEFT_OUT = "its EXIF cannot be read and was left out"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
     """``exif``: a little-endian TIFF block without the ``Exif\\0\\0`` before it; ``icc``: a colour profile; ``dpi``:
-    (x, y) dots an inch."""
+    (x, y) dots an inch; ``xmp``: an XMP packet; ``text``: (keyword, text) of a PNG."""
 
     exif: bytes | None = None
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    xmp: bytes | None = None
+    text: tuple[tuple[str, str], ...] = ()
+
+
+def xmp_of(info: dict[Any, Any]) -> bytes | None:
+    """The XMP packet of Pillow's ``info``."""
+    xmp = info.get("xmp")
+    return xmp if isinstance(xmp, bytes) and xmp else None
+
+
+def text_of(info: dict[Any, Any]) -> tuple[tuple[str, str], ...]:
+    """The text of a PNG by Pillow's ``info``, without metadata that are in text for want of a chunk of their own."""
+    pairs = ((key, value) for key, value in info.items() if isinstance(key, str) and isinstance(value, str))
+    return tuple(
+        (key, str(value)) for key, value in pairs if not key.startswith(("XML:com.adobe.xmp", "Raw profile type"))
+    )
+
+
+def upright_xmp(xmp: bytes | None) -> bytes | None:
+    """``xmp`` with its orientation set to 'as stored'."""
+    return xmp and _with_numbers(xmp, {b"tiff:Orientation": 1})
+
+
+def resized_xmp(xmp: bytes | None, *, width: int, height: int) -> bytes | None:
+    """``xmp`` with the pixel sizes that it states set to the picture's."""
+    across = {b"tiff:ImageWidth": width, b"exif:PixelXDimension": width}
+    return xmp and _with_numbers(xmp, across | {b"tiff:ImageLength": height, b"exif:PixelYDimension": height})
+
+
+def _with_numbers(xmp: bytes, numbers: dict[bytes, int]) -> bytes:
+    """An XMP property is an attribute or an element (ISO 16684-1)."""
+    for name, number in numbers.items():
+        xmp = re.sub(rb"(" + name + rb"(?:\s*=\s*[\"']|>\s*))\d+", rb"\g<1>%d" % number, xmp)
+    return xmp
 
 
 def exif_block(exif: Image.Exif) -> bytes | None:
@@ -64,9 +99,13 @@ def exif_block(exif: Image.Exif) -> bytes | None:
     return _block(kept)
 
 
-def orientation(exif: bytes | None) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none or it makes no sense."""
-    value = _parsed(exif).get(_ORIENTATION, 1) if exif else 1
+def orientation(exif: bytes | None, xmp: bytes | None = None) -> int:
+    """The EXIF orientation, 1 to 8, or that of ``xmp`` where EXIF has none; 1 where there is none or it makes no
+    sense."""
+    value = _parsed(exif).get(_ORIENTATION) if exif else None
+    if value is None:
+        found = re.search(rb"tiff:Orientation(?:=[\"']|>)([1-8])", xmp or b"")
+        value = int(found[1]) if found else 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import PictureError
 from .compression import Compression, jpeg_compression
-from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc
+from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc, text_of, xmp_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -100,6 +100,7 @@ class Picture:
         for key, value in {
             "icc_profile": self.metadata.icc,
             "dpi": self.metadata.dpi,
+            "xmp": self.metadata.xmp,
             "exif": self.metadata.exif and b"Exif\0\0" + self.metadata.exif,
         }.items():
             if value:
@@ -169,7 +170,9 @@ def from_pil(image: Image.Image) -> Picture:
     return Picture(
         pixels=np.ascontiguousarray(pixels[:, :, :colours]),
         alpha=np.ascontiguousarray(pixels[:, :, colours]) if with_alpha else None,
-        metadata=Metadata(exif=exif, icc=fitting_icc(icc, channels=colours), dpi=dpi_of(image.info, exif)),
+        metadata=Metadata(
+            exif=exif, icc=fitting_icc(icc, channels=colours), dpi=dpi_of(image.info, exif), **_words(image)
+        ),
         # Of the file that it was read from: Pillow's copies and edits of the image have no tables any more.
         compression=jpeg_compression(getattr(image, "quantization", None) or {}),
         notes=tuple(notes),
@@ -235,6 +238,11 @@ def _exif(image: Image.Image) -> tuple[bytes | None, list[str]]:
         return block, []
     except BAD_EXIF:
         return None, [EXIF_LEFT_OUT]
+
+
+def _words(image: Image.Image) -> dict[str, Any]:
+    """Of its metadata."""
+    return {"xmp": xmp_of(image.info), "text": text_of(image.info) if image.format == "PNG" else ()}
 
 
 def _conversion(

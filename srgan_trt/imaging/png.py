@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc
+from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc, text_of, xmp_of
 from .picture import Picture, bands, from_array, quiet_pillow
 from .workers import in_order
 
@@ -65,7 +65,7 @@ def read_16_bit(data: bytes) -> Picture:
     return Picture(
         pixels=picture.pixels,
         alpha=picture.alpha,
-        metadata=Metadata(exif=block, icc=icc, dpi=dpi_of(info, block)),
+        metadata=Metadata(exif=block, icc=icc, dpi=dpi_of(info, block), xmp=xmp_of(info), text=text_of(info)),
         notes=tuple(notes),
     )
 
@@ -111,6 +111,14 @@ def _metadata_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
         yield b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in metadata.dpi), 1)
     if metadata.exif:
         yield b"eXIf", metadata.exif
+    if metadata.xmp:
+        yield b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp
+    for key, text in metadata.text:
+        keyword = key.encode("latin-1", "replace")
+        try:
+            yield b"tEXt", keyword + b"\0" + text.encode("latin-1")
+        except UnicodeEncodeError:
+            yield b"iTXt", keyword + b"\0\0\0\0\0" + text.encode("utf-8", "replace")
 
 
 def _band(picture: Picture, top: int, bottom: int) -> NDArray[np.uint8]:

@@ -26,13 +26,14 @@ from .metadata import (
     fitting_icc,
     main_entries,
     nested_directories,
+    xmp_of,
 )
 from .picture import Picture, Samples, bands, from_array, quiet_pillow
 from .workers import in_order
 
 _MINISWHITE, _MINISBLACK, _RGB = 0, 1, 2
-_ICC = 34675
-_SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 3, 4, 5, 7, 16
+_ICC, _XMP = 34675, 700
+_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 3, 4, 5, 7, 16
 # From here on file offsets might not fit into 32 bits.
 _BIG = 4_000_000_000
 
@@ -99,6 +100,7 @@ def read(stream: BinaryIO) -> Picture:
             exif=exif or None,
             icc=fitting_icc(page.tags.valueof(_ICC), channels=colours),
             dpi=dpi_of({"dpi": _dpi(page.tags)}, None),
+            xmp=xmp_of({"xmp": page.tags.valueof(_XMP)}),
         )
     picture = from_array(pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2))
     return Picture(pixels=picture.pixels, alpha=picture.alpha, metadata=metadata, notes=tuple(notes))
@@ -199,6 +201,8 @@ def _described(
     }
     if picture.alpha is not None:
         entries[338] = _numbers(_SHORT, 2)
+    if metadata.xmp:
+        entries[_XMP] = (_BYTE, len(metadata.xmp), metadata.xmp)
     if metadata.icc:
         entries[_ICC] = (_UNDEFINED, len(metadata.icc), metadata.icc)
     if metadata.dpi:

@@ -71,6 +71,42 @@ def test_metadata_is_carried_and_the_stated_size_corrected(format: str) -> None:
     assert decode(data).metadata.dpi == pytest.approx((300, 72), abs=0.02)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("format", FORMATS)
+def test_xmp_is_carried_and_what_it_says_of_the_pixels_corrected(format: str, dtype: type) -> None:
+    xmp = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="1" dc:title="a \xc3\xa9">
+    <exif:PixelXDimension>10</exif:PixelXDimension><tiff:ImageLength> 20</tiff:ImageLength></r></x:xmpmeta>"""
+    picture = Picture(pixels=np.zeros((80, 40, 3), dtype), metadata=Metadata(xmp=xmp))
+    wanted = xmp.replace(b"10<", b"40<").replace(b" 20<", b" 80<")
+    for source in (picture, decode(bytes_of(picture, "tiff")), decode(bytes_of(picture, "png"))):
+        back = decode(bytes_of(source, format)).metadata.xmp
+        assert back == wanted
+    with Image.open(io.BytesIO(bytes_of(picture, "png"))) as image:
+        assert image.info["xmp"] == wanted
+
+
+@pytest.mark.parametrize("format", ["png", "tiff"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_picture_that_only_xmp_says_how_to_hold_is_turned_once(dtype: type, format: str) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6"/></x:xmpmeta>'
+    picture = Picture(pixels=np.zeros((8, 4, 3), dtype), metadata=Metadata(xmp=xmp))
+    once = decode(bytes_of(picture, format))
+    assert once.pixels.shape == (4, 8, 3)
+    assert decode(bytes_of(once, format)).pixels.shape == (4, 8, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_text_of_a_png_stays_in_a_png_and_is_said_elsewhere(dtype: type) -> None:
+    text = (("Title", "A caf\xe9"), ("Comment", "\u6f22\u5b57"))
+    picture = Picture(pixels=np.zeros((8, 4, 3), dtype), metadata=Metadata(text=text))
+    data = bytes_of(picture, "png")
+    assert decode(data).metadata.text == text
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.text == dict(text)  # type: ignore[attr-defined]
+    notes = encode_to(decode(data), io.BytesIO(), format="jpg")
+    assert "its text (Title, Comment) was left out (png holds it)" in notes
+
+
 def _little_endian(exif: Image.Exif) -> bytes:
     exif.endian = "<"
     return exif.tobytes()[6:]
