@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .comparison import compare
     from .compat import SRGAN_predict, show_image
     from .compiler.build import build
+    from .compiler.export import export
     from .compiler.plan import load_plan
     from .spec import NetworkSpec
     from .upscaler import Upscaler, upscale
@@ -29,6 +30,7 @@ __all__ = [
     "__version__",
     "build",
     "compare",
+    "export",
     "load_plan",
     "show_image",
     "upscale",
@@ -40,6 +42,7 @@ _HOMES = {
     "Upscaler": "upscaler",
     "build": "compiler.build",
     "compare": "comparison",
+    "export": "compiler.export",
     "load_plan": "compiler.plan",
     "show_image": "compat",
     "upscale": "upscaler",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import sys
@@ -65,6 +64,8 @@ class Console:
     def event(self, kind: str, **facts: Any) -> None:
         """What a program wants to know, if `as_events`."""
         if self.as_events and sys.stdout is not None:
+            import json
+
             with self._lock:
                 print(json.dumps({"event": kind, **facts}), file=sys.stdout, flush=True)
 
