@@ -248,8 +248,8 @@ class Upscaler:
 
     def tiles(self, height: int, width: int, *, channels: int, dtype: Any) -> int:
         """How many tiles a picture of this size, and kind as arrays have it, goes through the network in."""
-        plan = self._pipeline.schedule(height, width, halo=self._halo, dtype=dtype, channels=channels, tile=self._tile)
-        return len(plan.tiles.tiles)
+        options: Any = {"halo": self._halo, "tile": self._tile, "dtype": dtype, "channels": channels}
+        return len(self._pipeline.schedule(height, width, **options).tiles.tiles)
 
     def _denoiser(self, level: int) -> Upscaler:
         with self._denoiser_lock:
