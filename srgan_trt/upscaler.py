@@ -187,9 +187,8 @@ class Upscaler:
             ]
         if output is not None and not isinstance(output, str | os.PathLike):
             raise PictureError("one image has one output: give a path, not a list")
-        if not isinstance(image, np.ndarray | str | os.PathLike) and hasattr(image, "__dlpack__"):
-            return self._foreign(image, output, progress, stream)
-        if hasattr(image, "__cuda_array_interface__"):
+        foreign = not isinstance(image, np.ndarray | str | os.PathLike) and hasattr(image, "__dlpack__")
+        if foreign or hasattr(image, "__cuda_array_interface__"):
             return self._foreign(image, output, progress, stream)
         if stream is not None:
             raise SrganTrtError("stream is for arrays on a GPU: leave it out")
@@ -202,30 +201,38 @@ class Upscaler:
             # Before the work: a name that cannot be written should not cost minutes.
             format_of(target)
             check_target(target, overwrite=overwrite)
-        picture = self.enlarge(self._read(image), progress=progress)
+        picture = self.enlarge(picture_of(image, max_pixels=self._max_pixels), progress=progress)
         if target is not None:
             for note in encode(picture, target, overwrite=overwrite):
                 _log.warning("%s: %s", target, note)
             return target
         return picture.to_array() if isinstance(image, np.ndarray) else picture.to_pil()
 
-    def enlarge(self, picture: Picture, *, progress: Progress | None = None) -> Picture:
-        """A decoded picture, `spec.scale` times larger: colours by the network, transparency bicubic.
+    def enlarge(
+        self,
+        picture: Picture,
+        *,
+        denoise: str | int | None = None,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Picture:
+        """`picture`, `spec.scale` times larger, its metadata kept: colours by the network, transparency bicubic.
 
         Args:
-            picture: Pixels and metadata; the result has the same metadata.
-            progress: Called with (tiles done, tiles in all).
+            denoise: As `Upscaler` takes it, for this picture; None is what the Upscaler was opened with.
+            progress: Called with (tiles done, tiles in all); what it raises ends the work.
+            stop: Ends the work when it is set, from any thread, within a part of a second.
 
         Raises:
+            StoppedError: `stop` was set; the Upscaler goes on with other pictures.
             DeviceError: The device fails, or this Upscaler was closed.
             PictureError: The result does not fit into memory.
         """
-        scale = self.spec.scale
-        alpha = picture.alpha
+        scale, alpha = self.spec.scale, picture.alpha
         image = picture.pixels if alpha is None else fill_transparent(picture.pixels, alpha)
-        level = level_for(self._denoise, picture.compression, self.spec)
+        level = level_for(self._denoise if denoise is None else checked(denoise), picture.compression, self.spec)
         if level is not None:
-            image = self._denoiser(level).enlarge(Picture(pixels=image)).pixels
+            image = self._denoiser(level).enlarge(Picture(pixels=image), stop=stop).pixels
         height, width, channels = image.shape
         try:
             out: NDArray[Any] = np.empty((height * scale, width * scale, channels), image.dtype)
@@ -235,7 +242,7 @@ class Upscaler:
                 f"the result of {width * scale} x {height * scale} pixels needs {gigabytes:.0f} GB of memory: "
                 "cut the picture into parts"
             ) from None
-        notes = self._run(image, out, progress)
+        notes = self._run(image, out, progress, partial(self._pipeline.run, stop=stop))
         return dataclasses.replace(
             picture,
             pixels=out,
@@ -289,12 +296,9 @@ class Upscaler:
             self._run(picture.image, result.image, progress, partial(pipeline.run, stream=picture.stream))
             return result.take()
 
-    def _run(
-        self, image: Any, out: Any, progress: Progress | None, run: Callable[..., int] | None = None
-    ) -> tuple[str, ...]:
-        """Fills `out`; returns what is to be said about the result. run: None is the pipeline's."""
+    def _run(self, image: Any, out: Any, progress: Progress | None, run: Callable[..., int]) -> tuple[str, ...]:
+        """Fills `out` by `run`, a pipeline's; returns what is to be said about the result."""
         height, width, _ = image.shape
-        run = run or self._pipeline.run
         if self._tile is not None and self.spec.fixed_shape is None:
             tile = (self._tile, self._tile)
         else:
@@ -317,9 +321,8 @@ class Upscaler:
                 if tile[0] * tile[1] >= tiles.tile_height * tiles.tile_width:
                     raise
                 _log.warning("%s: %s; going on with tiles of %d x %d", self.spec.name, error, tile[1], tile[0])
-        total = len(tiles.tiles)
         with self._lock:
-            self._last = {"tile": (tiles.tile_height, tiles.tile_width), "tiles": total}
+            self._last = {"tile": (tiles.tile_height, tiles.tile_width), "tiles": len(tiles.tiles)}
             warned, self._warned = self._warned, self._warned or not_finite > 0
         if not not_finite:
             return ()
@@ -329,16 +332,13 @@ class Upscaler:
             _log.warning("%s: %s", self.spec.name, note)
         return (note,)
 
-    def _read(self, image: Any) -> Picture:
-        return picture_of(image, max_pixels=self._max_pixels)
-
     def _batch(self, images: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
         count, height, width, channels = images.shape
-        scale = self.spec.scale
-        probe = self._read(images[0] if count else np.empty((1, 1, channels), images.dtype))
+        scale, read = self.spec.scale, partial(picture_of, max_pixels=self._max_pixels)
+        probe = read(images[0] if count else np.empty((1, 1, channels), images.dtype))
         result: NDArray[Any] = np.empty((count, height * scale, width * scale, channels), probe.pixels.dtype)
         for image, large in zip(images, result, strict=True):
-            large[...] = self.enlarge(self._read(image), progress=progress).to_array()
+            large[...] = self.enlarge(read(image), progress=progress).to_array()
         return result
 
 

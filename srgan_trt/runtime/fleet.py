@@ -74,14 +74,22 @@ class Fleet:
         sizes = (pipeline.preferred_tile(height, width, halo=halo, dtype=dtype) for pipeline in self._working())
         return min(sizes, key=lambda size: size[0] * size[1])
 
-    def run(self, image: Image, out: Image, tiles: TilePlan, *, progress: Callable[[int], None] | None = None) -> int:
+    def run(
+        self,
+        image: Image,
+        out: Image,
+        tiles: TilePlan,
+        *,
+        progress: Callable[[int], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> int:
         """See Pipeline. Raises the first device's error if all of them fail."""
         pixels = tiles.height * tiles.width
         refused: dict[_Member, DeviceError] = {}
         while True:
             member = self._take(pixels, refused)
             try:
-                not_finite = member.pipeline.run(image, out, tiles, progress=progress)
+                not_finite = member.pipeline.run(image, out, tiles, progress=progress, stop=stop)
             except DeviceMemoryError:
                 raise  # smaller tiles may do
             except DeviceError as error:

@@ -9,6 +9,8 @@ from ..imaging.tiles import TilePlan
 from ..spec import NetworkSpec
 
 if TYPE_CHECKING:
+    from threading import Event
+
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
@@ -38,16 +40,26 @@ class Pipeline(Protocol):
         dtype: of the picture, uint8 or uint16.
         """
 
-    def run(self, image: Image, out: Image, tiles: TilePlan, *, progress: Callable[[int], None] | None = None) -> int:
+    def run(
+        self,
+        image: Image,
+        out: Image,
+        tiles: TilePlan,
+        *,
+        progress: Callable[[int], None] | None = None,
+        stop: Event | None = None,
+    ) -> int:
         """Fills `out` with the network's picture of `image`.
 
         image: (H, W, C) uint8 or uint16, C = 3 (RGB) or 1 (gray), C-contiguous.
         out: same dtype and C, (H*scale, W*scale, C), C-contiguous.
         tiles: of a picture of H x W.
-        progress: called with the number of tiles done so far, from any thread, one call at a time.
+        progress: called with the number of tiles done so far, from any thread, one call at a time; what it raises ends
+        the run.
+        stop: ends the run when it is set, within a tile on a CPU and after one on a GPU.
 
-        Returns how many of the network's values were not finite (they became 0). Raises DeviceError if the
-        device fails or the pipeline was closed, TypeError or ValueError if an array is not as above.
+        Returns how many of the network's values were not finite (they became 0). Raises StoppedError after `stop`,
+        DeviceError if the device fails or the pipeline was closed, TypeError or ValueError if an array is not as above.
         """
 
     def for_images_on(self, gpu: int) -> DevicePipeline | None:
@@ -77,6 +89,7 @@ class DevicePipeline(Pipeline, Protocol):
         tiles: TilePlan,
         *,
         progress: Callable[[int], None] | None = None,
+        stop: Event | None = None,
         stream: int | None = None,
     ) -> int:
         """See Pipeline. `image` and `out` may each be a DeviceImage (runtime/gpu/device_array.py).

@@ -119,9 +119,17 @@ class CpuPipeline:
         cut = self._setting(way).cut if halo == self.spec.default_halo else None
         return self._tile(height, width, halo=halo, cut=cut, way=way)
 
-    def run(self, image: Image, out: Image, tiles: TilePlan, *, progress: Callable[[int], None] | None = None) -> int:
+    def run(
+        self,
+        image: Image,
+        out: Image,
+        tiles: TilePlan,
+        *,
+        progress: Callable[[int], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> int:
         """See Pipeline."""
-        return self._run(image, out, tiles, progress)
+        return self._run(image, out, tiles, progress, stop=stop)
 
     def for_images_on(self, gpu: int) -> None:
         """See Pipeline."""
@@ -240,6 +248,7 @@ class CpuPipeline:
         tiles: TilePlan,
         progress: Callable[[int], None] | None,
         tried: tuple[Way, Setting] | None = None,
+        stop: threading.Event | None = None,
     ) -> int:
         """tried: what is to be measured; None: what the picture's depth asks for."""
         _check_arrays(image, out, tiles, self.spec.scale)
@@ -264,7 +273,7 @@ class CpuPipeline:
             self.info.pop("form", None)
             if setting.form is not None:
                 self.info["form"] = setting.form
-            return engine.run(image, out, tiles, self.spec, progress, batch=batch)
+            return engine.run(image, out, tiles, self.spec, progress, batch=batch, stop=stop)
 
     def _warn_of_int8(self, way: Way, dtype: np.dtype[Any]) -> None:
         """Said once: a plan of int8 alone has nothing else for 16-bit pictures, nor for those that want fp32."""
