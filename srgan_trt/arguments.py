@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ._version import __version__
 from .argument_types import compute_capability, decibels, gigabytes, gpu_numbers, positive, range, whole
+from .commands import serve as serve_command
 from .commands.console import PROGRAM
 from .training_arguments import add_training_arguments
 
@@ -219,6 +220,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _denoise(evaluate)
     _quiet(evaluate, "print no table")
+
+    serve_command.add_arguments(_command(commands, "serve", "answer requests, and show a page for a browser"))
 
     _command(commands, "doctor", "tell what this machine can run, and how to mend what it cannot")
     return parser

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from .arguments import parse
+from .commands import serve as serve_command
 from .commands.console import Console
 from .errors import SrganTrtError
 
@@ -199,6 +200,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "evaluate": _evaluate,
     "info": _info,
     "models": _models,
+    "serve": serve_command.run,
     "train": _train,
     "tune": _tune,
     "upscale": _upscale,
