@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.resources import files
 from urllib.parse import quote
 
@@ -27,6 +27,21 @@ from .refusal import Refusal, refusal_of
 from .settings import Settings
 from .upload import Uploads
 
+ROUTES = (
+    ("POST", "/v1/upscale", "upscale"),
+    ("POST", "/v1/jobs", "add_job"),
+    ("GET", "/v1/jobs/{job}", "job"),
+    ("DELETE", "/v1/jobs/{job}", "cancel_job"),
+    ("GET", "/v1/jobs/{job}/events", "events"),
+    ("GET", "/v1/jobs/{job}/result", "result"),
+    ("GET", "/v1/models", "models"),
+    ("GET", "/openapi.json", "document"),
+    ("GET", "/healthz", "health"),
+    ("GET", "/readyz", "ready"),
+    ("GET", "/metrics", "numbers"),
+)
+"""Method, path, and the method of the service that answers: what openapi.json tells of."""
+PAGE_ROUTES = (("GET", "/", "page"), ("GET", "/page/{file}", "page"))
 _CHUNK = 256 << 10
 _HEARTBEAT = 15.0
 """Seconds of silence after which a stream of events says that it is alive."""
@@ -66,22 +81,8 @@ class _Service:
         self._document = (files(__package__) / "openapi.json").read_bytes()
 
     def routes(self) -> list[Route]:
-        table: list[tuple[str, str, Callable[..., object]]] = [
-            ("POST", "/v1/upscale", self.upscale),
-            ("POST", "/v1/jobs", self.add_job),
-            ("GET", "/v1/jobs/{job}", self.job),
-            ("DELETE", "/v1/jobs/{job}", self.cancel_job),
-            ("GET", "/v1/jobs/{job}/events", self.events),
-            ("GET", "/v1/jobs/{job}/result", self.result),
-            ("GET", "/v1/models", self.models),
-            ("GET", "/openapi.json", self.document),
-            ("GET", "/healthz", self.health),
-            ("GET", "/readyz", self.ready),
-            ("GET", "/metrics", self.numbers),
-        ]
-        if self._settings.page:
-            table += [("GET", "/", self.page), ("GET", "/page/{file}", self.page)]
-        return [Route(path, endpoint, methods=[method]) for method, path, endpoint in table]
+        table = ROUTES + PAGE_ROUTES if self._settings.page else ROUTES
+        return [Route(path, getattr(self, name), methods=[method]) for method, path, name in table]
 
     async def upscale(self, request: Request) -> Response:
         job = await self._accepted(request, kept=False)
@@ -158,7 +159,7 @@ class _Service:
         given = {**request.query_params, **upload.fields}
         options = options_of(given, models=self._models.names, levels=self._models.levels)
         with _package_errors():
-            width, height = await asyncio.to_thread(picture_size, upload.picture, name="the picture")
+            width, height = await asyncio.to_thread(picture_size, upload.picture, name="the upload")
         if width * height > self._settings.max_pixels:
             limit = self._settings.max_pixels / 1e6
             text = f"the picture has {width:,} x {height:,} pixels, more than {limit:g} million, the limit here"

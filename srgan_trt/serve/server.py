@@ -24,7 +24,6 @@ _HEAD_SECONDS = 10.0
 _READ_SECONDS = 30.0
 """That a client may take nothing of what it is sent."""
 _HEAD_BYTES = 16 << 10
-_log = logging.getLogger(__name__)
 
 
 class _Connection(H11Protocol):
@@ -99,6 +98,7 @@ def serve(models: Models, settings: Settings, *, listening: Callable[[str], None
 
     listening: called with the address, once there is one. Raises SrganTrtError if it cannot be had.
     """
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # damaged requests are the clients' affair
     sock = _socket(settings)
     config = uvicorn.Config(
         application(models, settings),

@@ -79,6 +79,8 @@ class Settings:
         except ValueError:
             return False
         name = name.rstrip(".")
+        if not name or "@" in header:
+            return False
         if _address(name) is not None or name in ("localhost", self.host.lower()):
             return True
         if self.is_loopback:
