@@ -47,8 +47,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 _FULL = (
     "benchmarks/", "compiler/int8/", "csrc/test_cuda", "cuda_driver/", "cuda_host/", "gpu/", "runtime/engines/",
-    "runtime/gpu/", "tensorrt/", "tensorrt_double/", "training/", "commands/test_build.py", "commands/test_evaluate.py",
-    "commands/test_train.py", "models/", "test_cli_gpu.py", "test_cli_upscale.py", "test_fidelity.py",
+    "runtime/gpu/", "serve/test_clients.py", "serve/test_page.py", "serve/test_server.py", "tensorrt/",
+    "tensorrt_double/", "training/", "commands/test_build.py", "commands/test_evaluate.py", "commands/test_train.py",
+    "models/", "test_cli_gpu.py", "test_cli_upscale.py", "test_fidelity.py",
     "test_gpu_check.py", "test_readme.py", "test_upscaler_on_gpu.py",
 )  # fmt: skip
 """What `make check` leaves to `make test`: it needs TensorFlow, nvcc or TensorRT, or takes long."""

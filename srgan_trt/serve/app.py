@@ -131,7 +131,7 @@ class _Service:
 
     async def ready(self, request: Request) -> Response:
         """Models are opened, and passed their trial, before the service listens."""
-        ready = not self.queue.stopping and self.queue.failure is None
+        ready = self.queue.failure is None
         return JSONResponse({"ready": ready, "models": list(self._models.names)}, 200 if ready else 503)
 
     async def numbers(self, request: Request) -> Response:

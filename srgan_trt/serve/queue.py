@@ -46,7 +46,6 @@ class Queue:
         self._memory = memory_bytes()
         self._mean = 1.0
         """Seconds of the network for a picture, by the last ones."""
-        self.stopping = False
         self.failure: str | None = None
         """Why the device is lost."""
 
@@ -64,8 +63,6 @@ class Queue:
 
     def check_room(self, owner: str) -> None:
         """Raises Refusal if a picture of `owner` cannot come in now."""
-        if self.stopping:
-            raise Refusal("stopping", "the service is being stopped: try again later", retry_after=10, close=True)
         if self.failure is not None:
             raise Refusal("device", f"the device is lost: {self.failure}", retry_after=60)
         places = self._most + self._settings.queue
@@ -117,10 +114,9 @@ class Queue:
         self._end(job, "cancelled", refusal=Refusal("cancelled", "the picture was given up"))
 
     async def close(self) -> None:
-        """Finishes the jobs that somebody waits for, gives up the others, and takes no more."""
-        self.stopping = True
+        """Ends jobs that nobody can fetch any more, and waits for what is in the works. Nothing may come after it."""
         for job in [job for job in (*self._waiting, *self._running) if job.kept]:
-            self.cancel(job, Refusal("stopping", "the service was stopped"))
+            self.cancel(job)
         while self._running:
             await asyncio.wait(list(self._running.values()))
         self._threads.shutdown()

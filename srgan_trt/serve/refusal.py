@@ -44,7 +44,6 @@ CODES = {
     "queue_full": 503,
     "too_slow": 503,
     "device": 503,
-    "stopping": 503,
     "cancelled": 503,
 }
 """Every code, and the status that it comes with."""

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import uvicorn
@@ -29,14 +30,18 @@ _HEAD_BYTES = 16 << 10
 class _Connection(H11Protocol):
     """Closed where it is idle or does not read; the longest idle one makes room where there are too many."""
 
-    _clock: asyncio.TimerHandle | None = None
+    _numbers = count()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._number = next(self._numbers)
+        self._clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > _MOST_CONNECTIONS:
-            # All of them work: then the new one is too many.
-            idle = (each for each in self._oldest_first() if each.is_idle)
-            next(idle, self).transport.abort()
+            idle = (each for each in self.connections if isinstance(each, _Connection) and each.is_idle)
+            min(idle, key=lambda each: each._number).transport.abort()
         self._allow(_HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,31 +71,14 @@ class _Connection(H11Protocol):
         """Whether no request is under way."""
         return self.cycle is None or self.cycle.response_complete
 
-    def _oldest_first(self) -> Iterator[_Connection]:
-        """uvicorn's set has no order: ours is by the number that each connection got."""
-        yield from sorted(
-            (each for each in self.connections if isinstance(each, _Connection) and each is not self),
-            key=lambda each: each.number,
-        )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _Connection._count += 1
-        self.number = _Connection._count
-
-    _count = 0
-
     def _allow(self, seconds: float) -> None:
         self._disarm()
-        self._clock = self.loop.call_later(seconds, self._expired)
+        self._clock = self.loop.call_later(seconds, self.transport.abort)
 
     def _disarm(self) -> None:
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
-
-    def _expired(self) -> None:
-        self.transport.abort()
 
 
 def serve(models: Models, settings: Settings, *, listening: Callable[[str], None]) -> None:
