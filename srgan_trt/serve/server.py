@@ -8,8 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from itertools import count
-from typing import Any
+from typing import ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -30,32 +29,34 @@ _HEAD_BYTES = 16 << 10
 class _Connection(H11Protocol):
     """Closed where it is idle or does not read; the longest idle one makes room where there are too many."""
 
-    _numbers = count()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._number = next(self._numbers)
-        self._clock: asyncio.TimerHandle | None = None
+    _idle: ClassVar[dict[_Connection, None]] = {}
+    """Those without a request under way, the longest idle first."""
+    _clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > _MOST_CONNECTIONS:
-            idle = (each for each in self.connections if isinstance(each, _Connection) and each.is_idle)
-            min(idle, key=lambda each: each._number).transport.abort()
+        self._idle[self] = None
         self._allow(_HEAD_SECONDS)
+        if len(self.connections) > _MOST_CONNECTIONS:
+            longest = next(iter(self._idle))
+            del self._idle[longest]
+            longest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._idle.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self.is_idle:
+        if not self._is_free():
+            self._idle.pop(self, None)
             self._disarm()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.is_idle:
+        if self._is_free():
+            self._idle[self] = None
             self._allow(_HEAD_SECONDS)
 
     def pause_writing(self) -> None:
@@ -66,9 +67,7 @@ class _Connection(H11Protocol):
         super().resume_writing()
         self._disarm()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is under way."""
+    def _is_free(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
     def _allow(self, seconds: float) -> None:

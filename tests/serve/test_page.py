@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from .service import Service, pixels, png, service
 
@@ -133,6 +134,20 @@ def test_errors_say_what_to_do(tab: Any) -> None:
     notice.get_by_text("damaged").wait_for()
     notice.get_by_role("button", name="Remove").click()
     assert tab.locator(".item").count() == 2
+
+
+def test_a_picture_that_browsers_do_not_show_is_compared_with_nothing(tab: Any) -> None:
+    content = io.BytesIO()
+    Image.fromarray(pixels(png(20, 20))).save(content, "TIFF")
+    choose(tab, file("a.tiff", content.getvalue(), "image/tiff"))
+    done(tab, "a.tiff")
+    tab.locator("#stage.is-alone:not(.is-blank)").wait_for()
+    assert tab.locator("#split").is_disabled()
+    assert not tab.locator("#notice").is_visible()
+    tab.get_by_role("radio", name="TIFF").check(force=True)
+    tab.get_by_role("button", name="Do this picture again").click()
+    tab.locator("#notice").get_by_text("ready to download").wait_for()
+    assert saved(tab, done(tab, "a.tiff"))[0] == "a_x2.tiff"
 
 
 def test_a_service_that_is_away(tab: Any) -> None:

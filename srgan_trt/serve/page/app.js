@@ -2,6 +2,7 @@
 
 import { Viewer } from "./viewer.js";
 import { zip } from "./zip.js";
+import { capital, fill, icon, isBusy, make, megabytes, meter, save, words } from "./parts.js";
 import { Refused, addJob, events, forget, models, result, setToken } from "./service.js";
 
 const AT_ONCE = 2; // pictures that are sent or worked on: the others wait here, not in the service's queue
@@ -17,27 +18,6 @@ const items = [];
 let current = null;
 let service = null;
 let number = 0;
-
-function make(tag, values = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), values);
-  element.append(...children);
-  return element;
-}
-
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-
-function icon(path) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  svg.append(document.createElementNS("http://www.w3.org/2000/svg", "path"));
-  svg.firstChild.setAttribute("d", path);
-  return svg;
-}
-
-function megabytes(bytes) {
-  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-}
 
 // ---- options
 
@@ -103,7 +83,7 @@ function add(files) {
   let first = null;
   for (const file of files) {
     number += 1;
-    const item = { id: number, file, state: "queued", part: 0, note: "", options: null, url: URL.createObjectURL(file), size: null, fetched: null };
+    const item = { id: number, file, state: "queued", part: 0, note: "", options: null, url: URL.createObjectURL(file), size: null, fetched: null, lost: new Set() };
     items.push(item);
     first ??= item;
     const probe = new Image();
@@ -229,37 +209,6 @@ function remove(item) {
 
 // ---- what is seen
 
-function words(item) {
-  switch (item.state) {
-    case "queued": return "Next";
-    case "uploading": return item.part < 1 ? `Sending, ${Math.round(item.part * 100)} %` : "Sent";
-    case "waiting": return item.position ? `Waiting, ${item.position} before it` : "Waiting for a free place";
-    case "running": return item.part ? `Enlarging, ${Math.round(item.part * 100)} %` : "Enlarging";
-    case "fetching": return "Fetching the result";
-    case "cancelled": return "Given up";
-    case "error": return item.note;
-    default: return `${item.facts.width} × ${item.facts.height}, ${megabytes(item.facts.bytes)}`;
-  }
-}
-
-const isBusy = (item) => ["queued", "uploading", "waiting", "running", "fetching"].includes(item.state);
-
-function meter(item) {
-  const bar = make("span", { className: "meter" }, make("i"));
-  bar.setAttribute("role", "progressbar");
-  bar.setAttribute("aria-label", `Progress of ${item.file.name}`);
-  fill(bar, item);
-  return bar;
-}
-
-function fill(bar, item) {
-  const open = !(item.part > 0 && item.part < 1);
-  bar.classList.toggle("is-open", open);
-  bar.firstChild.style.width = open ? "" : `${item.part * 100}%`;
-  if (open) bar.removeAttribute("aria-valuenow");
-  else bar.setAttribute("aria-valuenow", Math.round(item.part * 100));
-}
-
 function drawItem(item) {
   if (!item.element) {
     const thumb = make("img", { className: "thumb", alt: "", src: item.url });
@@ -321,7 +270,6 @@ function show() {
   }
   const link = $("#download");
   link.hidden = !done;
-  $("#split").disabled = !done;
   if (done) Object.assign(link, { href: item.fetched.url, download: nameOf(item) });
   showNotice(item);
   showFacts(item);
@@ -330,9 +278,13 @@ function show() {
 function showNotice(item) {
   const notice = $("#notice");
   const state = `${item.id} ${item.state} ${item.note}`;
-  notice.hidden = item.state === "done" && !item.unseen;
+  const noBefore = item.lost.has(`before ${item.url}`);
+  const noAfter = item.state !== "done" || item.lost.has(`after ${item.fetched.url}`);
+  notice.hidden = item.state === "done" && !noAfter;
   notice.classList.toggle("is-error", item.state === "error");
-  $("#stage").classList.toggle("is-blank", Boolean(item.unseen));
+  $("#stage").classList.toggle("is-blank", noBefore && noAfter);
+  $("#stage").classList.toggle("is-alone", noBefore || noAfter);
+  $("#split").disabled = noBefore || noAfter;
   const line = notice.querySelector(".line");
   if (notice.dataset.state === state && line && isBusy(item)) {
     line.textContent = words(item);
@@ -356,8 +308,8 @@ function showNotice(item) {
 for (const picture of [$("#before"), $("#after")]) {
   picture.addEventListener("error", () => {
     if (!current || !picture.hasAttribute("src")) return;
-    if (picture.id === "before") picture.hidden = true;
-    current.unseen = true;
+    current.lost.add(`${picture.id} ${picture.src}`);
+    picture.hidden = true;
     show();
   });
 }
@@ -386,12 +338,6 @@ function say(text) {
 }
 
 // ---- what people do
-
-function save(blob, name) {
-  const url = URL.createObjectURL(blob);
-  make("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
 
 async function downloadAll() {
   const taken = new Set();

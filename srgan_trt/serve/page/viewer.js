@@ -35,7 +35,6 @@ export class Viewer {
     this.#before.src = before;
     if (after) this.#after.src = after;
     else this.#after.removeAttribute("src");
-    this.#stage.classList.toggle("is-done", Boolean(after));
     for (const picture of [this.#before, this.#after]) {
       picture.width = width;
       picture.height = height;
