@@ -31,7 +31,7 @@ ROUTES = (
     ("POST", "/v1/upscale", "upscale"),
     ("POST", "/v1/jobs", "add_job"),
     ("GET", "/v1/jobs/{job}", "job"),
-    ("DELETE", "/v1/jobs/{job}", "cancel_job"),
+    ("DELETE", "/v1/jobs/{job}", "job"),
     ("GET", "/v1/jobs/{job}/events", "events"),
     ("GET", "/v1/jobs/{job}/result", "result"),
     ("GET", "/v1/models", "models"),
@@ -83,7 +83,10 @@ class _Service:
 
     def routes(self) -> list[Route]:
         table = ROUTES + PAGE_ROUTES if self._settings.page else ROUTES
-        return [Route(path, getattr(self, name), methods=[method]) for method, path, name in table]
+        methods: dict[tuple[str, str], list[str]] = {}
+        for method, path, name in table:
+            methods.setdefault((path, name), []).append(method)
+        return [Route(path, getattr(self, name), methods=taken) for (path, name), taken in methods.items()]
 
     async def upscale(self, request: Request) -> Response:
         job = await self._accepted(request, kept=False)
@@ -103,11 +106,11 @@ class _Service:
         return JSONResponse(self._facts(job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
     async def job(self, request: Request) -> Response:
-        return JSONResponse(self._facts(self._job(request)))
-
-    async def cancel_job(self, request: Request) -> Response:
-        self.queue.cancel(self._job(request))
-        return Response(status_code=204)
+        job = self._job(request)
+        if request.method == "DELETE":
+            self.queue.cancel(job)
+            return Response(status_code=204)
+        return JSONResponse(self._facts(job))
 
     async def events(self, request: Request) -> Response:
         return StreamingResponse(self._events(self._job(request)), media_type="text/event-stream")

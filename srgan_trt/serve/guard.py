@@ -70,6 +70,7 @@ class Guard:
         except HTTPException as error:
             code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "bad_request")
             answer = Refusal(code, f"{error.detail.lower()}: /openapi.json lists what there is").response()
+            answer.headers.update(error.headers or {})
         except Exception as error:
             answer = internal(error).response()
         if begun:

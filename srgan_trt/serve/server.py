@@ -85,7 +85,8 @@ def serve(models: Models, settings: Settings, *, listening: Callable[[str], None
 
     listening: called with the address, once there is one. Raises SrganTrtError if it cannot be had.
     """
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # damaged requests are the clients' affair
+    for library in ("uvicorn", "python_multipart"):  # damaged requests are the clients' affair
+        logging.getLogger(library).setLevel(logging.ERROR)
     sock = _socket(settings)
     config = uvicorn.Config(
         application(models, settings),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,8 @@ class TestRefusals:
             assert refused(served.get(path)) == (404, "not_found"), path
         assert refused(served.get(UPSCALE)) == (405, "wrong_method")
         assert refused(served.post("/v1/models")) == (405, "wrong_method")
+        allowed = served.post("/v1/jobs/some").headers["Allow"]
+        assert {name.strip() for name in allowed.split(",")} == {"GET", "HEAD", "DELETE"}
 
 
 class TestFacts:
@@ -207,6 +211,14 @@ class TestDocument:
         methods = ("get", "post", "delete")
         told = {(m.upper(), path) for path, paths in document["paths"].items() for m in paths if m in methods}
         assert told == {(method, path) for method, path, _ in ROUTES}
+
+    def test_schemathesis_finds_nothing(self, served: Service, tmp_path: Path) -> None:
+        """But that bytes at random are no picture, and names at random no model."""
+        pytest.importorskip("schemathesis", reason='pip install ".[dev]"')
+        options = ["--max-examples", "10", "--exclude-checks", "positive_data_acceptance", "--no-color"]
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json", *options]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
     def test_it_tells_of_every_code(self, served: Service) -> None:
         document = served.get("/openapi.json").json()
