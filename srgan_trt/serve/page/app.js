@@ -9,6 +9,7 @@ const AT_ONCE = 2; // pictures that are sent or worked on: the others wait here,
 const PATIENCE = 30; // times that a full queue is asked again
 const NAMES = { png: "PNG", jpg: "JPEG", webp: "WebP", tiff: "TIFF" };
 const DENOISE = { auto: "As the file needs it", off: "Leave it as it is", 0: "A little", 1: "Some", 2: "More", 3: "Most" };
+const HOPELESS = ["bad_picture", "unknown_format", "too_many_bytes", "too_many_pixels"]; // another try ends as the first
 const CROSS = "M6 6l12 12M18 6 6 18";
 const ARROW = "M12 4v11m0 0-4-4m4 4 4-4M5 20h14";
 
@@ -94,7 +95,7 @@ function add(files) {
     probe.src = item.url;
     drawItem(item);
     if (service && file.size > service.limits.bytes) {
-      fail(item, new Refused(`The file has ${megabytes(file.size)}, the limit here is ${Math.floor(service.limits.bytes / 2 ** 20)} MB: save it in a denser format.`));
+      fail(item, new Refused(`The file has ${megabytes(file.size)}, the limit here is ${Math.floor(service.limits.bytes / 2 ** 20)} MB: save it in a denser format.`, { code: "too_many_bytes" }));
     }
   }
   if (first && (!current || files.length === 1)) select(first);
@@ -162,6 +163,7 @@ async function admitted(item, signal) {
 
 function fail(item, error) {
   item.note = capital(error.message);
+  item.code = error.code;
   set(item, "error");
   say(`${item.file.name}: ${error.message}`);
 }
@@ -297,7 +299,7 @@ function showNotice(item) {
   if (isBusy(item)) {
     notice.replaceChildren(title, make("span", { className: "line", textContent: words(item) }), meter(item), make("div", { className: "row" }, button("Cancel", () => cancel(item))));
   } else if (item.state === "error") {
-    notice.replaceChildren(title, make("p", { className: "error-text", textContent: item.note }), make("div", { className: "row" }, button("Try again", () => again(item), true), button("Remove", () => remove(item))));
+    notice.replaceChildren(title, make("p", { className: "error-text", textContent: item.note }), make("div", { className: "row" }, ...(HOPELESS.includes(item.code) ? [] : [button("Try again", () => again(item), true)]), button("Remove", () => remove(item))));
   } else if (item.state === "cancelled") {
     notice.replaceChildren(title, make("span", { textContent: "Given up." }), make("div", { className: "row" }, button("Start again", () => again(item), true), button("Remove", () => remove(item))));
   } else {
