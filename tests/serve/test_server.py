@@ -93,6 +93,15 @@ class TestClients:
                 stack.enter_context(busy.connect())
             assert busy.post(SLOW, png()).status_code == 200
 
+    def test_who_says_nothing_or_half_a_head_is_closed(self, busy: Service) -> None:
+        with busy.connect() as silent, busy.connect() as half:
+            half.sendall(head(10)[:30])
+            begin = time.perf_counter()
+            for connection in (silent, half):
+                with contextlib.suppress(ConnectionResetError):
+                    assert connection.recv(1) == b""
+            assert 5 < time.perf_counter() - begin < 25
+
     def test_clients_that_dawdle_and_pictures_that_take_long(self, picture: bytes) -> None:
         with service("--model", "srgan-fast-x4", "--timeout", "1") as running:
             with running.connect() as connection:
