@@ -188,9 +188,8 @@ class Upscaler:
             ]
         if output is not None and not isinstance(output, str | os.PathLike):
             raise PictureError("one image has one output: give a path, not a list")
-        if not isinstance(image, np.ndarray | str | os.PathLike) and hasattr(image, "__dlpack__"):
-            return self._foreign(image, output, progress, stream)
-        if hasattr(image, "__cuda_array_interface__"):
+        foreign = not isinstance(image, np.ndarray | str | os.PathLike) and hasattr(image, "__dlpack__")
+        if foreign or hasattr(image, "__cuda_array_interface__"):
             return self._foreign(image, output, progress, stream)
         if stream is not None:
             raise SrganTrtError("stream is for arrays on a GPU: leave it out")
@@ -203,30 +202,38 @@ class Upscaler:
             # Before the work: a name that cannot be written should not cost minutes.
             format_of(target)
             check_target(target, overwrite=overwrite)
-        picture = self.upscale_picture(self._read(image), progress=progress)
+        picture = self.upscale_picture(picture_of(image, max_pixels=self._max_pixels), progress=progress)
         if target is not None:
             for note in encode(picture, target, overwrite=overwrite):
                 _log.warning("%s: %s", target, note)
             return target
         return picture.to_array() if isinstance(image, np.ndarray) else picture.to_pil()
 
-    def upscale_picture(self, picture: Picture, *, progress: Progress | None = None) -> Picture:
-        """A decoded picture, `spec.scale` times larger: colours by the network, transparency bicubic.
+    def upscale_picture(
+        self,
+        picture: Picture,
+        *,
+        denoise: str | int | None = None,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Picture:
+        """`picture`, `spec.scale` times larger, its metadata kept: colours by the network, transparency bicubic.
 
         Args:
-            picture: Pixels and metadata; the result has the same metadata.
-            progress: Called with (tiles done, tiles in all).
+            denoise: As `Upscaler` takes it, for this picture; None is what the Upscaler was opened with.
+            progress: Called with (tiles done, tiles in all); what it raises ends the work.
+            stop: Ends the work when it is set, from any thread, within a part of a second.
 
         Raises:
+            StoppedError: `stop` was set; the Upscaler goes on with other pictures.
             DeviceError: The device fails, or this Upscaler was closed.
             PictureError: The result does not fit into memory.
         """
-        scale = self.spec.scale
-        alpha = picture.alpha
+        scale, alpha = self.spec.scale, picture.alpha
         image = picture.pixels if alpha is None else fill_transparent(picture.pixels, alpha)
-        level = level_for(self._denoise, picture.compression, self.spec)
+        level = level_for(self._denoise if denoise is None else checked(denoise), picture.compression, self.spec)
         if level is not None:
-            image = self._denoiser(level).upscale_picture(Picture(pixels=image)).pixels
+            image = self._denoiser(level).upscale_picture(Picture(pixels=image), stop=stop).pixels
         height, width, channels = image.shape
         try:
             out: NDArray[Any] = np.empty((height * scale, width * scale, channels), image.dtype)
@@ -236,7 +243,7 @@ class Upscaler:
                 f"the result of {width * scale} x {height * scale} pixels needs {gigabytes:.0f} GB of memory: "
                 "cut the picture into parts"
             ) from None
-        notes = self._run(image, out, progress)
+        notes = self._run(image, out, progress, stop=stop)
         return dataclasses.replace(
             picture,
             pixels=out,
@@ -308,16 +315,17 @@ class Upscaler:
             _log.warning("%s: %s", self.spec.name, note)
         return (note,)
 
-    def _read(self, image: Any) -> Picture:
-        return picture_of(image, max_pixels=self._max_pixels)
-
     def _batch(self, images: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
         count, height, width, channels = images.shape
         scale = self.spec.scale
-        probe = self._read(images[0] if count else np.empty((1, 1, channels), images.dtype))
+        probe = picture_of(
+            images[0] if count else np.empty((1, 1, channels), images.dtype), max_pixels=self._max_pixels
+        )
         result: NDArray[Any] = np.empty((count, height * scale, width * scale, channels), probe.pixels.dtype)
         for image, large in zip(images, result, strict=True):
-            large[...] = self.upscale_picture(self._read(image), progress=progress).to_array()
+            large[...] = self.upscale_picture(
+                picture_of(image, max_pixels=self._max_pixels), progress=progress
+            ).to_array()
         return result
 
 

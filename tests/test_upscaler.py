@@ -16,7 +16,8 @@ from PIL import Image
 
 import srgan_trt
 from srgan_trt.compiler.plan import Plan
-from srgan_trt.errors import DeviceError, MissingPackageError, ModelError, PictureError, SrganTrtError
+from srgan_trt.errors import DeviceError, MissingPackageError, ModelError, PictureError, SrganTrtError, StoppedError
+from srgan_trt.imaging.picture import from_array
 from srgan_trt.resolve import open_plan
 from srgan_trt.upscaler import Upscaler, upscale
 
@@ -218,6 +219,21 @@ class TestTiles:
         with Upscaler(plan, tile=20, halo=2) as up:
             up(noise(50, 50), progress=lambda done, total: seen.append((done, total)))
         assert seen == [(i, 9) for i in range(1, 10)]
+
+    def test_what_progress_raises_and_a_stop_end_the_picture_only(self, plan: Plan) -> None:
+        picture = from_array(noise(50, 50))
+        stop = threading.Event()
+
+        def fail(done: int, total: int) -> None:
+            raise KeyError(done)
+
+        with Upscaler(plan, tile=20, halo=2) as up:
+            whole = up.upscale_picture(picture).pixels
+            with pytest.raises(KeyError):
+                up.upscale_picture(picture, progress=fail)
+            with pytest.raises(StoppedError):
+                up.upscale_picture(picture, progress=lambda done, total: stop.set(), stop=stop)
+            assert np.array_equal(up.upscale_picture(picture).pixels, whole)
 
     def test_a_network_of_a_fixed_size(self, tmp_path: Path) -> None:
         plan = small_plan(tmp_path, fixed_shape=(24, 20))

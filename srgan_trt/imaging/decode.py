@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from ..errors import PictureError, one_line
+from ..errors import LargePictureError, PictureError, UnknownFormatError, one_line
 from . import png, tiff
 from .compression import webp_compression
 from .metadata import Metadata, orientation, upright
@@ -52,12 +52,40 @@ def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = M
     damaged or cut off, or has more than ``max_pixels`` pixels; that is found in the header, before memory is taken.
     """
     name = name or (str(source) if isinstance(source, Path) else "the picture")
+    with _explained(name), _opened(source) as stream:
+        head = stream.read(32)
+        format_ = _format(head, name)
+        stream.seek(0)
+        return dataclasses.replace(_decoded(stream, format_, head, name, max_pixels), format=format_)
+
+
+def picture_size(source: Path | bytes, *, name: str | None = None) -> tuple[int, int]:
+    """(width, height) in pixels as the header has them, not turned upright; no pixel is decoded.
+
+    ``name`` is what errors call it (default: the path). Raises UnknownFormatError for what ``decode`` does not read,
+    another PictureError if the header is damaged.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "the picture")
+    with _explained(name), _opened(source) as stream:
+        head = stream.read(32)
+        format_ = _format(head, name)
+        stream.seek(0)
+        if format_ == "PNG":
+            return png.header(head)[:2]
+        if format_ == "WEBP":
+            return _webp_size(head)
+        if format_ == "TIFF":
+            layout = tiff.read_layout(stream)
+            return layout.width, layout.height
+        with quiet_pillow():
+            return _plugin(format_)(stream).size
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Whatever decoders raise becomes a PictureError that begins with `name`."""
     try:
-        with _opened(source) as stream:
-            head = stream.read(32)
-            format_ = _format(head, name)
-            stream.seek(0)
-            return dataclasses.replace(_decoded(stream, format_, head, name, max_pixels), format=format_)
+        yield
     except PictureError as error:
         if str(error).startswith(name):
             raise
@@ -105,13 +133,15 @@ def _format(head: bytes, name: str) -> str:
         looks = "a text file"
     else:
         looks = "of a kind unknown here"
-    raise PictureError(f"{name} is not a readable picture (it is {looks}): convert it, or give another ({READABLE})")
+    raise UnknownFormatError(
+        f"{name} is not a readable picture (it is {looks}): convert it, or give another ({READABLE})"
+    )
 
 
 def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels: int) -> Picture:
     def check(width: int, height: int) -> None:
         if width * height > max_pixels:
-            raise PictureError(
+            raise LargePictureError(
                 f"{name} has {width:,} x {height:,} = {width * height / 1e6:,.1f} million pixels, more than the limit "
                 f"of {max_pixels / 1e6:,.1f} million: raise it with --max-pixels (max_pixels=) if you trust the file"
             )

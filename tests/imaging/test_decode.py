@@ -18,8 +18,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from srgan_trt.errors import PictureError
-from srgan_trt.imaging.decode import decode
+from srgan_trt.errors import LargePictureError, PictureError, UnknownFormatError
+from srgan_trt.imaging.decode import decode, picture_size
 from srgan_trt.imaging.png import SIGNATURE
 
 from ..peak_memory import PRINT_PEAK_BYTES
@@ -73,6 +73,20 @@ def test_each_format_is_known_by_its_bytes_whatever_its_name(format: str, photo:
     picture = decode(path)
     assert picture.format == format
     np.testing.assert_array_equal(picture.pixels, np.asarray(Image.open(path).convert("RGB")))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_the_size_is_told_without_decoding(format: str) -> None:
+    data = saved(Image.fromarray(noise(57, 91, 3)), format)
+    assert picture_size(data) == (91, 57)
+    with pytest.raises(LargePictureError, match="raise it with --max-pixels"):
+        decode(data, max_pixels=91 * 57 - 1)
+
+
+def test_what_is_no_picture_has_no_size() -> None:
+    for data, error in ((b"<svg/>", UnknownFormatError), (b"", PictureError), (SIGNATURE, PictureError)):
+        with pytest.raises(error, match=r"^the upload"):
+            picture_size(data, name="the upload")
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

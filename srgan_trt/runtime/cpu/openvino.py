@@ -123,10 +123,16 @@ class CpuPipeline:
         return self._schedule((height, width), way, halo=halo, config=config, tile=tile)
 
     def run(
-        self, image: Image, out: Image, schedule: Schedule, *, progress: Callable[[int], None] | None = None
+        self,
+        image: Image,
+        out: Image,
+        schedule: Schedule,
+        *,
+        progress: Callable[[int], None] | None = None,
+        stop: threading.Event | None = None,
     ) -> int:
         """See Pipeline. Raises DeviceError if a tile does not fit into this machine's memory."""
-        return self._run(image, out, schedule, progress)
+        return self._run(image, out, schedule, progress, stop=stop)
 
     def pipeline_on(self, gpu: int) -> None:
         """See Pipeline."""
@@ -243,6 +249,7 @@ class CpuPipeline:
         schedule: Schedule,
         progress: Callable[[int], None] | None,
         tried: tuple[Way, str | None] | None = None,
+        stop: threading.Event | None = None,
     ) -> int:
         """tried: way and form to be measured; None: what the picture's depth asks for."""
         tiles = schedule.tiles
@@ -269,7 +276,7 @@ class CpuPipeline:
             self.info.pop("lowering", None)
             if lowering is not None:
                 self.info["lowering"] = lowering
-            return engine.run(image, out, tiles, self.spec, progress, batch=batch)
+            return engine.run(image, out, tiles, self.spec, progress, batch=batch, stop=stop)
 
     def _warn_of_int8(self, way: Way, dtype: np.dtype[Any]) -> None:
         """Said once: a plan of int8 alone has nothing else for 16-bit pictures, nor for those that want fp32."""
