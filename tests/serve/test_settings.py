@@ -82,5 +82,5 @@ def test_pages_of_other_sites_are_refused() -> None:
 
 @pytest.mark.parametrize("origin", ["*", "example.org", "https://example.org/", "https://example.org/path", "null"])
 def test_what_is_no_origin_is_not_allowed(origin: str) -> None:
-    with pytest.raises(SrganTrtError, match="no origin"):
+    with pytest.raises(SrganTrtError, match="not an origin"):
         Settings(allow_origin=origin)

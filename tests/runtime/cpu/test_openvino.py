@@ -148,18 +148,18 @@ def test_an_error_of_the_caller_s_progress_ends_the_run(fp32: CpuPipeline) -> No
 
 def test_a_run_is_given_up_within_a_tile(fp32: CpuPipeline) -> None:
     """And the next one is as if nothing had been."""
-    image, tiles = noise(900, 900), plan_tiles(900, 900, tile=(900, 900), halo=HALO)
+    image, schedule = noise(900, 900), fp32.schedule(900, 900, halo=HALO, dtype=np.uint8, tile=900)
     out = np.empty((3600, 3600, 3), np.uint8)
     before = run(fp32, noise(20, 20))
     stop = threading.Event()
     begin = time.perf_counter()
-    fp32.run(image, out, tiles, stop=stop)
+    fp32.run(image, out, schedule, stop=stop)
     whole = time.perf_counter() - begin
     timer = threading.Timer(whole / 8, stop.set)
     timer.start()
     begin = time.perf_counter()
     with pytest.raises(StoppedError, match="given up"):
-        fp32.run(image, out, tiles, stop=stop)
+        fp32.run(image, out, schedule, stop=stop)
     assert time.perf_counter() - begin < whole
     assert np.array_equal(run(fp32, noise(20, 20)), before)
 
@@ -359,7 +359,7 @@ def test_what_was_compiled_of_a_plan_without_a_picture_does_not_speak_for_one_wi
     plan: Plan, tmp_path: Path, cache: Path
 ) -> None:
     CpuPipeline(plan).close()
-    with pytest.raises(DeviceError, match="another picture"):
+    with pytest.raises(DeviceError, match="self-test"):
         CpuPipeline(witnessed(plan, tmp_path / "other.onnx", shift=20))
 
 
