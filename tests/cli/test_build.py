@@ -296,7 +296,7 @@ class TestEngines:
     def test_a_named_compute_capability_that_is_here_is_timed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Answered before anything is built: the plan has one precision. TensorRT-RTX, which refuses int8, stands in for
+        """Answered before anything is built: the plan has one precision. TensorRT-RTX, which has no int8, stands in for
         TensorRT here."""
         monkeypatch.setattr(Library, "check_precision", lambda *_: None)
         monkeypatch.setattr(devices, "int8_blocker", lambda target: None)
