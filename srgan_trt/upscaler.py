@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with (tiles done, tiles in all) of the current picture, from any thread, one call at a time."""
+"""Called with (tiles done, tiles in all) of the current picture, from any thread, one call at a time. It may not use
+the Upscaler that calls it."""
 
 
 class Upscaler:
@@ -128,6 +130,7 @@ class Upscaler:
         if isinstance(self._denoise, int):
             self._denoiser(self._denoise)  # what is missing for it is said now
         self._lock = threading.Lock()
+        self._telling = threading.local()
         self._last: dict[str, Any] = {}
         self._notes = notes
         self._warned = False
@@ -253,6 +256,7 @@ class Upscaler:
 
     def close(self) -> None:
         """Frees the device's memory; calling it again does nothing."""
+        self._check_not_telling()
         self._pipeline.close()
         with self._denoiser_lock:
             for denoiser in self._denoisers.values():
@@ -294,8 +298,10 @@ class Upscaler:
         self, image: Any, out: Any, progress: Progress | None, pipeline: Pipeline | None = None, **options: Any
     ) -> tuple[str, ...]:
         """Fills `out`; returns what is to be said about the result. options: of the pipeline's `run`."""
+        self._check_not_telling()
+        told = None if progress is None else partial(self._tell, progress)
         tiles, not_finite = run_in_tiles(
-            pipeline or self._pipeline, image, out, halo=self._halo, tile=self._tile, progress=progress, **options
+            pipeline or self._pipeline, image, out, halo=self._halo, tile=self._tile, progress=told, **options
         )
         with self._lock:
             self._last = {"tile": (tiles.tile_height, tiles.tile_width), "tiles": len(tiles.tiles)}
@@ -307,6 +313,18 @@ class Upscaler:
         if not warned:
             _log.warning("%s: %s", self.spec.name, note)
         return (note,)
+
+    def _tell(self, progress: Progress, done: int, total: int) -> None:
+        self._telling.now = True
+        try:
+            progress(done, total)
+        finally:
+            self._telling.now = False
+
+    def _check_not_telling(self) -> None:
+        """A callback that waited for the run that waits for it would wait for ever."""
+        if getattr(self._telling, "now", False):
+            raise SrganTrtError("a progress callback cannot use the Upscaler that calls it: open another one")
 
     def _read(self, image: Any) -> Picture:
         return picture_of(image, max_pixels=self._max_pixels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import PictureError
-from ..files import atomic_file
+from ..files import atomic_file, cannot_write
 from . import lossy, png, tiff
 from .metadata import resized
 from .picture import Picture, Samples, bands, reduced
@@ -93,7 +92,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
             raise PictureError(f"{path} exists: give --overwrite (overwrite=True) to replace it, or another name")
         os.stat(path) if os.path.lexists(path) else None
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise PictureError(cannot_write(path, error)) from error
 
 
 def outputs_for(images: Sequence[Any], output: Any) -> Sequence[Any]:
@@ -121,21 +120,11 @@ def picture_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             yield file
             check_target(path, overwrite=overwrite)  # it may have come while the picture was computed
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise PictureError(cannot_write(path, error)) from error
 
 
 def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
-
-
-def _cannot_write(path: Path, error: OSError) -> PictureError:
-    folder = path.parent
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return PictureError(f"cannot write {path}: the disk of {folder} is full: make room, or name another folder")
-    if error.errno == errno.EFBIG:
-        return PictureError(f"cannot write {path}: {folder} takes no file so large: name another folder")
-    mend = "name another folder" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "name another file"
-    return PictureError(f"cannot write {path}: {error.strerror or error}: {mend}")
 
 
 def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[str, ...]]:
