@@ -29,12 +29,20 @@ _PATIENCE = 1.0
 
 
 def cache_folder() -> Path:
-    """Where the cache is: ``$SRGAN_TRT_CACHE``, or the user's cache folder of the system. It may not exist yet."""
+    """Where the cache is: ``$SRGAN_TRT_CACHE``, or the user's cache folder of the system. It may not exist yet.
+
+    A user without a home has one that does not outlive the process, which is logged.
+    """
     if chosen := os.environ.get("SRGAN_TRT_CACHE"):
         return Path(chosen)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("srgan-trt", appauthor=False))
+    try:
+        return Path(platformdirs.user_cache_dir("srgan-trt", appauthor=False))
+    except RuntimeError as error:  # what pathlib raises where neither HOME nor the system tells it
+        folder = _process_folder()
+        _warn_once(Path("~/.cache"), str(error))
+        return folder
 
 
 def read_checksummed(path: Path) -> bytes | None:
