@@ -217,7 +217,7 @@ class Upscaler:
         """A decoded picture, `spec.scale` times larger: colours by the network, transparency bicubic.
 
         Args:
-            picture: Pixels and metadata; the result has the same metadata.
+            picture: Pixels and metadata; the result has the same metadata, with more dots an inch.
             progress: Called with (tiles done, tiles in all).
 
         Raises:
@@ -244,6 +244,7 @@ class Upscaler:
             picture,
             pixels=out,
             alpha=None if alpha is None else upscale_alpha(alpha, scale),
+            metadata=picture.metadata.scaled(scale),
             denoised=level,
             notes=picture.notes + notes,
         )

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import PictureError, one_line
 from . import png, tiff
 from .compression import webp_compression
-from .metadata import Metadata, orientation, upright
+from .metadata import orientation, upright
 from .picture import Picture, Samples, from_pil, quiet_pillow
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ _SIGNATURES = (
 )
 
 
+_PNG_HEAD = 1 << 16
+"""Bytes of a PNG that are looked through for what its levels mean: chunks before the pixels, after a profile."""
 _WEBP_HEAD = 1 << 20
 """Bytes of a WebP that are looked through for its picture: a profile or a transparency may come first."""
 
@@ -121,6 +123,12 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
         check(width, height)
         if depth == 16:
             return _upright(png.read_16_bit(stream.read()))
+        colour = png.colour_of(stream.read(_PNG_HEAD))
+        stream.seek(0)
+        picture = _upright(
+            _with_pillow(stream, format_, check, lambda image: png.scale_transparent_level(image, depth))
+        )
+        return dataclasses.replace(picture, metadata=dataclasses.replace(picture.metadata, colour=colour))
     elif format_ == "WEBP":
         check(*_webp_size(head))
         compression = webp_compression(stream.read(_WEBP_HEAD))
@@ -135,11 +143,17 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
     return _upright(_with_pillow(stream, format_, check))
 
 
-def _with_pillow(stream: BinaryIO, format_: str, check: Callable[[int, int], None]) -> Picture:
+def _with_pillow(
+    stream: BinaryIO,
+    format_: str,
+    check: Callable[[int, int], None],
+    prepare: Callable[[ImageFile.ImageFile], None] = lambda image: None,
+) -> Picture:
     # The plugins are opened directly: Image.open tries every format there is, and has a limit of its own.
     with quiet_pillow():
         image = _plugin(format_)(stream)
     check(*image.size)
+    prepare(image)
     picture = from_pil(image)
     if (frames := _frames(image)) != "1":
         what = "page" if format_ == "TIFF" else "frame"
@@ -191,9 +205,9 @@ def _upright(picture: Picture) -> Picture:
     if turn == 1:
         return picture
     dpi = picture.metadata.dpi
-    metadata = Metadata(
+    metadata = dataclasses.replace(
+        picture.metadata,
         exif=upright(picture.metadata.exif),
-        icc=picture.metadata.icc,
         dpi=(dpi[1], dpi[0]) if dpi and turn >= 5 else dpi,
     )
     alpha = None if picture.alpha is None else _turned(picture.alpha, turn)

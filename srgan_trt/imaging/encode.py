@@ -24,6 +24,8 @@ FORMATS = ("png", "jpg", "webp", "tiff")
 
 DEFAULT_QUALITY = {"jpg": 95, "webp": 90}
 
+_SRGB_GAMMA = (45455).to_bytes(4, "big")
+
 _SUFFIXES = {
     ".png": "png",
     ".jpg": "jpg",
@@ -143,6 +145,15 @@ def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[
     if format == "jpg" and picture.alpha is not None:
         picture = dataclasses.replace(picture, pixels=_on_white(picture.pixels, picture.alpha), alpha=None)
         notes += ("transparency was laid on white (jpg holds none; png, webp and tiff do)",)
+    if format != "png":
+        if picture.metadata.text:
+            notes += (
+                f"its texts ({', '.join(key for key, _ in picture.metadata.text[:3])}) were left out (png holds them)",
+            )
+        if not picture.metadata.icc and any(
+            kind in (b"gAMA", b"cICP") and content != _SRGB_GAMMA for kind, content in picture.metadata.colour
+        ):
+            notes += ("what its levels mean (gAMA, cICP) was left out (png holds it)",)
     exif = resized(picture.metadata.exif, width=picture.width, height=picture.height)
     return dataclasses.replace(picture, metadata=dataclasses.replace(picture.metadata, exif=exif)), notes
 

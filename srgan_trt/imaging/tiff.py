@@ -24,6 +24,7 @@ from .metadata import (
     dpi_of,
     exif_block,
     fitting_icc,
+    left_out,
     main_entries,
     nested_directories,
 )
@@ -92,11 +93,10 @@ def read(stream: BinaryIO) -> Picture:
         alpha = samples[:, :, colours + alphas[0]] if alphas else None
         if alpha is not None and page.extrasamples[alphas[0]] == 1:
             pixels = _unpremultiplied(pixels, alpha)
-        exif = _exif(stream, file, page)
-        if exif is None:
-            notes.append(EXIF_LEFT_OUT)
+        exif, said = _exif(stream, file, page)
+        notes += said
         metadata = Metadata(
-            exif=exif or None,
+            exif=exif,
             icc=fitting_icc(page.tags.valueof(_ICC), channels=colours),
             dpi=dpi_of({"dpi": _dpi(page.tags)}, None),
         )
@@ -113,8 +113,8 @@ def _unpremultiplied(pixels: Samples, alpha: Samples) -> Samples:
     return result
 
 
-def _exif(stream: BinaryIO, file: Any, page: Any) -> bytes | None:
-    """The describing tags of ``page``, b"" if there are none; None if they cannot be read."""
+def _exif(stream: BinaryIO, file: Any, page: Any) -> tuple[bytes | None, list[str]]:
+    """The tags of ``page`` that are about the photo, and what is to be said of the others."""
     from PIL import Image
 
     exif = Image.Exif()
@@ -122,9 +122,9 @@ def _exif(stream: BinaryIO, file: Any, page: Any) -> bytes | None:
     try:
         with quiet_pillow():
             exif.load_from_fp(stream, int(page.offset))
-            return exif_block(exif) or b""
+            return exif_block(exif), left_out(exif, {})
     except BAD_EXIF:
-        return None
+        return None, [EXIF_LEFT_OUT]
 
 
 def _dpi(tags: Any) -> tuple[float, float] | None:

@@ -20,6 +20,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from srgan_trt.errors import PictureError
 from srgan_trt.imaging.decode import decode
+from srgan_trt.imaging.encode import encode_to
 from srgan_trt.imaging.png import SIGNATURE
 
 from ..peak_memory import PRINT_PEAK_BYTES
@@ -270,6 +271,59 @@ def test_damaged_exif_is_left_out_and_said() -> None:
     assert decode(deep).notes == ("its EXIF cannot be read and was left out",)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_place_on_the_map_is_left_out_and_said(dtype: type) -> None:
+    tags = [(33550, "d", 3, (10.0, 10.0, 0.0), False), (33922, "d", 6, (0, 0, 0, 5e5, 4.6e6, 0), False)]
+    picture = decode(tiff_bytes(noise(8, 8, 3, dtype=dtype), photometric="rgb", extratags=tags))
+    assert picture.notes == ("left out: its place on the map (GeoTIFF)",)
+    again = io.BytesIO()
+    encode_to(picture, again, format="tiff")
+    again.seek(0)
+    with tifffile.TiffFile(again) as file:
+        assert {33550, 33922}.isdisjoint(tag.code for tag in file.pages[0].tags)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_texts_and_what_levels_mean_go_from_png_to_png_and_are_said_of_elsewhere(dtype: type) -> None:
+    data = imagecodecs.png_encode(noise(8, 8, 3, dtype=dtype))
+    for kind, content in (
+        (b"gAMA", (100_000).to_bytes(4, "big")),
+        (b"tEXt", b"Title\0Caf\xe9"),
+        (b"tEXt", b"seed\x007"),
+    ):
+        data = with_chunk(data, kind, content)
+    picture = decode(data)
+    assert dict(picture.metadata.text) == {"Title": "Café", "seed": "7"}
+    again = io.BytesIO()
+    assert encode_to(picture, again, format="png") == ()
+    assert decode(again.getvalue()).metadata == picture.metadata
+    with Image.open(again) as image:
+        assert image.text == {"Title": "Café", "seed": "7"}
+        assert image.info["gamma"] == 1
+    notes = encode_to(picture, io.BytesIO(), format="tiff")
+    assert [note.partition(" were")[0].partition(" was")[0] for note in notes] == [
+        "its texts (seed, Title)",
+        "what its levels mean (gAMA, cICP)",
+    ]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_the_transparent_level_of_a_gray_png_of_any_depth(depth: int) -> None:
+    levels = (np.arange(16 * 16).reshape(16, 16) % 2**depth).astype(np.uint8)
+    bits = np.unpackbits(levels[:, :, None], axis=2)[:, :, 8 - depth :].reshape(16, -1)
+    rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
+    data = imagecodecs.png_encode(np.zeros((16, 16), np.uint8))[:8]
+    for kind, content in (
+        (b"IHDR", struct.pack(">IIBBBBB", 16, 16, depth, 0, 0, 0, 0)),
+        (b"tRNS", struct.pack(">H", 2**depth - 1)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ):
+        data += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    picture = decode(data)
+    np.testing.assert_array_equal(picture.alpha == 0, levels == 2**depth - 1)
+
+
 # Bad input
 
 
@@ -399,6 +453,7 @@ def test_decompression_bombs_are_refused_by_their_headers(name: str) -> None:
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from srgan_trt.imaging.decode import decode
+from srgan_trt.imaging.encode import encode_to
 try:
     decode(sys.stdin.buffer.read(), name="bomb")
 except ValueError as error:
