@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import PictureError
 from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc, left_out, text_of
 from .picture import Picture, bands, from_array, quiet_pillow
 from .workers import in_order
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PAETH = 4
+_SPARE = 1 << 20
 _FILTER_BYTES = 1 << 16
 _COLOUR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 """Sizes of the chunks that say what levels mean, beside the profile (sections 11.3.2)."""
@@ -51,6 +53,19 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + length
 
 
+def without_damaged(data: bytes) -> tuple[bytes, str]:
+    """``data`` without chunks that are damaged but that the picture does not need, and their types, in words."""
+    kept, lost, at = [SIGNATURE], list[str](), len(SIGNATURE)
+    for kind, content in chunks(data):
+        after = at + 12 + len(content)
+        if kind[:1].islower() and data[after - 4 : after] != struct.pack(">I", zlib.crc32(content, zlib.crc32(kind))):
+            lost.append(kind.decode("latin-1"))
+        else:
+            kept.append(data[at:after])
+        at = after
+    return b"".join([*kept, data[at:]]), ", ".join(dict.fromkeys(lost))
+
+
 def colour_of(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """(type, content) of the chunks that say what a PNG's levels mean, of the file's beginning ``data``."""
     ahead = itertools.takewhile(lambda chunk: chunk[0] != b"IDAT", chunks(data))
@@ -69,6 +84,10 @@ def read_16_bit(data: bytes) -> Picture:
     import imagecodecs
     from PIL import Image, PngImagePlugin
 
+    # Deflate makes nothing twice as large: more would be unpacked only to be thrown away, which may take long.
+    width, height, _ = header(data)
+    if sum(len(content) for kind, content in chunks(data) if kind == b"IDAT") > 16 * width * height + _SPARE:
+        raise PictureError("it has far more data than pixels: get the file again, or save it anew")
     picture = from_array(imagecodecs.png_decode(data))
     with quiet_pillow():
         info = PngImagePlugin.PngImageFile(io.BytesIO(data)).info
