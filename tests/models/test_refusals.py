@@ -38,7 +38,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
 def test_a_text_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"text{suffix}"
     path.write_text("404: not found, or nothing here\n")
-    refused(path, "neither HDF5 nor a .keras archive|damaged ONNX|no model file")
+    refused(path, "neither HDF5 nor a .keras archive|damaged ONNX|not a model file")
 
 
 @pytest.mark.parametrize("file", ["honeyrocky_x4.h5", "pardo_enhance.keras"])
