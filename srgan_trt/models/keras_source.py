@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingPackageError, ModelError, missing, one_line
+from .channels_last import as_channels_last
 from .config_graph import check_graph, check_sizes
 from .config_safety import check_config
 from .custom_layers import KNOWN_CLASSES, custom_layers
@@ -93,11 +94,12 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
     name = file.path.name
     assert file.config is not None
     check_graph(name, file.config)
-    check_sizes(file, file.config)
+    last, turned = as_channels_last(name, file.config)
+    check_sizes(file, last)
     import_tensorflow()
     objects = _run_objects_file(custom_objects) if custom_objects is not None else {}
     given = frozenset(objects)
-    functional, opened = as_functional(file.config, given=given)
+    functional, opened = as_functional(last, given=given)
     config, notes, stripped = resolve_lambdas(
         dataclasses.replace(file, config=functional), given=given, trust=trust_model
     )
@@ -118,7 +120,7 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
             name=name,
             kind=file.kind,
             source_hash=file.source_hash,
-            notes=[*opened, *found, *notes],
+            notes=[*opened, *found, *turned, *notes],
             stripped=stripped,
         )
     if isinstance(failures[0], MissingPackageError):
