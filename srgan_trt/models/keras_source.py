@@ -130,6 +130,11 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
             f"{name} uses {unknown!r}, which is not a part of Keras and is not in the file: give its code with "
             "--custom-objects FILE.py"
         ) from failures[0]
+    if (layer := _unreadable_activation(config)) is not None:
+        raise ModelError(
+            f"{name}: the activation of its layer {layer!r} is a lambda, which Keras 2 saves but cannot read: save the "
+            "model with a named function there, and give its code with --custom-objects FILE.py"
+        ) from failures[0]
     reasons = [f"{_TITLES[library]}: {one_line(e)}" for library, e in zip((own, other), failures, strict=True)]
     raise ModelError(f"no Keras can open {name}: {'; '.join(reasons)}") from failures[0]
 
@@ -222,6 +227,16 @@ def _unknown_name(error: Exception, config: Config) -> str | None:
             name = found.group(1).rpartition(">")[2]
             return _first_function(config) if name == "function" else name
     return None
+
+
+def _unreadable_activation(value: Any) -> str | None:
+    """The first layer whose activation is bytecode without a class that would read it."""
+    if isinstance(value, dict):
+        activation = value.get("activation")
+        if isinstance(activation, dict) and "value" in activation and "class_name" not in activation:
+            return str(value.get("name"))
+        value = list(value.values())
+    return next(filter(None, map(_unreadable_activation, value)), None) if isinstance(value, list) else None
 
 
 def _first_function(value: Any) -> str | None:

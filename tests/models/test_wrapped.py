@@ -113,3 +113,13 @@ def test_an_activation_of_the_author_s_own_is_named(keras: Any, tmp_path: Path) 
     with pytest.raises(ModelError, match=r"_my_activation.*--custom-objects"):
         open_network(tmp_path / "a.h5")
     (tmp_path / "mine.py").write_text("def _my_activation(x):\n    return x * 0.5\n")
+
+
+def test_a_lambda_for_an_activation_is_named(keras2: Any, tmp_path: Path) -> None:
+    layers = keras2.layers
+    model = keras2.Sequential([
+        layers.Input((None, None, 3)), layers.Conv2D(3, 3, padding="same", activation=lambda x: x * 0.5, name="odd"),
+    ])  # fmt: skip
+    model.save(tmp_path / "model.h5")
+    with pytest.raises(ModelError, match=r"the activation of its layer 'odd' is a lambda, .*--custom-objects"):
+        open_network(tmp_path / "model.h5")
