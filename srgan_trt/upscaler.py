@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with (tiles done, tiles in all) of the current picture, from any thread, one call at a time."""
+"""Called with (tiles done, tiles in all) of the current picture, from any thread, one call at a time. It may not use
+the Upscaler that calls it."""
 
 
 class Upscaler:
@@ -83,13 +85,11 @@ class Upscaler:
             exact: Full receptive field as halo, in fp32: tiled is then equal to whole.
             max_pixels: Pixels of a picture file that are taken.
             max_vram: Bytes of each GPU's memory that may be used; None is what is free.
-            threads: The most threads that compute on the CPU; None is all cores that this process, or its container,
-                may use, and what the environment variable SRGAN_TRT_THREADS says.
+            threads: The most threads that compute on the CPU; None is $SRGAN_TRT_THREADS, else all usable cores.
             denoise: Level of noise and JPEG blocks to take away first, from 0 (little) to 3; "off": never; "auto"
                 (None): as a file was compressed, for networks that were trained on clean pictures, where the extra
                 [denoise] is installed and `exact` not asked for.
-            build_progress: Called with what is being done and how much is done (0..1), from any thread, while an engine
-                is built for a GPU: once for each network and GPU, which may take minutes.
+            build_progress: Called with what is done and how much (0..1), from any thread, while an engine is built for a GPU.
 
         Raises:
             ModelError: There is no such model file, it has another checksum, or it is not a generator.
@@ -128,6 +128,7 @@ class Upscaler:
         if isinstance(self._denoise, int):
             self._denoiser(self._denoise)  # what is missing for it is said now
         self._lock = threading.Lock()
+        self._telling = threading.local()
         self._last: dict[str, Any] = {}
         self._notes = notes
         self._warned = False
@@ -248,6 +249,7 @@ class Upscaler:
             picture,
             pixels=out,
             alpha=None if alpha is None else upscale_alpha(alpha, scale),
+            metadata=picture.metadata.scaled(scale),
             denoised=level,
             notes=picture.notes + notes,
         )
@@ -260,6 +262,7 @@ class Upscaler:
 
     def close(self) -> None:
         """Frees the device's memory; calling it again does nothing."""
+        self._check_not_telling()
         self._pipeline.close()
         with self._denoiser_lock:
             for denoiser in self._denoisers.values():
@@ -301,8 +304,10 @@ class Upscaler:
         self, image: Any, out: Any, progress: Progress | None, pipeline: Pipeline | None = None, **options: Any
     ) -> tuple[str, ...]:
         """Fills `out`; returns what is to be said about the result. options: of the pipeline's `run`."""
+        self._check_not_telling()
+        told = None if progress is None else partial(self._tell, progress)
         tiles, not_finite = run_in_tiles(
-            pipeline or self._pipeline, image, out, halo=self._halo, tile=self._tile, progress=progress, **options
+            pipeline or self._pipeline, image, out, halo=self._halo, tile=self._tile, progress=told, **options
         )
         with self._lock:
             self._last = {"tile": (tiles.tile_height, tiles.tile_width), "tiles": len(tiles.tiles)}
@@ -314,6 +319,18 @@ class Upscaler:
         if not warned:
             _log.warning("%s: %s", self.spec.name, note)
         return (note,)
+
+    def _tell(self, progress: Progress, done: int, total: int) -> None:
+        self._telling.now = True
+        try:
+            progress(done, total)
+        finally:
+            self._telling.now = False
+
+    def _check_not_telling(self) -> None:
+        """A callback that waited for the run that waits for it would wait for ever."""
+        if getattr(self._telling, "now", False):
+            raise SrganTrtError("a progress callback cannot use the Upscaler that calls it: open another one")
 
     def _batch(self, images: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
         count, height, width, channels = images.shape

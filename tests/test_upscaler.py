@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +234,27 @@ class TestTiles:
             with pytest.raises(StoppedError):
                 up.upscale_picture(picture, progress=lambda done, total: stop.set(), stop=stop)
             assert np.array_equal(up.upscale_picture(picture).pixels, whole)
+
+    @pytest.mark.parametrize("use", [lambda up: up(noise(8, 8)), Upscaler.close])
+    @pytest.mark.parametrize("tile", [20, 60])
+    def test_a_callback_that_uses_the_upscaler_that_calls_it_is_told_so(
+        self, plan: Plan, tile: int, use: Callable[[Upscaler], Any]
+    ) -> None:
+        errors: list[BaseException] = []
+        up = Upscaler(plan, tile=tile, halo=2)
+
+        def call() -> None:
+            try:
+                up(noise(50, 50), progress=lambda done, total: use(up))
+            except SrganTrtError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=call, daemon=True)  # a thread, because what is wrong here is that it waits
+        thread.start()
+        thread.join(20)
+        assert "cannot use the Upscaler that calls it" in str(errors[0])
+        up(noise(8, 8))
+        up.close()
 
     def test_a_network_of_a_fixed_size(self, tmp_path: Path) -> None:
         plan = small_plan(tmp_path, fixed_shape=(24, 20))

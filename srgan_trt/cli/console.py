@@ -64,13 +64,13 @@ class Console:
     def note(self, text: str) -> None:
         """What is worth knowing."""
         if not self._quiet:
-            self._print(_one_line(text), sys.stderr)
+            self._print(one_line_of(text), sys.stderr)
 
     def warning(self, text: str) -> None:
-        self._print(_one_line(f"{PROGRAM}: warning: {text}"), sys.stderr)
+        self._print(one_line_of(f"{PROGRAM}: warning: {text}"), sys.stderr)
 
     def error(self, text: str) -> None:
-        self._print(_one_line(f"{PROGRAM}: {text}"), sys.stderr)
+        self._print(one_line_of(f"{PROGRAM}: {text}"), sys.stderr)
 
     def traceback(self) -> None:
         """Where the error that is being handled came from, if `verbose`."""
@@ -100,7 +100,7 @@ class Console:
                 return
             if self._bar is None:
                 self._bar = self._new_bar(total, elapsed=now - self._begin)
-            self._bar.set_description_str(name[-_NAME:], refresh=False)
+            self._bar.set_description_str(_printable(one_line_of(name))[-_NAME:], refresh=False)
             self._bar.update(done - self._bar.n)
 
     def build_progress(self, step: str, part: float) -> None:
@@ -143,15 +143,19 @@ class Console:
             if self._bar is not None:
                 self._bar.clear()
             # Names of files may hold what the terminal's encoding does not, or characters that steer the terminal.
-            plain = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
             encoding = stream.encoding or "utf-8"
-            print(plain.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+            print(_printable(text).encode(encoding, "replace").decode(encoding), file=stream, flush=True)
             if self._bar is not None:
                 self._bar.refresh()
 
 
-def _one_line(text: str) -> str:
+def one_line_of(text: str) -> str:
+    """`text` in one line: names of files may have line breaks."""
     return " ".join(text.splitlines())
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 class _Handler(logging.Handler):

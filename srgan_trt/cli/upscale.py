@@ -101,6 +101,7 @@ def run(args: Namespace, console: Console) -> int:
     from ..imaging.sources import expand, plan_outputs
     from ..resolve import resolve
     from ..upscaler import Upscaler
+    from .console import one_line_of
     from .scheduler import run_jobs
 
     begin = time.perf_counter()
@@ -157,7 +158,7 @@ def run(args: Namespace, console: Console) -> int:
         device = str(up.info["device"])
     if done:
         seconds = time.perf_counter() - begin
-        console.result(summary(done, asked=len(jobs), seconds=seconds, opening=opened, device=device))
+        console.result(one_line_of(summary(done, asked=len(jobs), seconds=seconds, opening=opened, device=device)))
     return 0 if len(done) == len(jobs) else 1
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from ..errors import LargePictureError, PictureError, UnknownFormatError, one_line
-from . import png, tiff
+from . import jpeg, png, tiff
 from .compression import webp_compression
-from .metadata import Metadata, orientation, upright
+from .metadata import EXIF_LEFT_OUT, orientation, upright
 from .picture import Picture, Samples, from_pil, quiet_pillow
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ _SIGNATURES = (
 )
 
 
+_RAW_PHOTOS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb")
+"""Of Fujifilm, Olympus, Panasonic, Sigma; others are TIFF files."""
+_PNG_HEAD = 1 << 16
+"""Bytes of a PNG that are looked through for what its levels mean: chunks before the pixels, after a profile."""
 _WEBP_HEAD = 1 << 20
 """Bytes of a WebP that are looked through for its picture: a profile or a transparency may come first."""
 
@@ -125,7 +129,13 @@ def _format(head: bytes, name: str) -> str:
             return format_
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
+    if head.startswith(_RAW_PHOTOS) or head[4:11] == b"ftypcrx":
+        raise PictureError(
+            f"{name} is a raw photo of a camera: develop it with a raw converter, and give the TIFF or JPEG"
+        )
+    if head.startswith(b"version https://git-lfs"):
+        looks = "a Git LFS pointer, for which 'git lfs pull' fetches the file"
+    elif head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
         looks = "a web page or XML"
     elif head[4:8] == b"ftyp":
         looks = "a HEIC, AVIF or video file"
@@ -149,8 +159,9 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
     if format_ == "PNG":
         width, height, depth = png.header(head)
         check(width, height)
-        if depth == 16:
-            return _upright(png.read_16_bit(stream.read()))
+        return _upright(_png(stream, depth, check))
+    elif format_ == "JPEG":
+        return _upright(_jpeg(stream, check))
     elif format_ == "WEBP":
         check(*_webp_size(head))
         compression = webp_compression(stream.read(_WEBP_HEAD))
@@ -160,21 +171,76 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
         layout = tiff.read_layout(stream)
         check(layout.width, layout.height)
         if not layout.pillow:
-            return _upright(tiff.read(stream))
+            return _upright(tiff.read(stream, layout))
         stream.seek(0)
+        picture = _upright(_with_pillow(stream, format_, check, lambda image: image.seek(layout.page)))
+        return dataclasses.replace(picture, notes=(*picture.notes, *layout.notes))
     return _upright(_with_pillow(stream, format_, check))
 
 
-def _with_pillow(stream: BinaryIO, format_: str, check: Callable[[int, int], None]) -> Picture:
+def _with_pillow(
+    stream: BinaryIO,
+    format_: str,
+    check: Callable[[int, int], None],
+    prepare: Callable[[ImageFile.ImageFile], None] = lambda image: None,
+) -> Picture:
     # The plugins are opened directly: Image.open tries every format there is, and has a limit of its own.
     with quiet_pillow():
         image = _plugin(format_)(stream)
+        prepare(image)
     check(*image.size)
     picture = from_pil(image)
-    if (frames := _frames(image)) != "1":
-        what = "page" if format_ == "TIFF" else "frame"
-        picture = dataclasses.replace(picture, notes=(*picture.notes, f"the first of {frames} {what}s was taken"))
+    if format_ != "TIFF" and (frames := _frames(image)) != "1":
+        picture = dataclasses.replace(picture, notes=(*picture.notes, f"the first of {frames} frames was taken"))
     return picture
+
+
+def _png(stream: BinaryIO, depth: int, check: Callable[[int, int], None]) -> Picture:
+    def read(stream: BinaryIO) -> Picture:
+        if depth == 16:
+            return png.read_16_bit(stream.read())
+        colour = png.colour_of(stream.read(_PNG_HEAD))
+        stream.seek(0)
+        picture = _with_pillow(stream, "PNG", check, lambda image: png.scale_transparent_level(image, depth))
+        return dataclasses.replace(picture, metadata=dataclasses.replace(picture.metadata, colour=colour))
+
+    try:
+        return read(stream)
+    except (SyntaxError, OSError):
+        stream.seek(0)
+        data, lost = png.without_damaged(stream.read())
+        if not lost:
+            raise
+        picture = read(io.BytesIO(data))
+        return dataclasses.replace(picture, notes=(*picture.notes, f"left out, as it is damaged: its {lost}"))
+
+
+def _jpeg(stream: BinaryIO, check: Callable[[int, int], None]) -> Picture:
+    header = jpeg.read_header(stream)
+    check(header.width, header.height)
+    stream.seek(0)
+    if not header.pillow:
+        return jpeg.read(stream.read(), header)
+
+    def read(data: bytes) -> Picture:
+        return _with_pillow(io.BytesIO(data), "JPEG", check)
+
+    if header.exif_bytes > jpeg.MOST_EXIF:
+        picture = read(jpeg.without_exif(stream.read(), header))
+        return dataclasses.replace(picture, notes=(*picture.notes, EXIF_LEFT_OUT))
+    try:
+        picture = _with_pillow(stream, "JPEG", check)
+        size = stream.seek(0, 2)
+        if not header.is_hollow(size):
+            return picture
+        notes = list[str]()
+    except OSError:
+        notes = ["its end is missing"]
+    stream.seek(0)
+    whole = jpeg.completed(stream.read(), read)
+    if whole is None:
+        raise ValueError("pixels are missing")
+    return dataclasses.replace(whole, notes=(*whole.notes, *notes))
 
 
 def _plugin(format_: str) -> type[ImageFile.ImageFile]:
@@ -221,9 +287,9 @@ def _upright(picture: Picture) -> Picture:
     if turn == 1:
         return picture
     dpi = picture.metadata.dpi
-    metadata = Metadata(
+    metadata = dataclasses.replace(
+        picture.metadata,
         exif=upright(picture.metadata.exif),
-        icc=picture.metadata.icc,
         dpi=(dpi[1], dpi[0]) if dpi and turn >= 5 else dpi,
     )
     alpha = None if picture.alpha is None else _turned(picture.alpha, turn)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import PictureError
-from ..files import atomic_file
+from ..files import atomic_file, cannot_write
 from . import lossy, png, tiff
 from .metadata import resized
 from .picture import Picture, Samples, bands, reduced
@@ -24,6 +23,8 @@ FORMATS = ("png", "jpg", "webp", "tiff")
 """What can be written."""
 
 DEFAULT_QUALITY = {"jpg": 95, "webp": 90}
+
+_SRGB_GAMMA = (45455).to_bytes(4, "big")
 
 _SUFFIXES = {
     ".png": "png",
@@ -93,7 +94,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
             raise PictureError(f"{path} exists: give --overwrite (overwrite=True) to replace it, or another name")
         os.stat(path) if os.path.lexists(path) else None
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise PictureError(cannot_write(path, error)) from error
 
 
 def outputs_for(images: Sequence[Any], output: Any) -> Sequence[Any]:
@@ -121,21 +122,11 @@ def picture_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             yield file
             check_target(path, overwrite=overwrite)  # it may have come while the picture was computed
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise PictureError(cannot_write(path, error)) from error
 
 
 def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
-
-
-def _cannot_write(path: Path, error: OSError) -> PictureError:
-    folder = path.parent
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return PictureError(f"cannot write {path}: the disk of {folder} is full: make room, or name another folder")
-    if error.errno == errno.EFBIG:
-        return PictureError(f"cannot write {path}: {folder} takes no file so large: name another folder")
-    mend = "name another folder" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "name another file"
-    return PictureError(f"cannot write {path}: {error.strerror or error}: {mend}")
 
 
 def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[str, ...]]:
@@ -154,6 +145,15 @@ def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[
     if format == "jpg" and picture.alpha is not None:
         picture = dataclasses.replace(picture, pixels=_on_white(picture.pixels, picture.alpha), alpha=None)
         notes += ("transparency was laid on white (jpg holds none; png, webp and tiff do)",)
+    if format != "png":
+        if picture.metadata.text:
+            notes += (
+                f"its texts ({', '.join(key for key, _ in picture.metadata.text[:3])}) were left out (png holds them)",
+            )
+        if not picture.metadata.icc and any(
+            kind in (b"gAMA", b"cICP") and content != _SRGB_GAMMA for kind, content in picture.metadata.colour
+        ):
+            notes += ("what its levels mean (gAMA, cICP) was left out (png holds it)",)
     exif = resized(picture.metadata.exif, width=picture.width, height=picture.height)
     return dataclasses.replace(picture, metadata=dataclasses.replace(picture.metadata, exif=exif)), notes
 

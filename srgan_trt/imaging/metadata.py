@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +15,45 @@ if TYPE_CHECKING:
 EXIF_IFD = 0x8769
 GPS_IFD = 0x8825
 _INTEROP_IFD = 0xA005
+_DESCRIPTION = 270
 _ORIENTATION = 0x0112
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
 
-# Tags of a TIFF directory that say how its pixels are stored (TIFF 6.0, section 8, and its supplements), or that
-# repeat what is carried apart: not about the photo, and wrong for the result.
-_STRUCTURAL = frozenset(
-    {*range(254, 267), 273, *range(275, 282), 284, *range(288, 294), 297, 301, *range(317, 348), *range(512, 533), 559}
-    # IPTC, Photoshop's, the profile and ImageJ's
-    | {33723, 34377, 34675, 37724, 50838, 50839, _INTEROP_IFD}
+_FOCAL_X, _FOCAL_Y = 0xA20E, 0xA20F
+
+_DESCRIBING = frozenset(
+    {269, 270, 271, 272, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, 285, _RESOLUTION_UNIT, 305, 306, 315, 316}
+    # rating, copyright, exposure, times, lens, what Windows calls title to subject, owner
+    | {18246, 18249, 33432, 33434, 33437, 34850, 34855, 36867, 36868, 37386, *range(40091, 40096), *range(42032, 42038)}
 )
+"""Tags of a main directory that are about the photo, whatever its pixels. All others say how pixels are stored, or
+where each lies (on a map, in a microscope's field), which is not true of the result."""
+
+_SAID_OF = {
+    "its XMP": {700},
+    "its IPTC": {33723},
+    "its Photoshop settings": {34377, 37724},
+    "its place on the map (GeoTIFF)": {33550, 33920, 33922, 34264, 34735, 34736, 34737, 42112, 42113},
+    "its ImageJ settings": {50838, 50839},
+}
+_XMP = "XML:com.adobe.xmp"
+_SAID_OF_INFO = {
+    "its XMP": {"xmp", _XMP},
+    "its IPTC": {"photoshop"},
+    "its comment": {"comment"},
+}
+_GRIDS = {"ImageJ=": "its ImageJ settings", "<?xml": "its OME description", "<OME": "its OME description"}
+"""Beginnings of descriptions (tag 270) that programs write, and read, as facts about each pixel."""
+
+_IN_PIXELS = frozenset({0x9214, 0xA214})
+"""Tags of an EXIF directory that are places in the picture, in pixels: the subject's area and location."""
 
 # Bytes of a value of each TIFF type, 1 to 12 (TIFF 6.0, section 2).
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+
+_MOST_DPI = 65536
+"""More than JPEG can state."""
 
 BAD_EXIF = (struct.error, TypeError, ValueError, KeyError, IndexError, OverflowError, SyntaxError, OSError)
 """What Pillow raises on EXIF whose offsets lead nowhere or whose values do not fit their types."""
@@ -37,15 +64,27 @@ EXIF_LEFT_OUT = "its EXIF cannot be read and was left out"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
     """``exif``: a little-endian TIFF block without the ``Exif\\0\\0`` before it; ``icc``: a colour profile; ``dpi``:
-    (x, y) dots an inch."""
+    (x, y) dots an inch; ``text``: (key, text) as PNG has it; ``colour``: (type, content) of PNG's chunks that say what
+    its levels mean."""
 
     exif: bytes | None = None
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    text: tuple[tuple[str, str], ...] = ()
+    colour: tuple[tuple[bytes, bytes], ...] = ()
+
+    def scaled(self, scale: int) -> Metadata:
+        """Of the same photo with ``scale`` times the pixels on a side: as large in print, with so many more dots."""
+        if scale == 1:
+            return self
+        dpi = None if self.dpi is None else (self.dpi[0] * scale, self.dpi[1] * scale)
+        if dpi is not None and max(dpi) >= _MOST_DPI:
+            dpi = None
+        return dataclasses.replace(self, dpi=dpi, exif=_scaled(self.exif, scale))
 
 
 def exif_block(exif: Image.Exif) -> bytes | None:
-    """The describing tags of ``exif`` without thumbnail and storage tags; None if there are none.
+    """The tags of ``exif`` that are about the photo; None if there are none. ``left_out`` says which are not.
 
     Raises one of ``BAD_EXIF`` if it is damaged.
     """
@@ -54,13 +93,33 @@ def exif_block(exif: Image.Exif) -> bytes | None:
     kept = Image.Exif()
     kept.endian = "<"
     for tag, value in exif.items():
-        if tag not in _STRUCTURAL and tag not in (EXIF_IFD, GPS_IFD):
+        if tag in _DESCRIBING and not (tag == _DESCRIPTION and _grid(value)):
             kept[tag] = _exact(value)
     for tag in _nested(exif):
-        directory = {key: _exact(value) for key, value in exif.get_ifd(tag).items() if key != _INTEROP_IFD}
+        directory = {key: _exact(value) for key, value in exif.get_ifd(tag).items()}
+        for key in (_INTEROP_IFD, *_IN_PIXELS):
+            directory.pop(key, None)
         if directory:
             kept.get_ifd(tag).update(directory)
     return _block(kept)
+
+
+def left_out(exif: Image.Exif, info: Mapping[Any, Any]) -> list[str]:
+    """What a user would miss of ``exif`` and of Pillow's ``info``, in words."""
+    found = [what for what, tags in _SAID_OF.items() if not tags.isdisjoint(exif)]
+    if (what := _grid(exif.get(_DESCRIPTION))) is not None:
+        found.append(what)
+    found += [what for what, keys in _SAID_OF_INFO.items() if not keys.isdisjoint(info)]
+    return [f"left out: {', '.join(dict.fromkeys(found))}"] if found else []
+
+
+def text_of(info: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
+    """(key, text) of each text of a PNG, by Pillow's ``info``, but for XMP and EXIF, which are read elsewhere."""
+    return tuple(
+        (key, str(value))
+        for key, value in info.items()
+        if isinstance(value, str) and key != _XMP and not key.startswith("Raw profile type")
+    )
 
 
 def orientation(exif: bytes | None) -> int:
@@ -84,7 +143,7 @@ def resized(exif: bytes | None, *, width: int, height: int) -> bytes | None:
     if exif is None:
         return None
     parsed = _parsed(exif)
-    directory = parsed.get_ifd(EXIF_IFD) if EXIF_IFD in parsed else {}
+    directory = _inner(parsed)
     if not {_PIXEL_WIDTH, _PIXEL_HEIGHT} & directory.keys():
         return exif
     directory[_PIXEL_WIDTH], directory[_PIXEL_HEIGHT] = width, height
@@ -143,6 +202,28 @@ def fitting_icc(icc: bytes | None, *, channels: int) -> bytes | None:
     if not icc or len(icc) < 132 or icc[36:40] != b"acsp":
         return None
     return icc if icc[16:20] == {1: b"GRAY", 3: b"RGB "}[channels] else None
+
+
+def _grid(description: Any) -> str | None:
+    """What an image description is of, where a program reads it as facts about each pixel."""
+    text = description.decode("latin-1") if isinstance(description, bytes) else str(description or "")
+    return next((what for start, what in _GRIDS.items() if text.startswith(start)), None)
+
+
+def _scaled(exif: bytes | None, scale: int) -> bytes | None:
+    """``exif`` with its dots an inch, of the print and of the sensor, times ``scale``."""
+    if exif is None:
+        return None
+    parsed = _parsed(exif)
+    for directory, tags in ((parsed, (_X_RESOLUTION, _Y_RESOLUTION)), (_inner(parsed), (_FOCAL_X, _FOCAL_Y))):
+        for tag in tags:
+            if tag in directory and math.isfinite(value := _number(directory[tag]) * scale):
+                directory[tag] = value
+    return _block(parsed)
+
+
+def _inner(parsed: Image.Exif) -> dict[int, Any]:
+    return parsed.get_ifd(EXIF_IFD) if EXIF_IFD in parsed else {}
 
 
 def _number(value: Any) -> float:

@@ -31,6 +31,7 @@ from ..pipeline import Schedule, check_arrays, given_tile
 from ..tuning import DEFAULT, Setting, TilingConfig, Tuning, search
 from .choice import TRIAL_SECONDS, Verdict, Way, choose, compared, failed, keep, race
 from .compiled import CompiledPlan
+from .library import load_openvino
 from .processor import find_cpu, load_tuning, tuning_path
 from .tiling import best_streams, best_tile, candidate_tilings, tuned_tile
 
@@ -72,11 +73,9 @@ class CpuPipeline:
         Raises DeviceError if `precision` is not to be had here, OpenVINO cannot take the plan, or gives another picture
         than the plan's self-test wants.
         """
-        import openvino
-
         self.spec: NetworkSpec = plan.spec
         self._plan = plan
-        self._core = openvino.Core()
+        self._core: Any = load_openvino().Core()
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str, str | None, int], CompiledPlan] = {}
         self._closed = False
@@ -317,6 +316,7 @@ class CpuPipeline:
         with self._lock:
             self._closed = True
             self._engines.clear()
+            self._core = None  # its threads end with it: a process forked later would wait for them
 
     def _setting(self, way: Way) -> Setting:
         tuning = self._tuning(way)
