@@ -18,7 +18,9 @@ demo: ## The main job: a photo upscaled x4, by the default and by a real Keras g
 	@$(PYTHON) scripts/demo.py
 
 test: ## ruff, mypy --strict and all tests
-	@$(PYTHON) scripts/environment.py train weights real denoise plot gpu-dev docs dev
+	@$(PYTHON) scripts/environment.py train weights real denoise plot serve gpu-dev docs dev
+	@command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } \
+		|| echo "no Chromium here (Debian: apt install chromium): the tests of the page skip"
 	@$(BIN)/python -m pip show -q pycuda 2>/dev/null || $(BIN)/python -m tests.cuda_driver.pycuda_build -q -c constraints.txt \
 		|| echo "pycuda could not be built: see above; its tests skip"
 	$(BIN)/ruff check .
@@ -28,7 +30,7 @@ test: ## ruff, mypy --strict and all tests
 	$(BIN)/python -m pytest -rs --durations=20
 
 check: ## What takes two minutes: ruff, mypy --strict, the arrows between the rooms, the tests without TensorFlow and GPUs
-	@$(PYTHON) scripts/environment.py dev
+	@$(PYTHON) scripts/environment.py serve dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -273,7 +273,7 @@ def make_case(job: str, seeds: Path, folder: Path) -> Path:
 def open_case(path: Path, kind: str) -> bool:
     """Whether it was taken. Raises what the package lets through: SrganTrtError is a refusal."""
     import srgan_trt
-    from srgan_trt.cli import main
+    from srgan_trt.cli.main import main
     from srgan_trt.imaging.decode import decode
 
     if kind == "picture":

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NetworkSpec",
-    "SRGAN_predict",
     "SrganTrtError",
     "Upscaler",
     "__version__",
@@ -32,10 +31,10 @@ __all__ = [
     "compare",
     "export",
     "load_plan",
-    "show_image",
     "upscale",
 ]
 
+# Of all names; those of compat are the interface of another package, for programs that were written for it.
 _HOMES = {
     "NetworkSpec": "spec",
     "SRGAN_predict": "compat",
@@ -60,4 +59,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted(set(globals()) | set(_HOMES))

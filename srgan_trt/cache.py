@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import hashlib
 import logging
@@ -28,12 +29,20 @@ _PATIENCE = 1.0
 
 
 def cache_folder() -> Path:
-    """Where the cache is: ``$SRGAN_TRT_CACHE``, or the user's cache folder of the system. It may not exist yet."""
+    """Where the cache is: ``$SRGAN_TRT_CACHE``, or the user's cache folder of the system. It may not exist yet.
+
+    A user without a home has one that does not outlive the process, which is logged.
+    """
     if chosen := os.environ.get("SRGAN_TRT_CACHE"):
         return Path(chosen)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("srgan-trt", appauthor=False))
+    try:
+        return Path(platformdirs.user_cache_dir("srgan-trt", appauthor=False))
+    except RuntimeError as error:  # what pathlib raises where neither HOME nor the system tells it
+        folder = _process_folder()
+        _warn_once(Path("~/.cache"), str(error))
+        return folder
 
 
 def read_checksummed(path: Path) -> bytes | None:
@@ -59,7 +68,7 @@ def write_checksummed(path: Path, data: bytes) -> None:
             file.write(hashlib.sha256(data).digest())
             file.write(data)
     except OSError as error:
-        _warn_unwritable(path.parent, error.strerror or str(error))
+        warn_unwritable(path.parent, error)
 
 
 def read_record(path: Path, kind: type[T]) -> T | None:
@@ -87,6 +96,8 @@ def build_lock(path: Path) -> Iterator[Path]:
     from filelock import FileLock, Timeout
 
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
         lock = FileLock(path.with_suffix(".lock"))
@@ -96,15 +107,25 @@ def build_lock(path: Path) -> Iterator[Path]:
             _log.warning("waiting for another process that is making the same file (%s)", path.name)
             lock.acquire()
     except OSError as error:
-        _warn_unwritable(path.parent, error.strerror or str(error))
+        warn_unwritable(path.parent, error)
         lock = None
     if lock is None:
-        yield _process_folder() / path.relative_to(cache_folder())
+        yield process_file(path)
         return
     try:
         yield path
     finally:
         lock.release()
+
+
+def process_file(path: Path) -> Path:
+    """The place of the cache's file `path` for this process alone, which it does not outlive."""
+    return _process_folder() / path.relative_to(cache_folder())
+
+
+def warn_unwritable(folder: Path, error: Exception) -> None:
+    """Says, once for each folder, that the cache keeps nothing there."""
+    _warn_once(folder, (error.strerror if isinstance(error, OSError) else None) or str(error))
 
 
 @functools.cache
@@ -116,7 +137,7 @@ def _process_folder() -> Path:
 
 
 @functools.cache
-def _warn_unwritable(folder: Path, reason: str) -> None:
+def _warn_once(folder: Path, reason: str) -> None:
     _log.warning(
         "cannot write to the cache folder %s (%s): nothing is kept for the next start; "
         "set SRGAN_TRT_CACHE to a folder you may write to",

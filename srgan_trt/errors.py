@@ -27,6 +27,18 @@ class PictureError(SrganTrtError, ValueError):
     """A picture cannot be decoded, is too large, or cannot be written."""
 
 
+class UnknownFormatError(PictureError):
+    """What should be a picture is not a file of a format that is read here."""
+
+
+class LargePictureError(PictureError):
+    """A picture has more pixels than are taken."""
+
+
+class StoppedError(SrganTrtError):
+    """A picture was given up because its caller said so; the Upscaler goes on."""
+
+
 class TrainingError(SrganTrtError, RuntimeError):
     """A training cannot begin, go on, or be trusted; what it had reached is kept."""
 

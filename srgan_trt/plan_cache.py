@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
-from .cache import build_lock, cache_folder
-from .compiler.plan import FORMAT, Plan, load_plan
+from .cache import build_lock, cache_folder, process_file, warn_unwritable
+from .compiler.plan import FORMAT, Plan, UnsavedPlanError, load_plan
 from .errors import ModelError, PlanError
+from .files import atomic_write
 from .models.files import files_of, hash_files
 
 _log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ def cached_plan(path: Path, **settings: Any) -> Plan:
 def plan_built_once(key: str, build: Callable[[Path], Plan], *, of: str) -> Plan:
     """The plan that the cache has for `key`, else what `build` makes at the path that it is given.
 
-    of: what it is a plan of, for messages. A damaged plan is built again, which is logged.
+    of: what it is a plan of, for messages. A damaged plan is built again, which is logged. Where the cache's disk does
+    not take it, the plan is kept for this process.
     """
     path = cache_folder() / "plans" / f"{key}.onnx"
     again = False
@@ -48,7 +50,15 @@ def plan_built_once(key: str, build: Callable[[Path], Plan], *, of: str) -> Plan
         if again:
             place.unlink(missing_ok=True)
         # Another process may have built it while this one waited.
-        return load_plan(place) if place.is_file() else build(place)
+        if place.is_file():
+            return load_plan(place)
+        try:
+            return build(place)
+        except UnsavedPlanError as error:
+            warn_unwritable(place.parent, error)
+            place = process_file(path)
+            atomic_write(place, error.content)
+            return load_plan(place)
 
 
 def _build(path: Path, out: Path, settings: dict[str, Any]) -> Plan:

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .errors import PictureError, SrganTrtError
-from .imaging.metadata import with_dots
 from .imaging.picture import Picture, Samples
 from .imaging.resize import resize, resize_rows, rows_needed
 from .spec import NetworkSpec
@@ -23,6 +22,8 @@ _STRIP_PIXELS = 1 << 25
 """Of the network's picture that are held at once where the result is smaller than that."""
 
 Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (tiles done, tiles in all) of the current picture, from any thread, one call at a time. It may not use
+the Upscaler that calls it."""
 Box: TypeAlias = int | tuple[int | None, int | None]
 """The longer side; or (width, height) of what the result fits into, either of them None for any."""
 Run: TypeAlias = Callable[[Samples, Samples, Progress | None], tuple[str, ...]]
@@ -140,17 +141,9 @@ def enlarge(
         picture,
         pixels=pixels,
         alpha=None if alpha is None else resize(alpha[:, :, None], target.height, target.width)[:, :, 0],
+        metadata=picture.metadata.scaled(target.width / picture.width, target.height / picture.height),
         notes=tuple(dict.fromkeys(picture.notes + target.note + notes)),
     )
-
-
-def printed_as_before(large: Picture, small: Picture) -> Picture:
-    """`large`, made of `small`, with the dots an inch that keep it as large on paper."""
-    dpi = large.metadata.dpi
-    if dpi is None:
-        return large
-    dots = (dpi[0] * large.width / small.width, dpi[1] * large.height / small.height)
-    return dataclasses.replace(large, metadata=with_dots(large.metadata, dots))
 
 
 def _enlarged(

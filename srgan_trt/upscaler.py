@@ -7,9 +7,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from .imaging.reading import picture_of
 from .resolve import open_plan
 from .runtime.devices import open_pipeline
 from .runtime.pipeline import run_in_tiles
-from .sizes import Box, Size, enlarge, printed_as_before, size_of, target_of
+from .sizes import Box, Progress, Size, enlarge, size_of, target_of
 from .spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from .runtime.pipeline import Pipeline
 
 _log = logging.getLogger(__name__)
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with (tiles done, tiles in all) of the current picture, from any thread, one call at a time."""
 
 
 class Upscaler:
@@ -84,13 +82,11 @@ class Upscaler:
             exact: Full receptive field as halo, in fp32: tiled is then equal to whole.
             max_pixels: Pixels of a picture file that are taken.
             max_vram: Bytes of each GPU's memory that may be used; None is what is free.
-            threads: The most threads that compute on the CPU; None is all cores that this process, or its container,
-                may use, and what the environment variable SRGAN_TRT_THREADS says.
+            threads: The most threads that compute on the CPU; None is $SRGAN_TRT_THREADS, else all usable cores.
             denoise: Level of noise and JPEG blocks to take away first, from 0 (little) to 3; "off": never; "auto"
                 (None): as a file was compressed, for networks that were trained on clean pictures, where the extra
                 [denoise] is installed and `exact` not asked for.
-            build_progress: Called with what is being done and how much is done (0..1), from any thread, while an engine
-                is built for a GPU: once for each network and GPU, which may take minutes.
+            build_progress: Called with what is done and how much (0..1), from any thread, while a GPU engine is built.
 
         Raises:
             ModelError: There is no such model file, it has another checksum, or it is not a generator.
@@ -110,25 +106,17 @@ class Upscaler:
         self._tile = tile
         self._halo, notes = resolve_halo(self.spec, tile, halo, exact)
         self._max_pixels = max_pixels
+        options: dict[str, Any] = {"device": device, "max_vram": max_vram, "threads": threads}
         self._pipeline = open_pipeline(
-            self.plan,
-            device=device,
-            precision="fp32" if exact else precision,
-            max_vram=max_vram,
-            threads=threads,
-            build_progress=build_progress,
+            self.plan, precision="fp32" if exact else precision, build_progress=build_progress, **options
         )
-        self._device_options: dict[str, Any] = {
-            "device": device,
-            "precision": precision,
-            "max_vram": max_vram,
-            "threads": threads,
-        }
+        self._denoiser_options = {"precision": precision, **options}
         self._denoisers: dict[int, Upscaler] = {}
         self._denoiser_lock = threading.Lock()
         if isinstance(self._denoise, int):
             self._denoiser(self._denoise)  # what is missing for it is said now
         self._lock = threading.Lock()
+        self._telling = threading.local()
         self._last: dict[str, Any] = {}
         self._notes = notes
         self._warned = False
@@ -201,9 +189,8 @@ class Upscaler:
             ]
         if output is not None and not isinstance(output, str | os.PathLike):
             raise PictureError("one image has one output: give a path, not a list")
-        if not isinstance(image, np.ndarray | str | os.PathLike) and hasattr(image, "__dlpack__"):
-            return self._foreign(image, wanted, output, progress, stream)
-        if hasattr(image, "__cuda_array_interface__"):
+        foreign = not isinstance(image, np.ndarray | str | os.PathLike) and hasattr(image, "__dlpack__")
+        if foreign or hasattr(image, "__cuda_array_interface__"):
             return self._foreign(image, wanted, output, progress, stream)
         if stream is not None:
             raise SrganTrtError("stream is for arrays on a GPU: leave it out")
@@ -224,27 +211,35 @@ class Upscaler:
         return picture.to_array() if isinstance(image, np.ndarray) else picture.to_pil()
 
     def upscale_picture(
-        self, picture: Picture, *, size: Size | None = None, progress: Progress | None = None
+        self,
+        picture: Picture,
+        *,
+        size: Size | None = None,
+        denoise: str | int | None = None,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
     ) -> Picture:
-        """A decoded picture, `spec.scale` times larger or of `size`: colours by the network, transparency bicubic.
+        """`picture`, `spec.scale` times larger or of `size`: colours by the network, transparency bicubic.
 
         Args:
-            picture: Pixels and metadata; the result has the same metadata, with `size` the DPI that keep it as large
-                on paper.
-            progress: Called with (tiles done, tiles in all).
+            picture: Pixels and metadata; the result has the same, with the DPI that keep it as large on paper.
+            denoise: As `Upscaler` takes it, for this picture; None is what the Upscaler was opened with.
+            progress: Called with (tiles done, tiles in all); what it raises ends the work.
+            stop: Ends the work when it is set, from any thread, within a part of a second.
 
         Raises:
+            StoppedError: `stop` was set; the Upscaler goes on with other pictures.
             DeviceError: The device fails, or this Upscaler was closed.
             PictureError: The result does not fit into memory, or `size` is too large.
         """
         target = target_of(size, picture.width, picture.height, self.spec, max_pixels=self._max_pixels)
         image = picture.pixels if picture.alpha is None else fill_transparent(picture.pixels, picture.alpha)
-        level = level_for(self._denoise, picture.compression, self.spec)
+        level = level_for(self._denoise if denoise is None else checked(denoise), picture.compression, self.spec)
         if level is not None:
-            image = self._denoiser(level).upscale_picture(Picture(pixels=image)).pixels
+            image = self._denoiser(level).upscale_picture(Picture(pixels=image), stop=stop).pixels
         visible = dataclasses.replace(picture, pixels=image, denoised=level)
-        large = enlarge(visible, target, self.spec, halo=self._halo, run=self._run, progress=progress)
-        return large if size is None else printed_as_before(large, picture)
+        run = partial(self._run, stop=stop)
+        return enlarge(visible, target, self.spec, halo=self._halo, run=run, progress=progress)
 
     def tiles(self, height: int, width: int, *, channels: int, dtype: Any) -> int:
         """How many tiles a picture of this size, and kind as arrays have it, goes through the network in."""
@@ -254,11 +249,12 @@ class Upscaler:
     def _denoiser(self, level: int) -> Upscaler:
         with self._denoiser_lock:
             if level not in self._denoisers:
-                self._denoisers[level] = Upscaler(denoiser_plan(level), denoise=OFF, **self._device_options)
+                self._denoisers[level] = Upscaler(denoiser_plan(level), denoise=OFF, **self._denoiser_options)
             return self._denoisers[level]
 
     def close(self) -> None:
         """Frees the device's memory; calling it again does nothing."""
+        self._check_not_telling()
         self._pipeline.close()
         with self._denoiser_lock:
             for denoiser in self._denoisers.values():
@@ -303,8 +299,10 @@ class Upscaler:
         self, image: Any, out: Any, progress: Progress | None, pipeline: Pipeline | None = None, **options: Any
     ) -> tuple[str, ...]:
         """Fills `out`; returns what is to be said about the result. options: of the pipeline's `run`."""
+        self._check_not_telling()
+        told = None if progress is None else partial(self._tell, progress)
         tiles, not_finite = run_in_tiles(
-            pipeline or self._pipeline, image, out, halo=self._halo, tile=self._tile, progress=progress, **options
+            pipeline or self._pipeline, image, out, halo=self._halo, tile=self._tile, progress=told, **options
         )
         with self._lock:
             self._last = {"tile": (tiles.tile_height, tiles.tile_width), "tiles": len(tiles.tiles)}
@@ -316,6 +314,18 @@ class Upscaler:
         if not warned:
             _log.warning("%s: %s", self.spec.name, note)
         return (note,)
+
+    def _tell(self, progress: Progress, done: int, total: int) -> None:
+        self._telling.now = True
+        try:
+            progress(done, total)
+        finally:
+            self._telling.now = False
+
+    def _check_not_telling(self) -> None:
+        """A callback that waited for the run that waits for it would wait for ever."""
+        if getattr(self._telling, "now", False):
+            raise SrganTrtError("a progress callback cannot use the Upscaler that calls it: open another one")
 
     def _read(self, image: Any) -> Picture:
         return picture_of(image, max_pixels=self._max_pixels)

@@ -47,7 +47,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 _FULL = (
     "benchmarks/", "compiler/int8/", "csrc/test_cuda", "cuda_driver/", "cuda_host/", "gpu/", "runtime/tensorrt/",
-    "runtime/gpu/", "tensorrt/", "tensorrt_double/", "training/", "cli/test_build.py", "cli/test_evaluate.py",
+    "runtime/gpu/", "serve/test_clients.py", "serve/test_page.py", "serve/test_server.py",
+    "tensorrt/", "tensorrt_double/", "training/", "cli/test_build.py", "cli/test_evaluate.py",
     "cli/test_train.py", "models/", "cli/test_upscale.py", "cli/test_upscale_gpu.py", "test_fidelity.py",
     "test_gpu_check.py", "test_readme.py", "test_upscaler_on_gpu.py",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import threading
 import time
 from pathlib import Path
@@ -23,6 +24,24 @@ def test_the_environment_names_the_folder(folder: Path, monkeypatch: pytest.Monk
     assert cache.cache_folder() == folder
     monkeypatch.delenv("SRGAN_TRT_CACHE")
     assert cache.cache_folder().name == "srgan-trt"
+
+
+def test_a_user_without_a_home_has_a_cache_that_does_not_outlive_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "SRGAN_TRT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    cache._warn_once.cache_clear()
+    folder = cache.cache_folder()
+    cache.write_checksummed(folder / "file", b"content")
+    assert cache.read_checksummed(folder / "file") == b"content"
+    with cache.build_lock(folder / "plans" / "a") as place:
+        assert place == folder / "plans" / "a"
+    assert caplog.text.count("set SRGAN_TRT_CACHE to a folder you may write to") == 1
 
 
 @pytest.mark.parametrize(("patience", "said"), [(0.05, 1), (60, 0)])

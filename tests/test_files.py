@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from srgan_trt.files import atomic_file, atomic_path, atomic_write
+from srgan_trt.files import atomic_file, atomic_path, atomic_write, cannot_write, naming
 
 
 def test_a_new_file_has_the_content_and_the_users_permissions(tmp_path: Path) -> None:
@@ -67,3 +69,30 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file") as caught:
         atomic_write(tmp_path / "file" / "below.bin", b"")
     assert caught.value.filename == str(tmp_path / "file" / "below.bin")
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(tmp_path: Path) -> None:
+    program = "import os, sys, pathlib; from srgan_trt.files import {0}\nwith {0}(pathlib.Path('a.bin')): {1}"
+    kill, write = "os.kill(os.getpid(), 9)", "pass"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", program.format("atomic_file", kill)], cwd=tmp_path, check=False)
+    (tmp_path / ".srgan-trt-mine.part").write_text("another's")
+    with atomic_file(tmp_path / "b.bin"):
+        subprocess.run([sys.executable, "-c", program.format("atomic_file", write)], cwd=tmp_path, check=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.bin", "b.bin", ".srgan-trt-mine.part"}
+
+
+def test_errors_without_a_file_get_its_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="full") as caught, naming(tmp_path):
+        raise OSError(28, "full")
+    assert caught.value.filename == str(tmp_path)
+    with pytest.raises(FileNotFoundError) as missing, naming(tmp_path):
+        open(tmp_path / "none")  # noqa: SIM115 - it does not open
+    assert missing.value.filename == str(tmp_path / "none")
+
+
+def test_a_full_disk_is_told_with_what_to_do() -> None:
+    error = OSError(28, "No space left on device")
+    assert cannot_write(Path("a/b.onnx"), error, what="the plan ") == (
+        "cannot write the plan a/b.onnx: the disk of a is full: make room, or name another folder"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,11 +111,34 @@ def test_without_a_writable_folder_the_plan_is_for_this_process(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SRGAN_TRT_CACHE", str(tmp_path / "file" / "cache"))
-    cache._warn_unwritable.cache_clear()
+    cache._warn_once.cache_clear()
     for _ in range(2):
         assert plan_cache.cached_plan(model).path.is_file()
     assert caplog.text.count("cannot write to the cache folder") == 1
     assert "set SRGAN_TRT_CACHE" in caplog.text
+
+
+def test_a_finished_plan_is_not_lost_where_the_disk_does_not_take_it(
+    model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def save(*arguments: Any, **options: Any) -> Any:
+        """When the plan is finished the place is lost: as on a disk that fills up, it could be written before."""
+        shutil.rmtree(folder / "plans")
+        (folder / "plans").write_text("in the way")
+        return real(*arguments, **options)
+
+    real = compiler.save_plan
+    monkeypatch.setattr(compiler, "save_plan", save)
+    assert plan_cache.cached_plan(model).path.is_file()
+    assert "cannot write to the cache folder" in caplog.text
+
+
+def test_a_folder_in_the_plans_place_is_gone_around(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = plan_cache.cached_plan(model).path
+    place.unlink()
+    place.mkdir()
+    assert plan_cache.cached_plan(model).path.is_file()
+    assert f"{place.name} is a folder" in caplog.text
 
 
 def test_a_model_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -145,8 +145,8 @@ def test_the_python_of_the_docs_runs(built: Path) -> None:
 
 
 def test_no_other_page_has_python_that_is_not_run() -> None:
-    """The signatures in architecture.md are not program; they must be Python all the same, but for uint8|uint16."""
-    assert with_blocks("python") == [PAGES[0], DOCS / "architecture.md", DOCS / "python.md"]
+    """Signatures in architecture.md are not program, but must be Python; tests/serve runs the client in serving.md."""
+    assert with_blocks("python") == [PAGES[0], *(DOCS / f"{name}.md" for name in ("architecture", "python", "serving"))]
 
 
 def shown_commands() -> Iterator[tuple[str, str]]:

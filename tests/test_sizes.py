@@ -85,7 +85,7 @@ def test_strips_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sca
         whole = up(image, scale=scale)
         monkeypatch.setattr(sizes, "_STRIP_PIXELS", 23 * 4 * 15 * 4)
         runs: list[Any] = []
-        monkeypatch.setattr(up, "_run", lambda *a, run=up._run: runs.append(a[0].shape[:2]) or run(*a))
+        monkeypatch.setattr(up, "_run", lambda *a, run=up._run, **o: runs.append(a[0].shape[:2]) or run(*a, **o))
         strips = up(image, scale=scale)
     assert len(runs) > (1 if scale <= 4 else 2)
     assert len(set(runs[-3:])) == 1, "strips of one height are compiled once"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 import srgan_trt
 from srgan_trt.compiler.plan import Plan
-from srgan_trt.errors import DeviceError, MissingPackageError, ModelError, PictureError, SrganTrtError
+from srgan_trt.errors import DeviceError, MissingPackageError, ModelError, PictureError, SrganTrtError, StoppedError
 from srgan_trt.imaging.picture import from_array
 from srgan_trt.resolve import open_plan
 from srgan_trt.sizes import Size
@@ -201,7 +201,7 @@ class TestSizes:
         image = Image.fromarray(noise(20, 30))
         image.info["dpi"] = (100.0, 50.0)
         assert nearest(image, scale=3).info["dpi"] == (300.0, 150.0)
-        assert nearest(image).info["dpi"] == (100.0, 50.0)
+        assert nearest(image).info["dpi"] == (200.0, 100.0)
 
     def test_progress_grows_to_the_whole(self, plan: Plan) -> None:
         with Upscaler(plan, tile=20, halo=2) as up:
@@ -329,6 +329,42 @@ class TestTiles:
         with Upscaler(plan, tile=20, halo=2) as up:
             up(noise(50, 50), progress=lambda done, total: seen.append((done, total)))
         assert seen == [(i, 9) for i in range(1, 10)]
+
+    def test_what_progress_raises_and_a_stop_end_the_picture_only(self, plan: Plan) -> None:
+        picture = from_array(noise(50, 50))
+        stop = threading.Event()
+
+        def fail(done: int, total: int) -> None:
+            raise KeyError(done)
+
+        with Upscaler(plan, tile=20, halo=2) as up:
+            whole = up.upscale_picture(picture).pixels
+            with pytest.raises(KeyError):
+                up.upscale_picture(picture, progress=fail)
+            with pytest.raises(StoppedError):
+                up.upscale_picture(picture, progress=lambda done, total: stop.set(), stop=stop)
+            assert np.array_equal(up.upscale_picture(picture).pixels, whole)
+
+    @pytest.mark.parametrize("use", [lambda up: up(noise(8, 8)), Upscaler.close])
+    @pytest.mark.parametrize("tile", [20, 60])
+    def test_a_callback_that_uses_the_upscaler_that_calls_it_is_told_so(
+        self, plan: Plan, tile: int, use: Callable[[Upscaler], Any]
+    ) -> None:
+        errors: list[BaseException] = []
+        up = Upscaler(plan, tile=tile, halo=2)
+
+        def call() -> None:
+            try:
+                up(noise(50, 50), progress=lambda done, total: use(up))
+            except SrganTrtError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=call, daemon=True)  # a thread, because what is wrong here is that it waits
+        thread.start()
+        thread.join(20)
+        assert "cannot use the Upscaler that calls it" in str(errors[0])
+        up(noise(8, 8))
+        up.close()
 
     def test_a_network_of_a_fixed_size(self, tmp_path: Path) -> None:
         plan = small_plan(tmp_path, fixed_shape=(24, 20))

@@ -85,6 +85,13 @@ def test_the_plans_of_both_precisions_are_in_it(files: list[str]) -> None:
             assert (f"{folder}/{model.name}.int8.plan.onnx" in files) == (model.int8_size is not None)
 
 
+def test_the_page_of_the_service_is_in_it(files: list[str]) -> None:
+    page = _ROOT / "srgan_trt/serve/page"
+    assert {f"srgan_trt/serve/page/{path.name}" for path in page.iterdir()} | {"srgan_trt/serve/openapi.json"} <= set(
+        files
+    )
+
+
 def test_it_is_small(files: list[str], tmp_path: Path) -> None:
     path = tmp_path / "wheel.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:

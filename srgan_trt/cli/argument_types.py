@@ -83,3 +83,26 @@ def compute_capability(text: str) -> tuple[int, int]:
     if not (major.isdecimal() and point and minor.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a compute capability, like 8.9")
     return int(major), int(minor)
+
+
+def port(text: str) -> int:
+    number = whole(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: they end at 65535")
+    return number
+
+
+def mebibytes(text: str) -> int:
+    """32M in bytes: K, M and G are powers of 1024."""
+    return _with_unit(text, 1024)
+
+
+def megapixels(text: str) -> int:
+    """25M in pixels: K, M and G are powers of 1000."""
+    return _with_unit(text, 1000)
+
+
+def _with_unit(text: str, thousand: int) -> int:
+    power = "KMG".find(text[-1:].upper()) + 1 if text else 0
+    factor: int = thousand**power
+    return positive(text[:-1] if power else text) * factor

@@ -79,22 +79,22 @@ class Console:
         if self._quiet:
             return
         if self.as_events:
-            self.event("note", input=source, text=_one_line(text))
+            self.event("note", input=source, text=one_line_of(text))
         else:
-            self._print(_one_line(text if source is None else f"{source}: {text}"), sys.stderr)
+            self._print(one_line_of(text if source is None else f"{source}: {text}"), sys.stderr)
 
     def warning(self, text: str) -> None:
         if self.as_events:
-            self.event("note", input=None, text=_one_line(text))
+            self.event("note", input=None, text=one_line_of(text))
         else:
-            self._print(_one_line(f"{PROGRAM}: warning: {text}"), sys.stderr)
+            self._print(one_line_of(f"{PROGRAM}: warning: {text}"), sys.stderr)
 
     def error(self, text: str, *, source: str | None = None) -> None:
         """source: the picture that it is about, which the text names, too."""
         if self.as_events:
-            self.event("error", input=source, text=_one_line(text))
+            self.event("error", input=source, text=one_line_of(text))
         else:
-            self._print(_one_line(f"{PROGRAM}: {text}"), sys.stderr)
+            self._print(one_line_of(f"{PROGRAM}: {text}"), sys.stderr)
 
     def traceback(self) -> None:
         """Where the error that is being handled came from, if `verbose`."""
@@ -130,7 +130,7 @@ class Console:
                 return
             if self._bar is None:
                 self._bar = self._new_bar(total, elapsed=now - self._begin)
-            self._bar.set_description_str(name[-_NAME:], refresh=False)
+            self._bar.set_description_str(_printable(one_line_of(name))[-_NAME:], refresh=False)
             self._bar.update(done - self._bar.n)
 
     def build_progress(self, step: str, part: float) -> None:
@@ -173,15 +173,19 @@ class Console:
             if self._bar is not None:
                 self._bar.clear()
             # Names of files may hold what the terminal's encoding does not, or characters that steer the terminal.
-            plain = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
             encoding = stream.encoding or "utf-8"
-            print(plain.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+            print(_printable(text).encode(encoding, "replace").decode(encoding), file=stream, flush=True)
             if self._bar is not None:
                 self._bar.refresh()
 
 
-def _one_line(text: str) -> str:
+def one_line_of(text: str) -> str:
+    """`text` in one line: names of files may have line breaks."""
     return " ".join(text.splitlines())
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 class _Handler(logging.Handler):

@@ -16,6 +16,7 @@ from ..imaging.picture import Picture
 from ..imaging.sources import Job
 from ..machine import memory_peak
 from ..sizes import Size, network_inputs, target_of
+from .console import one_line_of
 from .scheduler import bytes_needed
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def dry_run(
         sizes = {"size": [picture.width, picture.height], "enlarged": [target.width, target.height]}
         console.event("estimate", input=job.source.name, output=where, **sizes, **facts)
         before, after = (f"{width} x {height}" for width, height in sizes.values())
-        console.result(f"{job.source.name} ({before}) -> {where} ({after}): {_told(facts)}")
+        console.result(one_line_of(f"{job.source.name} ({before}) -> {where} ({after}): {_told(facts)}"))
     console.event("summary", dry_run=True, failed=failed, **{**total, "seconds": round(total["seconds"], 3)})
     count = total["pictures"]
     console.result(f"{count} picture{'' if count == 1 else 's'}, one after the other: {_told(total)}; nothing was done")

@@ -269,10 +269,11 @@ def _layer_table(found: Sequence[Layer]) -> str:
 def _foreign(path: Path) -> Rows:
     """A model file that is not a plan; opened as data only, so that neither TensorFlow nor its code is needed."""
     from ..models.faults import faults_of
-    from ..models.files import HDF5_SIGNATURE, NCNN_MAGIC, ZIP_SIGNATURE
+    from ..models.files import HDF5_SIGNATURE, NCNN_MAGIC, ZIP_SIGNATURE, check_known
     from ..models.keras_file import read_keras_file
 
     try:
+        check_known(path)
         with path.open("rb") as file:
             head = file.read(8)
     except OSError as error:

@@ -24,6 +24,7 @@ COMMANDS = {
     "models": "list the models that have a name",
     "train": "train a generator on a folder of pictures",
     "evaluate": "score models beside bicubic on a folder of pictures",
+    "serve": "answer requests, and show a page for a browser",
     "doctor": "check what this machine can run, and how to mend what it cannot",
 }
 """Each is a module of this package with `add_arguments(parser)` and `run(args, console) -> exit status`, which is

@@ -167,6 +167,7 @@ def run(args: Namespace, console: Console) -> int:
     from ..imaging.encode import check_quality
     from ..imaging.sources import expand, plan_outputs
     from ..resolve import resolve
+    from .console import one_line_of
     from .manifest import Manifest, failed, with_row
 
     begin = time.perf_counter()
@@ -247,7 +248,8 @@ def run(args: Namespace, console: Console) -> int:
     there = len(skipped)
     if done:
         said = summary(done, asked=len(jobs) - there, seconds=seconds, opening=opened, device=str(device))
-        console.result(said + (f", {there} {'was' if there == 1 else 'were'} there already" if there else ""))
+        said += f", {there} {'was' if there == 1 else 'were'} there already" if there else ""
+        console.result(one_line_of(said))
     elif there and not good:
         console.result(f"nothing to do: {pictures(there)} {'is' if there == 1 else 'are'} there already")
     return 1 if missing else 0

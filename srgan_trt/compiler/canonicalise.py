@@ -10,6 +10,7 @@ from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from . import graph
 from .cubic import lower_cubic
+from .layout import shrink_constants, sink_transposes
 from .movement import name_movements
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def canonicalise(model: ir.Model) -> None:
         common.transpose_transpose_rule,
         common.dropout_inference_rule,
     )
-    graph.apply(model, *(graph.rule(TransposedBinary(kind)) for kind in ("Add", "Mul", "Sub")))
+    shrink_constants(model)
+    sink_transposes(model)
+    graph.tidy(model)
+    graph.infer_shapes(model)
     graph.apply(model, common.no_op_transpose_rule, common.transpose_transpose_rule)
     graph.apply(
         model, graph.rule(PReluFromRelus()), graph.rule(PReluFromDifference()), graph.rule(PReluFromAbs()), commute=True
@@ -46,31 +50,6 @@ def canonicalise(model: ir.Model) -> None:
     name_movements(model)
     graph.apply(model, graph.rule(NearestSpelling()), graph.rule(ColumnRowColumn()))
     lower_cubic(model)
-
-
-class TransposedBinary(RewriteRuleClassBase):
-    """Transpose, op with a constant, transpose back: the op with the constant transposed."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(name=f"Transposed{kind}")
-        self._kind = kind
-
-    def pattern(self, op: Any, x: Any, c: Any, forward: Any, back: Any) -> Any:
-        inner = getattr(op, self._kind)(op.Transpose(x, perm=forward), c)
-        return op.Transpose(inner, perm=back)
-
-    def check(self, context: Any, x: ir.Value, c: ir.Value, forward: ir.Attr, back: ir.Attr, **_: Any) -> bool:
-        array = graph.constant(c)
-        forth, again = forward.as_ints(), back.as_ints()
-        return array is not None and array.ndim <= len(forth) and [forth[i] for i in again] == sorted(forth)
-
-    def rewrite(self, op: Any, x: ir.Value, c: ir.Value, forward: ir.Attr, back: ir.Attr, **_: Any) -> ir.Value:
-        array = graph.constant(c)
-        assert array is not None
-        rank = len(back.as_ints())
-        full = array.reshape((1,) * (rank - array.ndim) + array.shape)
-        value: ir.Value = getattr(op, self._kind)(x, graph.emit_constant(op, full.transpose(back.as_ints())))
-        return value
 
 
 class _PRelu(RewriteRuleClassBase):

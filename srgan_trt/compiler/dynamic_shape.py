@@ -22,8 +22,8 @@ _FREE = frozenset(
     "Relu LeakyRelu PRelu Elu Selu ThresholdedRelu Tanh Sigmoid HardSigmoid HardSwish Softplus Softsign Gelu Mish "
     "Erf Exp Log Sqrt Pow Abs Neg Reciprocal Floor Ceil Round Clip Min Max Sum Mean Add Sub Mul Div Where Cast "
     "Identity Dropout MaxPool AveragePool GlobalAveragePool GlobalMaxPool ReduceMean ReduceSum ReduceMax ReduceMin "
-    "Concat Split Pad Transpose Squeeze Unsqueeze Softmax Resize MatMul Gemm Reshape Greater Less Equal Not And Or "
-    "Swish Slice".split()
+    "Concat Split Pad Transpose Squeeze Unsqueeze Softmax Resize MatMul Gemm Reshape Greater GreaterOrEqual "
+    "Less LessOrEqual Equal Not And Or Sign Swish Slice".split()
 )
 _SIDES = ("height", "width")
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..codec import decode, encode
 from ..errors import PlanError, pip_command
-from ..files import atomic_file
+from ..files import atomic_write, cannot_write
 from ..self_test import SelfTest
 from ..spec import NetworkSpec
 from .report import Report
@@ -124,6 +124,15 @@ def _is_in(path: Path, source: Path) -> bool:
     return source.is_dir() and path.resolve().is_relative_to(source.resolve())
 
 
+class UnsavedPlanError(PlanError):
+    """A plan is finished, and its disk does not take it."""
+
+    def __init__(self, message: str, content: bytes) -> None:
+        """content: what was to be written."""
+        super().__init__(message)
+        self.content = content
+
+
 def save_plan(
     model: onnx.ModelProto,
     spec: NetworkSpec,
@@ -132,7 +141,7 @@ def save_plan(
     report: Mapping[str, Any] | None = None,
     self_test: SelfTest | None = None,
 ) -> Plan:
-    """Writes ``path`` whole or not at all. Raises PlanError if it cannot be written."""
+    """Writes ``path`` whole or not at all. Raises UnsavedPlanError if it cannot be written."""
     import onnx
 
     network = onnx.ModelProto()
@@ -154,12 +163,11 @@ def save_plan(
     entries["seal"] = _seal(entries)
     for key, value in entries.items():
         seal.metadata_props.add(key=_PREFIX + key, value=value)
+    content = body + seal.SerializeToString()
     try:
-        with atomic_file(path) as file:
-            file.write(body)
-            file.write(seal.SerializeToString())
+        atomic_write(path, content)
     except OSError as error:
-        raise PlanError(f"cannot write the plan {path}: {error.strerror}") from error
+        raise UnsavedPlanError(cannot_write(path, error, what="the plan "), content) from error
     return Plan(path, spec, decode(written, Report), body_hash, self_test, body_bytes=len(body))
 
 

@@ -46,8 +46,12 @@ def to_fp32(model: ir.Model) -> bool:
                 node.attributes["to"] = ir.AttrInt64("to", int(single))
                 continue
             found = found or node.attributes["to"].as_int() != int(single)
-            node.outputs[0].replace_all_uses_with(source, replace_graph_outputs=True)
+            made = node.outputs[0]
+            is_output, name = made in model.graph.outputs, made.name
+            made.replace_all_uses_with(source, replace_graph_outputs=True)
             model.graph.remove(node, safe=True)
+            if is_output:  # which is read by its name
+                source.name = name
     return found
 
 

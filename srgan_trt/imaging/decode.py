@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from ..errors import PictureError, one_line
-from . import jxl, png, tiff
+from ..errors import LargePictureError, PictureError, UnknownFormatError, one_line
+from . import jpeg, jxl, png, tiff
 from .compression import webp_compression
-from .metadata import orientation, upright, upright_xmp
+from .metadata import EXIF_LEFT_OUT, orientation, upright, upright_xmp
 from .picture import Picture, Samples, from_pil, quiet_pillow
 
 if TYPE_CHECKING:
@@ -53,8 +53,12 @@ _SIGNATURES = (
 _PPM = re.compile(rb"P[1-6]\s")
 
 
+_RAW_PHOTOS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb")
+"""Of Fujifilm, Olympus, Panasonic, Sigma; others are TIFF files."""
+_PNG_HEAD = 1 << 16
+"""Bytes of a PNG that are looked through for what its levels mean: chunks before the pixels, after a profile."""
 _HEAD = 1 << 20
-"""Bytes that are looked through for what may come after a profile or a transparency."""
+"""Bytes of other files that are looked through for what may come after a profile or a transparency."""
 
 
 def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -64,12 +68,42 @@ def decode(source: Path | bytes, *, name: str | None = None, max_pixels: int = M
     damaged or cut off, or has more than ``max_pixels`` pixels; that is found in the header, before memory is taken.
     """
     name = name or (str(source) if isinstance(source, Path) else "the picture")
+    with _explained(name), _opened(source) as stream:
+        head = stream.read(32)
+        format_ = _format(head, name)
+        stream.seek(0)
+        return dataclasses.replace(_decoded(stream, format_, head, name, max_pixels), format=format_)
+
+
+def picture_size(source: Path | bytes, *, name: str | None = None) -> tuple[int, int]:
+    """(width, height) in pixels as the header has them, not turned upright; no pixel is decoded.
+
+    ``name`` is what errors call it (default: the path). Raises UnknownFormatError for what ``decode`` does not read,
+    another PictureError if the header is damaged.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "the picture")
+    with _explained(name), _opened(source) as stream:
+        head = stream.read(32)
+        format_ = _format(head, name)
+        stream.seek(0)
+        if format_ == "PNG":
+            return png.header(head)[:2]
+        if format_ == "WEBP":
+            return _webp_size(head)
+        if format_ == "JXL":
+            return jxl.size(stream.read())
+        if format_ == "TIFF":
+            layout = tiff.read_layout(stream)
+            return layout.width, layout.height
+        with quiet_pillow():
+            return _plugin(format_)(stream).size
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Whatever decoders raise becomes a PictureError that begins with `name`."""
     try:
-        with _opened(source) as stream:
-            head = stream.read(32)
-            format_ = _format(head, name)
-            stream.seek(0)
-            return dataclasses.replace(_decoded(stream, format_, head, name, max_pixels), format=format_)
+        yield
     except PictureError as error:
         if str(error).startswith(name):
             raise
@@ -115,7 +149,13 @@ def _format(head: bytes, name: str) -> str:
         return "PPM"
     if _is_tga(head, name):
         return "TGA"
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
+    if head.startswith(_RAW_PHOTOS) or head[4:11] == b"ftypcrx":
+        raise PictureError(
+            f"{name} is a raw photo of a camera: develop it with a raw converter, and give the TIFF or JPEG"
+        )
+    if head.startswith(b"version https://git-lfs"):
+        looks = "a Git LFS pointer, for which 'git lfs pull' fetches the file"
+    elif head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
         looks = "a web page or XML"
     elif head[4:8] == b"ftyp":
         looks = "a HEIC or video file"
@@ -123,13 +163,15 @@ def _format(head: bytes, name: str) -> str:
         looks = "a text file"
     else:
         looks = "of a kind unknown here"
-    raise PictureError(f"{name} is not a readable picture (it is {looks}): convert it, or give another ({READABLE})")
+    raise UnknownFormatError(
+        f"{name} is not a readable picture (it is {looks}): convert it, or give another ({READABLE})"
+    )
 
 
 def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels: int) -> Picture:
     def check(width: int, height: int) -> None:
         if width * height > max_pixels:
-            raise PictureError(
+            raise LargePictureError(
                 f"{name} has {width:,} x {height:,} = {width * height / 1e6:,.1f} million pixels, more than the limit "
                 f"of {max_pixels / 1e6:,.1f} million: raise it with --max-pixels (max_pixels=) if you trust the file"
             )
@@ -137,8 +179,9 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
     if format_ == "PNG":
         width, height, depth = png.header(head)
         check(width, height)
-        if depth == 16:
-            return stand_upright(png.read_16_bit(stream.read()))
+        return stand_upright(_png(stream, depth, check))
+    elif format_ == "JPEG":
+        return stand_upright(_jpeg(stream, check))
     elif format_ == "WEBP":
         check(*_webp_size(head))
         compression = webp_compression(stream.read(_HEAD))
@@ -148,8 +191,10 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
         layout = tiff.read_layout(stream)
         check(layout.width, layout.height)
         if not layout.pillow:
-            return stand_upright(tiff.read(stream))
+            return stand_upright(tiff.read(stream, layout))
         stream.seek(0)
+        picture = stand_upright(_with_pillow(stream, format_, check, lambda image: image.seek(layout.page)))
+        return dataclasses.replace(picture, notes=(*picture.notes, *layout.notes))
     elif format_ == "JXL":
         data = stream.read()
         check(*jxl.size(data))
@@ -185,16 +230,69 @@ def _is_tga(head: bytes, name: str) -> bool:
     return known and name.lower().endswith(".tga")
 
 
-def _with_pillow(stream: BinaryIO, format_: str, check: Callable[[int, int], None]) -> Picture:
+def _with_pillow(
+    stream: BinaryIO,
+    format_: str,
+    check: Callable[[int, int], None],
+    prepare: Callable[[ImageFile.ImageFile], None] = lambda image: None,
+) -> Picture:
     # The plugins are opened directly: Image.open tries every format there is, and has a limit of its own.
     with quiet_pillow():
         image = _plugin(format_)(stream)
+        prepare(image)
     check(*image.size)
     picture = from_pil(image)
-    if (frames := _frames(image)) != "1":
-        what = "page" if format_ == "TIFF" else "frame"
-        picture = dataclasses.replace(picture, notes=(*picture.notes, f"the first of {frames} {what}s was taken"))
+    if format_ != "TIFF" and (frames := _frames(image)) != "1":
+        picture = dataclasses.replace(picture, notes=(*picture.notes, f"the first of {frames} frames was taken"))
     return picture
+
+
+def _png(stream: BinaryIO, depth: int, check: Callable[[int, int], None]) -> Picture:
+    def read(stream: BinaryIO) -> Picture:
+        if depth == 16:
+            return png.read_16_bit(stream.read())
+        colour = png.colour_of(stream.read(_PNG_HEAD))
+        stream.seek(0)
+        picture = _with_pillow(stream, "PNG", check, lambda image: png.scale_transparent_level(image, depth))
+        return dataclasses.replace(picture, metadata=dataclasses.replace(picture.metadata, colour=colour))
+
+    try:
+        return read(stream)
+    except (SyntaxError, OSError):
+        stream.seek(0)
+        data, lost = png.without_damaged(stream.read())
+        if not lost:
+            raise
+        picture = read(io.BytesIO(data))
+        return dataclasses.replace(picture, notes=(*picture.notes, f"left out, as it is damaged: its {lost}"))
+
+
+def _jpeg(stream: BinaryIO, check: Callable[[int, int], None]) -> Picture:
+    header = jpeg.read_header(stream)
+    check(header.width, header.height)
+    stream.seek(0)
+    if not header.pillow:
+        return jpeg.read(stream.read(), header)
+
+    def read(data: bytes) -> Picture:
+        return _with_pillow(io.BytesIO(data), "JPEG", check)
+
+    if header.exif_bytes > jpeg.MOST_EXIF:
+        picture = read(jpeg.without_exif(stream.read(), header))
+        return dataclasses.replace(picture, notes=(*picture.notes, EXIF_LEFT_OUT))
+    try:
+        picture = _with_pillow(stream, "JPEG", check)
+        size = stream.seek(0, 2)
+        if not header.is_hollow(size):
+            return picture
+        notes = list[str]()
+    except OSError:
+        notes = ["its end is missing"]
+    stream.seek(0)
+    whole = jpeg.completed(stream.read(), read)
+    if whole is None:
+        raise ValueError("pixels are missing")
+    return dataclasses.replace(whole, notes=(*whole.notes, *notes))
 
 
 def _plugin(format_: str) -> type[ImageFile.ImageFile]:

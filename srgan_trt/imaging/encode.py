@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 import numpy as np
 
 from ..errors import PictureError
-from ..files import atomic_file
+from ..files import atomic_file, cannot_write
 from . import jxl, lossy, png, tiff
 from .metadata import resized, resized_xmp
 from .picture import Picture, Samples, bands, reduced
@@ -24,6 +23,8 @@ FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """What can be written."""
 
 DEFAULT_QUALITY = {"jpg": 95, "webp": 90, "avif": 85, "jxl": 95}
+
+_SRGB_GAMMA = (45455).to_bytes(4, "big")
 
 Quality: TypeAlias = int | Literal["lossless"]
 """1 to 100, of formats that lose something; or nothing is lost."""
@@ -120,7 +121,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
             raise PictureError(f"{path} exists: give --overwrite (overwrite=True) to replace it, or another name")
         os.stat(path) if os.path.lexists(path) else None
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise PictureError(cannot_write(path, error)) from error
 
 
 def outputs_for(images: Sequence[Any], output: Any) -> Sequence[Any]:
@@ -148,21 +149,11 @@ def picture_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             yield file
             check_target(path, overwrite=overwrite)  # it may have come while the picture was computed
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise PictureError(cannot_write(path, error)) from error
 
 
 def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
-
-
-def _cannot_write(path: Path, error: OSError) -> PictureError:
-    folder = path.parent
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return PictureError(f"cannot write {path}: the disk of {folder} is full: make room, or name another folder")
-    if error.errno == errno.EFBIG:
-        return PictureError(f"cannot write {path}: {folder} takes no file so large: name another folder")
-    mend = "name another folder" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "name another file"
-    return PictureError(f"cannot write {path}: {error.strerror or error}: {mend}")
 
 
 def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[str, ...]]:
@@ -182,11 +173,16 @@ def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[
     if format == "jpg" and picture.alpha is not None:
         picture = dataclasses.replace(picture, pixels=on_white(picture.pixels, picture.alpha), alpha=None)
         notes += ("transparency was laid on white (jpg holds none; png, webp and tiff do)",)
-    size = {"width": picture.width, "height": picture.height}
     before = picture.metadata
+    if format != "png":
+        if before.text:
+            notes += (f"its texts ({', '.join(key for key, _ in before.text[:3])}) were left out (png holds them)",)
+        if not before.icc and any(
+            kind in (b"gAMA", b"cICP") and content != _SRGB_GAMMA for kind, content in before.colour
+        ):
+            notes += ("what its levels mean (gAMA, cICP) was left out (png holds it)",)
+    size = {"width": picture.width, "height": picture.height}
     metadata = dataclasses.replace(before, exif=resized(before.exif, **size), xmp=resized_xmp(before.xmp, **size))
-    if metadata.text and format != "png":
-        notes += (f"its text ({', '.join(key for key, _ in metadata.text)}) was left out (png holds it)",)
     return dataclasses.replace(picture, metadata=metadata), notes
 
 

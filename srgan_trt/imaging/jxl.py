@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import PictureError
-from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, upright, upright_xmp, with_dpi
+from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, left_out, upright, upright_xmp, with_dpi
 from .picture import Picture, from_array
 
 SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
@@ -128,7 +128,7 @@ def _exif(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:
             try:
                 exif = Image.Exif()
                 exif.load(content[4 + int.from_bytes(content[:4], "big") :])
-                return exif_block(exif), notes
+                return exif_block(exif), (*notes, *left_out(exif, {}))
             except BAD_EXIF:
                 return None, (EXIF_LEFT_OUT,)
     return None, notes

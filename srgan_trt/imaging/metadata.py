@@ -1,4 +1,4 @@
-"""What travels with the pixels from the input file to the output file: EXIF, colour profile, resolution."""
+"""What travels with the pixels from the input file to the output file: EXIF, XMP, colour profile, resolution, text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +16,41 @@ if TYPE_CHECKING:
 EXIF_IFD = 0x8769
 GPS_IFD = 0x8825
 _INTEROP_IFD = 0xA005
+_DESCRIPTION = 270
 _ORIENTATION = 0x0112
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
 
-# Tags of a TIFF directory that say how its pixels are stored (TIFF 6.0, section 8, and its supplements), or that
-# repeat what is carried apart: not about the photo, and wrong for the result.
-_STRUCTURAL = frozenset(
-    {*range(254, 267), 273, *range(275, 282), 284, *range(288, 294), 297, 301, *range(317, 348), *range(512, 533), 559}
-    # XMP, IPTC, Photoshop's, the profile and ImageJ's
-    | {700, 33723, 34377, 34675, 37724, 50838, 50839, _INTEROP_IFD}
+_FOCAL_X, _FOCAL_Y = 0xA20E, 0xA20F
+
+_DESCRIBING = frozenset(
+    {269, 270, 271, 272, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, 285, _RESOLUTION_UNIT, 305, 306, 315, 316}
+    # rating, copyright, exposure, times, lens, what Windows calls title to subject, owner
+    | {18246, 18249, 33432, 33434, 33437, 34850, 34855, 36867, 36868, 37386, *range(40091, 40096), *range(42032, 42038)}
 )
+"""Tags of a main directory that are about the photo, whatever its pixels. All others say how pixels are stored, or
+where each lies (on a map, in a microscope's field), which is not true of the result."""
+
+_SAID_OF = {
+    "its IPTC": {33723},
+    "its Photoshop settings": {34377, 37724},
+    "its place on the map (GeoTIFF)": {33550, 33920, 33922, 34264, 34735, 34736, 34737, 42112, 42113},
+    "its ImageJ settings": {50838, 50839},
+}
+_SAID_OF_INFO = {"photoshop": "its IPTC", "comment": "its comment"}
+_STAMP = b"Created by OpenJPEG"
+"""The comment of most JPEG 2000 files, by the library that wrote them: nothing is lost with it."""
+_GRIDS = {"ImageJ=": "its ImageJ settings", "<?xml": "its OME description", "<OME": "its OME description"}
+"""Beginnings of descriptions (tag 270) that programs write, and read, as facts about each pixel."""
+
+_IN_PIXELS = frozenset({0x9214, 0xA214})
+"""Tags of an EXIF directory that are places in the picture, in pixels: the subject's area and location."""
 
 # Bytes of a value of each TIFF type, 1 to 12 (TIFF 6.0, section 2).
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+
+_MOST_DPI = 65536
+"""More than JPEG can state."""
 
 BAD_EXIF = (struct.error, TypeError, ValueError, KeyError, IndexError, OverflowError, SyntaxError, OSError)
 """What Pillow raises on EXIF whose offsets lead nowhere or whose values do not fit their types."""
@@ -39,26 +61,38 @@ EXIF_LEFT_OUT = "its EXIF cannot be read and was left out"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
     """``exif``: a little-endian TIFF block without the ``Exif\\0\\0`` before it; ``icc``: a colour profile; ``dpi``:
-    (x, y) dots an inch; ``xmp``: an XMP packet; ``text``: (keyword, text) of a PNG."""
+    (x, y) dots an inch; ``xmp``: an XMP packet; ``text``: (key, text) as PNG has it; ``colour``: (type, content) of
+    PNG's chunks that say what its levels mean."""
 
     exif: bytes | None = None
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     xmp: bytes | None = None
     text: tuple[tuple[str, str], ...] = ()
+    colour: tuple[tuple[bytes, bytes], ...] = ()
+
+    def scaled(self, across: float, down: float) -> Metadata:
+        """Of the same photo with so many times the pixels on its sides: as large in print, with so many more dots."""
+        if across == down == 1:
+            return self
+        dpi = None if self.dpi is None else (self.dpi[0] * across, self.dpi[1] * down)
+        if dpi is not None and max(dpi) >= _MOST_DPI:
+            dpi = None
+        return dataclasses.replace(self, dpi=dpi, exif=_scaled(self.exif, across, down))
 
 
-def xmp_of(info: dict[Any, Any]) -> bytes | None:
+def xmp_of(info: Mapping[Any, Any]) -> bytes | None:
     """The XMP packet of Pillow's ``info``."""
     xmp = info.get("xmp")
     return xmp if isinstance(xmp, bytes) and xmp else None
 
 
-def text_of(info: dict[Any, Any]) -> tuple[tuple[str, str], ...]:
-    """The text of a PNG by Pillow's ``info``, without metadata that are in text for want of a chunk of their own."""
-    pairs = ((key, value) for key, value in info.items() if isinstance(key, str) and isinstance(value, str))
+def text_of(info: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
+    """(key, text) of each text of a PNG, by Pillow's ``info``, but for XMP and EXIF, which are read elsewhere."""
     return tuple(
-        (key, str(value)) for key, value in pairs if not key.startswith(("XML:com.adobe.xmp", "Raw profile type"))
+        (key, str(value))
+        for key, value in info.items()
+        if isinstance(value, str) and not key.startswith(("XML:com.adobe.xmp", "Raw profile type"))
     )
 
 
@@ -81,7 +115,7 @@ def _with_numbers(xmp: bytes, numbers: dict[bytes, int]) -> bytes:
 
 
 def exif_block(exif: Image.Exif) -> bytes | None:
-    """The describing tags of ``exif`` without thumbnail and storage tags; None if there are none.
+    """The tags of ``exif`` that are about the photo; None if there are none. ``left_out`` says which are not.
 
     Raises one of ``BAD_EXIF`` if it is damaged.
     """
@@ -90,13 +124,28 @@ def exif_block(exif: Image.Exif) -> bytes | None:
     kept = Image.Exif()
     kept.endian = "<"
     for tag, value in exif.items():
-        if tag not in _STRUCTURAL and tag not in (EXIF_IFD, GPS_IFD):
+        if tag in _DESCRIBING and not (tag == _DESCRIPTION and _grid(value)):
             kept[tag] = _exact(value)
     for tag in _nested(exif):
-        directory = {key: _exact(value) for key, value in exif.get_ifd(tag).items() if key != _INTEROP_IFD}
+        directory = {key: _exact(value) for key, value in exif.get_ifd(tag).items()}
+        for key in (_INTEROP_IFD, *_IN_PIXELS):
+            directory.pop(key, None)
         if directory:
             kept.get_ifd(tag).update(directory)
     return _block(kept)
+
+
+def left_out(exif: Image.Exif, info: Mapping[Any, Any]) -> list[str]:
+    """What a user would miss of ``exif`` and of Pillow's ``info``, in words."""
+    found = [what for what, tags in _SAID_OF.items() if not tags.isdisjoint(exif)]
+    if (what := _grid(exif.get(_DESCRIPTION))) is not None:
+        found.append(what)
+    found += [what for key, what in _SAID_OF_INFO.items() if key in info and not _is_stamp(info[key])]
+    return [f"left out: {', '.join(dict.fromkeys(found))}"] if found else []
+
+
+def _is_stamp(comment: Any) -> bool:
+    return isinstance(comment, bytes) and comment.startswith(_STAMP)
 
 
 def orientation(exif: bytes | None, xmp: bytes | None = None) -> int:
@@ -124,7 +173,7 @@ def resized(exif: bytes | None, *, width: int, height: int) -> bytes | None:
     if exif is None:
         return None
     parsed = _parsed(exif)
-    directory = parsed.get_ifd(EXIF_IFD) if EXIF_IFD in parsed else {}
+    directory = _inner(parsed)
     if not {_PIXEL_WIDTH, _PIXEL_HEIGHT} & directory.keys():
         return exif
     directory[_PIXEL_WIDTH], directory[_PIXEL_HEIGHT] = width, height
@@ -138,12 +187,6 @@ def with_dpi(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
     block = _block(parsed)
     assert block is not None
     return block
-
-
-def with_dots(metadata: Metadata, dpi: tuple[float, float]) -> Metadata:
-    """``metadata`` with other dots an inch, in the EXIF too if they stand there."""
-    states = metadata.exif is not None and _X_RESOLUTION in _parsed(metadata.exif)
-    return dataclasses.replace(metadata, dpi=dpi, exif=with_dpi(metadata.exif, dpi) if states else metadata.exif)
 
 
 def main_entries(exif: bytes | None) -> dict[int, tuple[int, int, bytes]]:
@@ -189,6 +232,28 @@ def fitting_icc(icc: bytes | None, *, channels: int) -> bytes | None:
     if not icc or len(icc) < 132 or icc[36:40] != b"acsp":
         return None
     return icc if icc[16:20] == {1: b"GRAY", 3: b"RGB "}[channels] else None
+
+
+def _grid(description: Any) -> str | None:
+    """What an image description is of, where a program reads it as facts about each pixel."""
+    text = description.decode("latin-1") if isinstance(description, bytes) else str(description or "")
+    return next((what for start, what in _GRIDS.items() if text.startswith(start)), None)
+
+
+def _scaled(exif: bytes | None, across: float, down: float) -> bytes | None:
+    """``exif`` with more dots an inch, of the print and of the sensor."""
+    if exif is None:
+        return None
+    parsed = _parsed(exif)
+    for directory, tags in ((parsed, (_X_RESOLUTION, _Y_RESOLUTION)), (_inner(parsed), (_FOCAL_X, _FOCAL_Y))):
+        for tag, factor in zip(tags, (across, down), strict=True):
+            if tag in directory and math.isfinite(value := _number(directory[tag]) * factor):
+                directory[tag] = value
+    return _block(parsed)
+
+
+def _inner(parsed: Image.Exif) -> dict[int, Any]:
+    return parsed.get_ifd(EXIF_IFD) if EXIF_IFD in parsed else {}
 
 
 def _number(value: Any) -> float:

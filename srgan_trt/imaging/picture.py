@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import PictureError
 from .compression import Compression, jpeg_compression
-from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc, text_of, xmp_of
+from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc, left_out, text_of, xmp_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -171,7 +171,11 @@ def from_pil(image: Image.Image) -> Picture:
         pixels=np.ascontiguousarray(pixels[:, :, :colours]),
         alpha=np.ascontiguousarray(pixels[:, :, colours]) if with_alpha else None,
         metadata=Metadata(
-            exif=exif, icc=fitting_icc(icc, channels=colours), dpi=dpi_of(image.info, exif), **_words(image)
+            exif=exif,
+            icc=fitting_icc(icc, channels=colours),
+            dpi=dpi_of(image.info, exif),
+            xmp=xmp_of(image.info),
+            text=text_of(image.info) if image.format == "PNG" else (),
         ),
         # Of the file that it was read from: Pillow's copies and edits of the image have no tables any more.
         compression=jpeg_compression(getattr(image, "quantization", None) or {}),
@@ -231,18 +235,14 @@ def _exif(image: Image.Image) -> tuple[bytes | None, list[str]]:
     from PIL import Image
 
     try:
-        block = exif_block(image.getexif())
+        exif = image.getexif()
+        block = exif_block(exif)
         if block is None and (raw := image.info.get("exif")):
             # Opening a JPEG hides that its EXIF is damaged; reading it again shows it.
             Image.Exif().load(raw)
-        return block, []
+        return block, left_out(exif, image.info)
     except BAD_EXIF:
         return None, [EXIF_LEFT_OUT]
-
-
-def _words(image: Image.Image) -> dict[str, Any]:
-    """Of its metadata."""
-    return {"xmp": xmp_of(image.info), "text": text_of(image.info) if image.format == "PNG" else ()}
 
 
 def _conversion(

@@ -8,21 +8,29 @@ leaves to one. (PNG specification, third edition, W3C 2025.)
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc, text_of, xmp_of
+from ..errors import PictureError
+from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block, fitting_icc, left_out, text_of, xmp_of
 from .picture import Picture, bands, from_array, quiet_pillow
 from .workers import in_order
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PAETH = 4
+_SPARE = 1 << 20
 _FILTER_BYTES = 1 << 16
+_COLOUR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
+"""Sizes of the chunks that say what levels mean, beside the profile (sections 11.3.2)."""
 _COLOUR_TYPES = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
 
 
@@ -45,11 +53,41 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + length
 
 
+def without_damaged(data: bytes) -> tuple[bytes, str]:
+    """``data`` without chunks that are damaged but that the picture does not need, and their types, in words."""
+    kept, lost, at = [SIGNATURE], list[str](), len(SIGNATURE)
+    for kind, content in chunks(data):
+        after = at + 12 + len(content)
+        if kind[:1].islower() and data[after - 4 : after] != struct.pack(">I", zlib.crc32(content, zlib.crc32(kind))):
+            lost.append(kind.decode("latin-1"))
+        else:
+            kept.append(data[at:after])
+        at = after
+    return b"".join([*kept, data[at:]]), ", ".join(dict.fromkeys(lost))
+
+
+def colour_of(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """(type, content) of the chunks that say what a PNG's levels mean, of the file's beginning ``data``."""
+    ahead = itertools.takewhile(lambda chunk: chunk[0] != b"IDAT", chunks(data))
+    return tuple((kind, bytes(content)) for kind, content in ahead if len(content) == _COLOUR_CHUNKS.get(kind))
+
+
+def scale_transparent_level(image: Image.Image, depth: int) -> None:
+    """Brings the transparent level of a gray PNG of 2 or 4 bits to the 0..255 that Pillow makes of its pixels."""
+    level = image.info.get("transparency")
+    if image.mode == "L" and depth in (2, 4) and isinstance(level, int):
+        image.info["transparency"] = level * 255 // (2**depth - 1)
+
+
 def read_16_bit(data: bytes) -> Picture:
     """A PNG of 16-bit samples, which Pillow would reduce to 8. Raises what imagecodecs raises on damaged files."""
     import imagecodecs
     from PIL import Image, PngImagePlugin
 
+    # Deflate makes nothing twice as large: more would be unpacked only to be thrown away, which may take long.
+    width, height, _ = header(data)
+    if sum(len(content) for kind, content in chunks(data) if kind == b"IDAT") > 16 * width * height + _SPARE:
+        raise PictureError("it has far more data than pixels: get the file again, or save it anew")
     picture = from_array(imagecodecs.png_decode(data))
     with quiet_pillow():
         info = PngImagePlugin.PngImageFile(io.BytesIO(data)).info
@@ -59,13 +97,16 @@ def read_16_bit(data: bytes) -> Picture:
             for content in (content for kind, content in chunks(data) if kind == b"eXIf"):
                 exif.load(content)
             block = exif_block(exif)
+            notes += left_out(exif, info)
         except BAD_EXIF:
             notes.append(EXIF_LEFT_OUT)
     icc = fitting_icc(info.get("icc_profile"), channels=picture.channels)
     return Picture(
         pixels=picture.pixels,
         alpha=picture.alpha,
-        metadata=Metadata(exif=block, icc=icc, dpi=dpi_of(info, block), xmp=xmp_of(info), text=text_of(info)),
+        metadata=Metadata(
+            exif=block, icc=icc, dpi=dpi_of(info, block), xmp=xmp_of(info), text=text_of(info), colour=colour_of(data)
+        ),
         notes=tuple(notes),
     )
 
@@ -105,6 +146,7 @@ def _chunk(stream: BinaryIO, kind: bytes, content: bytes) -> None:
 
 
 def _metadata_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
+    yield from metadata.colour
     if metadata.icc:
         yield b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)
     if metadata.dpi:

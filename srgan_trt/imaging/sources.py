@@ -91,7 +91,8 @@ def plan_outputs(
     """Where each result goes; ``output`` is what the user gave with -o, ``format`` one of ``FORMATS`` or None.
     ``label`` says in its name what was done: x4.
 
-    - None: ``photo_x4.png`` beside ``photo.jpg``; in the current folder for addresses and standard input.
+    - None: ``photo_x4.png`` beside ``photo.jpg``, and ``photo_png_x4.png`` for a ``photo.png`` that comes after it; in
+      the current folder for addresses and standard input.
     - ``-``: standard output, for one input.
     - a folder that exists, or ends in a slash, or any name where the inputs are several: ``photo_x4.png`` in it, below
       it the tree that the inputs were found in.
@@ -113,9 +114,7 @@ def plan_outputs(
     if output is not None and folder is None:
         format = _checked_format(Path(output), format)
     chosen = format or "png"
-    targets = {
-        id(source): _target(source, output=output, folder=folder, ending=f"_{label}.{chosen}") for source in good
-    }
+    targets = _targets(good, output=output, folder=folder, ending=f"_{label}.{chosen}")
     # A file that is its own target is none of these: it was asked for.
     results = {
         os.path.realpath(target)
@@ -231,6 +230,19 @@ def _checked_format(path: Path, format: str | None) -> str:
     if path.suffix.lower() in SUFFIXES and format_of(path) != format:
         raise PictureError(f"{path} does not end as a {format} file does: give one or the other")
     return format
+
+
+def _targets(sources: Sequence[Source], *, output: str | None, folder: Path | None, ending: str) -> dict[int, Path]:
+    """The target of each source by its ``id``. Names that differ in their suffix only have two."""
+    targets: dict[int, Path] = {}
+    names: dict[str, str] = {}
+    for source in sources:
+        name, suffix = source.relative.name, source.relative.suffix
+        target = _target(source, output=output, folder=folder, ending=ending)
+        if names.setdefault(os.path.realpath(target), name) != name and suffix:
+            target = _target(source, output=output, folder=folder, ending=f"_{suffix[1:].lower()}{ending}")
+        targets[id(source)] = target
+    return targets
 
 
 def _target(source: Source, *, output: str | None, folder: Path | None, ending: str) -> Path:

@@ -24,6 +24,7 @@ from .metadata import (
     dpi_of,
     exif_block,
     fitting_icc,
+    left_out,
     main_entries,
     nested_directories,
     xmp_of,
@@ -31,7 +32,14 @@ from .metadata import (
 from .picture import Picture, Samples, bands, from_array, quiet_pillow
 from .workers import in_order
 
-_MINISWHITE, _MINISBLACK, _RGB = 0, 1, 2
+_MINISWHITE, _MINISBLACK, _RGB, _CMYK = 0, 1, 2, 5
+_DNG = 50706
+_RAW = (32803, 34892)
+"""Photometric interpretations: a colour filter's mosaic, and linear sensor values."""
+_PILLOW_CODECS = frozenset({*range(1, 9), 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000})
+"""Compressions that Pillow's libtiff has in every build; tifffile and imagecodecs read the others."""
+_SEARCHED = 16
+"""Pages that are looked at for one that is no thumbnail."""
 _ICC, _XMP = 34675, 700
 _BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 3, 4, 5, 7, 16
 # From here on file offsets might not fit into 32 bits.
@@ -43,45 +51,92 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the first page of a TIFF is."""
+    """Where the picture of a TIFF is, and what it is."""
 
+    page: int
+    """0 for the first."""
     width: int
     height: int
     pillow: bool
     """Whether Pillow reads it in full; else ``read`` does."""
+    notes: tuple[str, ...]
+    """Of pages that were not taken."""
 
 
 def read_layout(stream: BinaryIO) -> Layout:
-    """Reads the directory of the first page. Raises PictureError for samples other than unsigned integers of
-    1 to 8 or 16 bits, and what tifffile raises on a damaged file."""
+    """Finds the first page that is not a thumbnail. Raises PictureError for raw photos and for samples other than
+    unsigned integers of 1 to 8 or 16 bits, and what tifffile raises on a damaged file."""
     import tifffile
 
     stream.seek(0)
     with tifffile.TiffFile(stream) as file:
-        page: Any = file.pages[0]
+        _refuse_raw(file)
+        pages = len(file.pages)
+        candidates = (number for number in range(min(pages, _SEARCHED)) if not _is_thumbnail(file.pages[number]))
+        number = next(candidates, 0)
+        page: Any = file.pages[number]
         bits, kind = int(page.bitspersample), int(page.sampleformat)
-        # Pillow takes a big-endian BigTIFF for something else.
-        pillow = bits in (1, 2, 4, 8) and not (file.is_bigtiff and file.byteorder == ">")
         if kind != 1 or bits not in (1, 2, 4, 8, 16):
             what = {1: "unsigned", 2: "signed", 3: "floating-point"}.get(kind, "unusual")
             raise PictureError(f"its samples are {bits}-bit {what} numbers: save it with 8 or 16 bits, unsigned")
-        if not pillow and (page.photometric not in (_MINISWHITE, _MINISBLACK, _RGB) or bits < 8):
-            raise PictureError(f"its {bits}-bit colours are neither gray nor RGB: save it as 8-bit or 16-bit RGB")
-        return Layout(width=int(page.imagewidth), height=int(page.imagelength), pillow=pillow)
+        # Pillow takes a big-endian BigTIFF for something else.
+        pillow = bits <= 8 and not (file.is_bigtiff and file.byteorder == ">") and _pillow_reads(page)
+        if not pillow:
+            _check_readable(page, bits)
+        which = (
+            f"page {number + 1} of {pages}, the first that is no thumbnail,"
+            if number
+            else f"the first of {pages} pages"
+        )
+        notes = (f"{which} was taken",) if pages > 1 else ()
+        return Layout(number, int(page.imagewidth), int(page.imagelength), pillow, notes)
 
 
-def read(stream: BinaryIO) -> Picture:
-    """The first page of a TIFF of 8-bit or 16-bit gray or RGB, with alpha where it has some."""
+def _refuse_raw(file: Any) -> None:
+    """Raises PictureError for the raw photo of a camera: its first page is a thumbnail, its picture no colours yet."""
+    page = file.pages[0]
+    parts = [page, *(page.pages or ())] if _is_thumbnail(page) else [page]
+    if _DNG in page.tags or any(int(part.photometric) in _RAW for part in parts):
+        raise PictureError("it is a raw photo of a camera: develop it with a raw converter, and give the TIFF or JPEG")
+
+
+def _is_thumbnail(page: Any) -> bool:
+    return bool(int(page.subfiletype) & 0b101)  # a smaller version, or a mask of another page
+
+
+def _pillow_reads(page: Any) -> bool:
+    samples, photometric = int(page.samplesperpixel), int(page.photometric)
+    most = {_MINISWHITE: 2, _MINISBLACK: 2, _RGB: 4, _CMYK: 4}.get(photometric, samples)
+    planes = int(page.planarconfig) == 2 and samples > 1 and photometric != _RGB
+    return int(page.compression) in _PILLOW_CODECS and samples <= most and not planes
+
+
+def _check_readable(page: Any, bits: int) -> None:
+    """Raises PictureError for what ``read`` does not take, by name."""
+    import tifffile
+
+    codec, colours = (getattr(value, "name", value) for value in (page.compression, page.photometric))
+    if page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        raise PictureError(f"its compression ({codec}) is not supported: save it with LZW or deflate")
+    if int(page.photometric) not in (_MINISWHITE, _MINISBLACK, _RGB) or bits < 8:
+        raise PictureError(
+            f"its {page.samplesperpixel} channels of {bits}-bit colours ({colours}, {codec}) are neither gray nor RGB: "
+            "save it as 8-bit or 16-bit RGB"
+        )
+
+
+def read(stream: BinaryIO, layout: Layout) -> Picture:
+    """The page of a TIFF of 8-bit or 16-bit gray or RGB, with alpha where it has some."""
     import tifffile
 
     stream.seek(0)
     with tifffile.TiffFile(stream) as file:
-        page: Any = file.pages[0]
+        page: Any = file.pages[layout.page]
         samples = page.asarray()
         if page.axes.startswith("S"):
             samples = np.moveaxis(samples, 0, -1)
         samples = samples.reshape(page.imagelength, page.imagewidth, -1)
-        notes = [f"the first of {len(file.pages)} pages was taken"] if len(file.pages) > 1 else []
+        notes = list(layout.notes)
         colours = 3 if page.photometric == _RGB else 1
         # ExtraSamples: 1 is premultiplied alpha, 2 alpha as it is here, 0 anything else.
         alphas = [at for at, kind in enumerate(page.extrasamples) if kind in (1, 2)]
@@ -93,11 +148,10 @@ def read(stream: BinaryIO) -> Picture:
         alpha = samples[:, :, colours + alphas[0]] if alphas else None
         if alpha is not None and page.extrasamples[alphas[0]] == 1:
             pixels = _unpremultiplied(pixels, alpha)
-        exif = _exif(stream, file, page)
-        if exif is None:
-            notes.append(EXIF_LEFT_OUT)
+        exif, said = _exif(stream, file, page)
+        notes += said
         metadata = Metadata(
-            exif=exif or None,
+            exif=exif,
             icc=fitting_icc(page.tags.valueof(_ICC), channels=colours),
             dpi=dpi_of({"dpi": _dpi(page.tags)}, None),
             xmp=xmp_of({"xmp": page.tags.valueof(_XMP)}),
@@ -115,8 +169,8 @@ def _unpremultiplied(pixels: Samples, alpha: Samples) -> Samples:
     return result
 
 
-def _exif(stream: BinaryIO, file: Any, page: Any) -> bytes | None:
-    """The describing tags of ``page``, b"" if there are none; None if they cannot be read."""
+def _exif(stream: BinaryIO, file: Any, page: Any) -> tuple[bytes | None, list[str]]:
+    """The tags of ``page`` that are about the photo, and what is to be said of the others."""
     from PIL import Image
 
     exif = Image.Exif()
@@ -124,9 +178,9 @@ def _exif(stream: BinaryIO, file: Any, page: Any) -> bytes | None:
     try:
         with quiet_pillow():
             exif.load_from_fp(stream, int(page.offset))
-            return exif_block(exif) or b""
+            return exif_block(exif), left_out(exif, {})
     except BAD_EXIF:
-        return None
+        return None, [EXIF_LEFT_OUT]
 
 
 def _dpi(tags: Any) -> tuple[float, float] | None:

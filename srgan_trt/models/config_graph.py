@@ -38,11 +38,6 @@ def check_graph(name: str, config: Config) -> None:
             if "input_layers" in part and "layers" in part:
                 with _followed(name):
                     _check_calls(name, part)
-            if part.get("data_format") == "channels_first":
-                raise ModelError(
-                    f"{name} works on channels first (its layer {str(part.get('name'))!r}), which TensorFlow runs on "
-                    "GPUs only: build the model with data_format='channels_last', load the same weights, and save that"
-                )
             layers += "class_name" in part and isinstance(part.get("config"), dict)
             pending.extend((item, depth + 1) for item in part.values())
         elif isinstance(part, list):

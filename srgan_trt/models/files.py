@@ -15,6 +15,25 @@ NCNN_BINARY_MAGIC = (7767517).to_bytes(4, "little")
 """How a ``.param.bin`` begins, its binary form."""
 
 
+_FOREIGN = {
+    b"version https://git-lfs": "a Git LFS pointer, not the file: fetch that with 'git lfs pull'",
+    b"<!doctype": "a web page, not the file: download that itself",
+    b"<html": "a web page, not the file: download that itself",
+    b"srgan-trt engine": "an engine: name it where a model is run, and the file that it was built from here",
+    b"ftrt": "an engine of TensorRT's own tools: build one from the network's .onnx file",
+    b"ptrt": "an engine of TensorRT's own tools: build one from the network's .onnx file",
+}
+
+
+def check_known(path: Path) -> None:
+    """Raises ModelError, by name, for what is often saved or named in a model's place. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for start, what in _FOREIGN.items():
+        if head.startswith(start):
+            raise ModelError(f"{path} is {what}")
+
+
 def files_of(path: Path) -> list[Path]:
     """The files that the model file ``path`` consists of, itself first: an ncnn ``.param`` has its weights beside it,
     an ONNX file perhaps its larger tensors.
@@ -31,13 +50,16 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _external_files(path: Path) -> list[Path]:
+    data = path.read_bytes()
+    if b"location" not in data:  # the key of every reference to another file: onnx takes long to import
+        return []
     import onnx
     from google.protobuf.message import DecodeError
 
     from .onnx_graph import external_locations
 
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.ModelProto.FromString(data)
     except (DecodeError, ValueError):
         return []  # whoever opens it says what is wrong with it
     return [path.parent / location for location in external_locations(model)]

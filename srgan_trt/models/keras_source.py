@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingPackageError, ModelError, missing, one_line
+from .channels_last import as_channels_last
 from .config_graph import check_graph, check_sizes
 from .config_safety import check_config
 from .custom_layers import KNOWN_CLASSES, custom_layers
@@ -93,11 +94,12 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
     name = file.path.name
     assert file.config is not None
     check_graph(name, file.config)
-    check_sizes(file, file.config)
+    last, turned = as_channels_last(name, file.config)
+    check_sizes(file, last)
     import_tensorflow()
     objects = _run_objects_file(custom_objects) if custom_objects is not None else {}
     given = frozenset(objects)
-    functional, opened = as_functional(file.config, given=given)
+    functional, opened = as_functional(last, given=given)
     config, notes, stripped = resolve_lambdas(
         dataclasses.replace(file, config=functional), given=given, trust=trust_model
     )
@@ -118,7 +120,7 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
             name=name,
             kind=file.kind,
             source_hash=file.source_hash,
-            notes=[*opened, *found, *notes],
+            notes=[*opened, *found, *turned, *notes],
             stripped=stripped,
         )
     if isinstance(failures[0], MissingPackageError):
@@ -127,6 +129,11 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
         raise ModelError(
             f"{name} uses {unknown!r}, which is not a part of Keras and is not in the file: give its code with "
             "--custom-objects FILE.py"
+        ) from failures[0]
+    if (layer := _unreadable_activation(config)) is not None:
+        raise ModelError(
+            f"{name}: the activation of its layer {layer!r} is a lambda, which Keras 2 saves but cannot read: save the "
+            "model with a named function there, and give its code with --custom-objects FILE.py"
         ) from failures[0]
     reasons = [f"{_TITLES[library]}: {one_line(e)}" for library, e in zip((own, other), failures, strict=True)]
     raise ModelError(f"no Keras can open {name}: {'; '.join(reasons)}") from failures[0]
@@ -220,6 +227,16 @@ def _unknown_name(error: Exception, config: Config) -> str | None:
             name = found.group(1).rpartition(">")[2]
             return _first_function(config) if name == "function" else name
     return None
+
+
+def _unreadable_activation(value: Any) -> str | None:
+    """The first layer whose activation is bytecode without a class that would read it."""
+    if isinstance(value, dict):
+        activation = value.get("activation")
+        if isinstance(activation, dict) and "value" in activation and "class_name" not in activation:
+            return str(value.get("name"))
+        value = list(value.values())
+    return next(filter(None, map(_unreadable_activation, value)), None) if isinstance(value, list) else None
 
 
 def _first_function(value: Any) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import ModelError
 from .faults import faults_of
-from .files import HDF5_SIGNATURE, NCNN_BINARY_MAGIC, NCNN_MAGIC, ZIP_SIGNATURE
+from .files import HDF5_SIGNATURE, NCNN_BINARY_MAGIC, NCNN_MAGIC, ZIP_SIGNATURE, check_known
 from .source import SourceNetwork
 
 
@@ -41,6 +41,7 @@ def _opened(path: Path, custom_objects: Path | None, trust_model: bool, arch: st
         from .saved_model import open_saved_model
 
         return open_saved_model(path, trust_model=trust_model)
+    check_known(path)
     with path.open("rb") as file:
         head = file.read(8)
     if not head:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cache import cache_folder
 from ..errors import ModelError, missing
 from .onnx_graph import graphs_of, rename
 from .source import check_output, check_scale
@@ -31,6 +32,9 @@ def import_tensorflow() -> Any:
     """
     with _importing:
         if "tensorflow" not in sys.modules:
+            if not os.path.exists(os.path.expanduser("~/.keras")):
+                # Keras and tf_keras write their settings at import; users who have none should not find a new folder.
+                os.environ.setdefault("KERAS_HOME", str(cache_folder() / "keras"))
             with _quiet_stderr(), _default_environment("TF_CPP_MIN_LOG_LEVEL", "3"):
                 try:
                     import tensorflow

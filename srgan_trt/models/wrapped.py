@@ -33,7 +33,7 @@ def as_functional(config: Config, *, given: frozenset[str] = frozenset()) -> tup
         notes.append(f"its class {class_name} is opened as the functional model in it; its own code is not run")
         part |= {"class_name": "Functional", "config": {key: inner[key] for key in _FUNCTIONAL if key in inner}}
         if "module" in part or "registered_name" in part:
-            part |= {"module": "keras", "registered_name": None}
+            part |= {"module": "keras.src.models.functional", "registered_name": "Functional"}
         return part
 
     return opened(config), notes

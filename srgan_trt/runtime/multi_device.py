@@ -80,7 +80,13 @@ class MultiDevicePipeline:
         return Schedule(tiles, max(each.streams for each in made), max(each.batch for each in made))
 
     def run(
-        self, image: Image, out: Image, schedule: Schedule, *, progress: Callable[[int], None] | None = None
+        self,
+        image: Image,
+        out: Image,
+        schedule: Schedule,
+        *,
+        progress: Callable[[int], None] | None = None,
+        stop: threading.Event | None = None,
     ) -> int:
         """See Pipeline. Raises the first device's error if all of them fail."""
         pixels = schedule.tiles.height * schedule.tiles.width
@@ -88,7 +94,7 @@ class MultiDevicePipeline:
         while True:
             member = self._take(pixels, refused)
             try:
-                not_finite = member.pipeline.run(image, out, schedule, progress=progress)
+                not_finite = member.pipeline.run(image, out, schedule, progress=progress, stop=stop)
             except DeviceMemoryError:
                 raise  # smaller tiles may do
             except DeviceError as error:

@@ -13,6 +13,8 @@ from ..imaging.tiles import TilePlan
 from ..spec import NetworkSpec
 
 if TYPE_CHECKING:
+    from threading import Event
+
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
@@ -59,7 +61,13 @@ class Pipeline(Protocol):
         """
 
     def run(
-        self, image: Image, out: Image, schedule: Schedule, *, progress: Callable[[int], None] | None = None
+        self,
+        image: Image,
+        out: Image,
+        schedule: Schedule,
+        *,
+        progress: Callable[[int], None] | None = None,
+        stop: Event | None = None,
     ) -> int:
         """Fills `out` with the network's picture of `image`.
 
@@ -67,11 +75,13 @@ class Pipeline(Protocol):
         out: same dtype and C, (H*scale, W*scale, C), C-contiguous.
         schedule: for a picture of H x W; of streams and batches the device takes less where its memory has become
         short, or where it is not the one that made the schedule.
-        progress: called with the number of tiles done so far, from any thread, one call at a time.
+        progress: called with the number of tiles done so far, from any thread, one call at a time; what it raises ends
+        the run.
+        stop: ends the run when it is set, within a tile on a CPU and after one on a GPU.
 
-        Returns how many of the network's values were not finite (they became 0). Raises DeviceError if the
-        device fails or the pipeline was closed (DeviceMemoryError if smaller tiles may do), TypeError or ValueError if
-        an array is not as above.
+        Returns how many of the network's values were not finite (they became 0). Raises StoppedError after `stop`,
+        DeviceError if the device fails or the pipeline was closed (DeviceMemoryError if smaller tiles may do),
+        TypeError or ValueError if an array is not as above.
         """
 
     def pipeline_on(self, gpu: int) -> DevicePipeline | None:
@@ -101,6 +111,7 @@ class DevicePipeline(Pipeline, Protocol):
         schedule: Schedule,
         *,
         progress: Callable[[int], None] | None = None,
+        stop: Event | None = None,
         stream: int | None = None,
     ) -> int:
         """See Pipeline. `image` and `out` may each be a DeviceImage (runtime/gpu/device_array.py).

@@ -34,10 +34,10 @@ _SINC_TAPS = 21
 class Degradation:
     """How often each step is taken, and how strong it may be. Lengths are in pixels of the picture it is done to."""
 
-    clean: float = 0.2
+    clean: float = 0.25
     """Share of pictures that are only made small, by the field's bicubic."""
     blur: float = 0.65
-    first_round: float = 0.5
+    first_round: float = 0.35
     """Share that is resized, made noisy and compressed once before it gets its last size."""
     sharpen: float = 0.4
     noise: float = 0.4

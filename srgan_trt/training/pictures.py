@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PictureError, TrainingError
-from ..files import atomic_write
+from ..files import atomic_write, naming
 from ..imaging.folder import read_rgb
 from ..imaging.sources import Source
 from ..quality.bicubic import shrink
@@ -100,9 +101,10 @@ def prepare(
     parts: dict[str, IO[bytes]] = {}
     entries = []
     small = 0
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(naming(out))
         for name in names:
-            parts[name] = open(out / f"{name}.bin", "wb")  # noqa: SIM115 - closed below, however many are open
+            parts[name] = stack.enter_context(open(out / f"{name}.bin", "wb"))
         for done, (source, sha256) in enumerate(zip(sources, hashes, strict=True)):
             if progress is not None:
                 progress(done, len(sources))
@@ -121,9 +123,6 @@ def prepare(
                     raise TrainingError(f"the teacher enlarges by {array.shape[0] / lr.shape[0]:g}, not by {scale}")
                 parts[name].write(array.tobytes())
             entries.append(Entry(_name(source), sha256, *hr.shape[:2]))
-    finally:
-        for part in parts.values():
-            part.close()
     if small:
         _log.warning("%d of %d pictures are smaller than %d pixels: left out", small, len(sources), smallest)
     if not entries:

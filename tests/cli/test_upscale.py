@@ -443,6 +443,12 @@ class TestBadInput:
         assert message in done.err[0]
         assert files(Path()) == before
 
+    def test_a_name_of_two_lines_is_said_in_one(self, command: Command, plan: Plan) -> None:
+        Image.new("RGB", (8, 8)).save("two\nlines.png")
+        done = command("upscale", "two\nlines.png", "--model", plan.path)
+        assert (done.status, done.out.count("\n")) == (0, 1)
+        assert "two lines.png (8 x 8)" in done.out
+
     def test_a_bomb_takes_no_memory(self, command: Command, plan: Plan) -> None:
         Path("bomb.png").write_bytes(bomb())
         done = command("upscale", "bomb.png", "--model", plan.path)

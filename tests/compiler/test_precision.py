@@ -59,3 +59,12 @@ def test_a_float_file_stays_as_it_is() -> None:
     net = Network()
     model = net.model(net.conv("input", 3, 3), (1, 3, 9, 11))
     assert not to_fp32(model)
+
+
+def test_the_ends_keep_their_names_to_fp16_and_back() -> None:
+    net = Network()
+    model = net.model(net.node("Tanh", net.conv("input", 3, 3)), ("batch", 3, 9, 9))
+    names = [value.name for value in (*model.graph.inputs, *model.graph.outputs)]
+    to_fp16(model)
+    to_fp32(model)
+    assert [value.name for value in (*model.graph.inputs, *model.graph.outputs)] == names

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -18,9 +19,10 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from srgan_trt.errors import PictureError
+from srgan_trt.errors import LargePictureError, PictureError, UnknownFormatError
 from srgan_trt.imaging import jxl
-from srgan_trt.imaging.decode import decode
+from srgan_trt.imaging.decode import decode, picture_size
+from srgan_trt.imaging.encode import encode_to
 from srgan_trt.imaging.png import SIGNATURE
 
 from ..peak_memory import PRINT_PEAK_BYTES
@@ -103,7 +105,7 @@ def test_jpeg_xl_keeps_every_bit(channels: int, dtype: type) -> None:
 )
 def test_the_size_of_a_jpeg_xl_is_known_before_its_pixels(size: tuple[int, int]) -> None:
     data = imagecodecs.jpegxl_encode(np.zeros((*size, 3), np.uint8), lossless=True)
-    assert jxl.size(bytes(data)) == size[::-1]
+    assert jxl.size(bytes(data)) == picture_size(bytes(data)) == size[::-1]
     with pytest.raises(PictureError, match=f"{size[1]:,} x {size[0]:,} = "):
         decode(bytes(data), max_pixels=size[0] * size[1] - 1)
 
@@ -129,6 +131,20 @@ def test_fewer_bits_than_a_file_has_are_said() -> None:
     assert decode(avif).notes == ("its 10 bits were reduced to 8 (colour AVIF files are read in no more)",)
     gray = b"P5 15 12 65535\n" + levels[:, :, 0].astype(">u2").tobytes()
     np.testing.assert_array_equal(decode(gray).to_array().squeeze(), levels[:, :, 0])
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM"])
+def test_the_size_is_told_without_decoding(format: str) -> None:
+    data = saved(Image.fromarray(noise(57, 91, 3)), format)
+    assert picture_size(data) == (91, 57)
+    with pytest.raises(LargePictureError, match="raise it with --max-pixels"):
+        decode(data, max_pixels=91 * 57 - 1)
+
+
+def test_what_is_no_picture_has_no_size() -> None:
+    for data, error in ((b"<svg/>", UnknownFormatError), (b"", PictureError), (SIGNATURE, PictureError)):
+        with pytest.raises(error, match=r"^the upload"):
+            picture_size(data, name="the upload")
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -326,6 +342,188 @@ def test_damaged_exif_is_left_out_and_said() -> None:
     assert decode(deep).notes == ("its EXIF cannot be read and was left out",)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_place_on_the_map_is_left_out_and_said(dtype: type) -> None:
+    tags = [(33550, "d", 3, (10.0, 10.0, 0.0), False), (33922, "d", 6, (0, 0, 0, 5e5, 4.6e6, 0), False)]
+    picture = decode(tiff_bytes(noise(8, 8, 3, dtype=dtype), photometric="rgb", extratags=tags))
+    assert picture.notes == ("left out: its place on the map (GeoTIFF)",)
+    again = io.BytesIO()
+    encode_to(picture, again, format="tiff")
+    again.seek(0)
+    with tifffile.TiffFile(again) as file:
+        assert {33550, 33922}.isdisjoint(tag.code for tag in file.pages[0].tags)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_texts_and_what_levels_mean_go_from_png_to_png_and_are_said_of_elsewhere(dtype: type) -> None:
+    data = imagecodecs.png_encode(noise(8, 8, 3, dtype=dtype))
+    for kind, content in (
+        (b"gAMA", (100_000).to_bytes(4, "big")),
+        (b"tEXt", b"Title\0Caf\xe9"),
+        (b"tEXt", b"seed\x007"),
+    ):
+        data = with_chunk(data, kind, content)
+    picture = decode(data)
+    assert dict(picture.metadata.text) == {"Title": "Café", "seed": "7"}
+    again = io.BytesIO()
+    assert encode_to(picture, again, format="png") == ()
+    assert decode(again.getvalue()).metadata == picture.metadata
+    with Image.open(again) as image:
+        assert image.text == {"Title": "Café", "seed": "7"}
+        assert image.info["gamma"] == 1
+    notes = encode_to(picture, io.BytesIO(), format="tiff")
+    assert [note.partition(" were")[0].partition(" was")[0] for note in notes] == [
+        "its texts (seed, Title)",
+        "what its levels mean (gAMA, cICP)",
+    ]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_the_transparent_level_of_a_gray_png_of_any_depth(depth: int) -> None:
+    levels = (np.arange(16 * 16).reshape(16, 16) % 2**depth).astype(np.uint8)
+    bits = np.unpackbits(levels[:, :, None], axis=2)[:, :, 8 - depth :].reshape(16, -1)
+    rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
+    data = imagecodecs.png_encode(np.zeros((16, 16), np.uint8))[:8]
+    for kind, content in (
+        (b"IHDR", struct.pack(">IIBBBBB", 16, 16, depth, 0, 0, 0, 0)),
+        (b"tRNS", struct.pack(">H", 2**depth - 1)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ):
+        data += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    picture = decode(data)
+    np.testing.assert_array_equal(picture.alpha == 0, levels == 2**depth - 1)
+
+
+@pytest.mark.parametrize("codec", ["lerc", "webp", "jpegxl", "jpeg2000", "png"])
+def test_8_bit_tiffs_in_codecs_that_pillow_lacks(codec: str) -> None:
+    levels = np.broadcast_to(np.arange(32, dtype=np.uint8)[:, None, None] * 4, (32, 32, 3))
+    picture = decode(tiff_bytes(levels, photometric="rgb", compression=codec))
+    assert np.abs(picture.pixels.astype(int) - levels).max() <= 2
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_more_bands_than_gray_are_left_out_and_said(planes: str) -> None:
+    levels = noise(5, 12, 14)
+    array = levels if planes == "separate" else np.ascontiguousarray(np.moveaxis(levels, 0, -1))
+    picture = decode(tiff_bytes(array, photometric="minisblack", planarconfig=planes))
+    np.testing.assert_array_equal(picture.pixels[:, :, 0], levels[0])
+    assert picture.notes == ("its extra channels were left out",)
+
+
+def test_a_thumbnail_before_the_picture_is_not_taken_for_it() -> None:
+    full = noise(40, 48, 3)
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as pages:
+        pages.write(full[::8, ::8], photometric="rgb", subfiletype=1, metadata=None)
+        pages.write(full, photometric="rgb", metadata=None)
+    picture = decode(file.getvalue())
+    np.testing.assert_array_equal(picture.pixels, full)
+    assert picture.notes == ("page 2 of 2, the first that is no thumbnail, was taken",)
+
+
+@pytest.mark.parametrize("dng", [True, False])
+def test_raw_photos_are_refused_as_such(dng: bool) -> None:
+    file = io.BytesIO()
+    tags = [(50706, "B", 4, (1, 4, 0, 0), False)] if dng else []
+    with tifffile.TiffWriter(file) as pages:
+        pages.write(noise(5, 6, 3), photometric="rgb", subfiletype=1, metadata=None, subifds=1, extratags=tags)
+        pages.write(noise(40, 48, dtype=np.uint16), photometric=32803, metadata=None)
+    for data in (file.getvalue(), b"FUJIFILMCCD-RAW 0201" + bytes(40), b"\0\0\0\x18ftypcrx " + bytes(40)):
+        with pytest.raises(PictureError, match="a raw photo of a camera: develop it"):
+            decode(data)
+
+
+@pytest.mark.parametrize("kind", ["12 bits", "lossless", "JPEG-LS"])
+def test_jpegs_beyond_8_bits_and_without_loss(kind: str) -> None:
+    ramp = np.ascontiguousarray(np.broadcast_to(np.arange(64, dtype=np.uint16)[:, None], (64, 64))) * 65
+    if kind == "12 bits":
+        data = imagecodecs.jpeg_encode(np.dstack([ramp] * 3), 100, bitspersample=12)
+        expected, most = np.dstack([ramp] * 3), 40
+    elif kind == "lossless":
+        data, expected, most = imagecodecs.ljpeg_encode(ramp, bitspersample=12), ramp[:, :, None], 0
+    else:
+        expected, most = noise(20, 30, 3), 0
+        data = imagecodecs.jpegls_encode(expected)
+    if kind != "JPEG-LS":
+        expected = np.round(expected * (65535 / 4095)).astype(np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    block = exif.tobytes()
+    picture = decode(data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:])
+    assert picture.bits == expected.dtype.itemsize * 8
+    assert np.abs(picture.pixels[::-1, ::-1].astype(int) - expected).max() <= most
+
+
+def test_a_jpeg_without_its_end_is_whole_and_one_that_is_cut_off_is_not(photo: Image.Image) -> None:
+    data = saved(photo, "JPEG", quality=90)
+    for cut in (1, 2):
+        picture = decode(data[:-cut])
+        np.testing.assert_array_equal(picture.pixels, decode(data).pixels)
+        assert picture.notes == ("its end is missing",)
+    with pytest.raises(PictureError, match="pixels are missing"):
+        decode(data[: len(data) * 3 // 4])
+
+
+def test_a_jpeg_that_holds_few_of_the_pixels_that_it_states_is_cut_off() -> None:
+    data = bytearray(saved(Image.fromarray(noise(16, 16)), "JPEG"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", 3000, 3000)
+    with pytest.raises(PictureError, match="pixels are missing"):
+        decode(bytes(data))
+    assert decode(saved(Image.new("L", (3000, 3000)), "JPEG", progressive=True)).width == 3000
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_damaged_chunk_that_a_png_does_not_need_is_left_out_and_said(dtype: type) -> None:
+    levels = noise(8, 8, 3, dtype=dtype)
+    data = bytearray(with_chunk(imagecodecs.png_encode(levels), b"tEXt", b"Comment\0hello"))
+    data[data.index(b"hello")] ^= 0xFF
+    picture = decode(bytes(data))
+    np.testing.assert_array_equal(picture.pixels, levels)
+    assert picture.notes == ("left out, as it is damaged: its tEXt",)
+
+
+@pytest.mark.parametrize("which", ["pages", "exif", "idat"])
+def test_what_is_thrown_away_costs_no_time(which: str, photo: Image.Image) -> None:
+    if which == "pages":
+        page = struct.pack("<H", 7)
+        for tag, kind, value in (
+            (256, 4, 1),
+            (257, 4, 1),
+            (258, 3, 8),
+            (262, 3, 1),
+            (273, 4, 8),
+            (278, 4, 1),
+            (279, 4, 1),
+        ):
+            page += struct.pack("<HHLL", tag, kind, 1, value)
+        size = len(page) + 4
+        data = struct.pack("<2sHLL", b"II", 42, 12, 0)
+        data += b"".join(
+            page + struct.pack("<L", 12 + size * number if number < 20_000 else 0) for number in range(1, 20_001)
+        )
+    elif which == "exif":
+        segment = b"\xff\xe1" + struct.pack(">H", 65_008) + b"Exif\0\0" + bytes(65_000)
+        whole = saved(photo, "JPEG")
+        data = whole[:2] + segment * 300 + whole[2:]
+    else:
+        zeros = zlib.compressobj(9, zlib.DEFLATED, -15)
+        part = zeros.compress(bytes(1 << 24)) + zeros.flush(zlib.Z_FULL_FLUSH)
+        packed = b"\x78\xda" + part * 80
+        whole = imagecodecs.png_encode(noise(8, 8, 3, dtype=np.uint16))
+        begin = whole.index(b"IDAT")
+        data = whole[: begin - 4] + struct.pack(">I", len(packed)) + b"IDAT" + packed
+        data += struct.pack(">I", zlib.crc32(b"IDAT" + packed)) + whole[-12:]
+    began = time.process_time()
+    if which == "idat":
+        with pytest.raises(PictureError, match="far more data than pixels"):
+            decode(data)
+    else:
+        decode(data)
+    assert time.process_time() - began < 1
+
+
 # Bad input
 
 
@@ -456,6 +654,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from srgan_trt.imaging import jxl
 from srgan_trt.imaging.decode import decode
+from srgan_trt.imaging.encode import encode_to
 try:
     decode(sys.stdin.buffer.read(), name="bomb")
 except ValueError as error:

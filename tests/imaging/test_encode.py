@@ -104,7 +104,7 @@ def test_the_text_of_a_png_stays_in_a_png_and_is_said_elsewhere(dtype: type) -> 
     with Image.open(io.BytesIO(data)) as image:
         assert image.text == dict(text)  # type: ignore[attr-defined]
     notes = encode_to(decode(data), io.BytesIO(), format="jpg")
-    assert "its text (Title, Comment) was left out (png holds it)" in notes
+    assert "its texts (Title, Comment) were left out (png holds them)" in notes
 
 
 def _little_endian(exif: Image.Exif) -> bytes:

@@ -13,6 +13,7 @@ from srgan_trt.imaging.metadata import (
     dpi_of,
     exif_block,
     fitting_icc,
+    left_out,
     main_entries,
     orientation,
     resized,
@@ -59,6 +60,28 @@ def test_storage_tags_and_thumbnails_are_dropped() -> None:
     block = exif_block(exif)
     assert {256, 273, 513, 34675}.isdisjoint(parsed(block))
     assert parsed(block).get_ifd(ExifTags.IFD.IFD1) == {}
+
+
+def test_only_what_is_about_the_photo_is_carried_and_the_rest_is_said() -> None:
+    exif = Image.Exif()
+    exif[271], exif[700], exif[33550], exif[50839], exif[65000] = "Maker", b"<xmp>", (10.0, 10.0, 0.0), b"IJIJ", 5
+    exif[270] = "ImageJ=1.53\nimages=10\nspacing=2.5"
+    exif.get_ifd(ExifTags.IFD.Exif)[0x9214] = (100, 100, 20)
+    assert dict(parsed(exif_block(exif))) == {271: "Maker"}
+    assert left_out(exif, {"photoshop": {}}) == [
+        "left out: its place on the map (GeoTIFF), its ImageJ settings, its IPTC"
+    ]
+    assert left_out(camera_exif(), {}) == []
+
+
+def test_a_larger_picture_has_more_dots_an_inch() -> None:
+    exif = camera_exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[0xA20E] = 2000.0
+    scaled = metadata.Metadata(exif=exif_block(exif), dpi=(300.0, 72.0)).scaled(4, 4)
+    assert scaled.dpi == (1200, 288)
+    assert parsed(scaled.exif)[282] == 1200
+    assert parsed(scaled.exif).get_ifd(ExifTags.IFD.Exif)[0xA20E] == 8000
+    assert metadata.Metadata(dpi=(20_000.0, 20_000.0)).scaled(4, 4).dpi is None  # more than JPEG can state
 
 
 def test_no_tags_are_no_block() -> None:

@@ -173,19 +173,25 @@ def test_names_that_exist_are_errors_before_any_work(tree: Path) -> None:
     assert [job.error for job in planned("one.tiff", overwrite=True)] == [None]
 
 
-def test_the_second_of_two_inputs_with_one_result_is_an_error(tree: Path) -> None:
+def test_names_that_differ_in_their_suffix_give_two_results(tree: Path) -> None:
     (tree / "photos/b.png").write_bytes(b"")
-    jobs = planned("photos", "absent.png")
-    assert [(job.source.name, job.target is not None) for job in jobs] == [
-        ("photos/a.PNG", True),
-        ("photos/b.jpg", True),
-        ("photos/b.png", False),
-        ("photos/sub/c.webp", True),
-        ("absent.png", False),
+    assert targets("photos") == [
+        "photos/a_x4.png",
+        "photos/b_x4.png",
+        "photos/b_png_x4.png",
+        "photos/sub/c_x4.png",
     ]
+    (tree / "photos/b_png_x4.png").write_bytes(b"")  # of an earlier run
+    assert len(planned("photos", overwrite=True)) == 4
+
+
+def test_the_second_of_two_inputs_with_one_result_is_an_error(tree: Path) -> None:
+    (tree / "other").mkdir()
+    (tree / "other/b.jpg").write_bytes(b"")
+    jobs = planned("photos/b.jpg", "other/b.jpg", "absent.png", output="out/")
+    assert [job.target is not None for job in jobs] == [True, False, False]
     assert (
-        jobs[2].error
-        == "photos/b.png would become photos/b_x4.png, as photos/b.jpg does: give them apart, or rename one"
+        jobs[1].error == "other/b.jpg would become out/b_x4.png, as photos/b.jpg does: give them apart, or rename one"
     )
 
 

@@ -122,13 +122,6 @@ def test_more_layers_than_any_generator_has_are_refused() -> None:
         check_graph("net.h5", {"class_name": "Sequential", "config": {"layers": [layer] * 50_000}})
 
 
-def test_channels_first_is_named() -> None:
-    config = network()
-    config["config"]["layers"][1]["config"]["data_format"] = "channels_first"
-    with pytest.raises(ModelError, match=r"net\.h5 works on channels first \(its layer 'c1'\)"):
-        check_graph("net.h5", config)
-
-
 def test_layers_larger_than_the_weights_in_the_file_are_refused() -> None:
     config = network()
     config["config"]["layers"][1]["config"]["filters"] = 60_000

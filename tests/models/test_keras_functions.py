@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,3 +62,14 @@ def test_enlargements(keras: Any, name: str) -> None:
 def test_enlargements_that_onnx_does_not_have_are_named(keras2: Any, name: str) -> None:
     with pytest.raises(ModelError, match=rf"net uses ScaleAndTranslate \({name}\)"):
         export_function(keras2.layers.UpSampling2D(2, interpolation=name), 8, 9, name="net")
+
+
+@pytest.mark.full
+def test_keras_writes_nothing_into_the_home_folder(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    program = "from srgan_trt.models.keras3 import import_keras; import_keras('try'); import tf_keras"
+    env = {name: value for name, value in os.environ.items() if name != "KERAS_HOME"}
+    env |= {"HOME": str(home), "SRGAN_TRT_CACHE": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", program], env=env, check=True, capture_output=True)
+    assert not (home / ".keras").exists()

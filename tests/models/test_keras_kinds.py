@@ -12,8 +12,10 @@ import h5py
 import numpy as np
 import pytest
 
+from srgan_trt.compiler.build import build
 from srgan_trt.errors import ModelError
 from srgan_trt.models.loader import open_network
+from srgan_trt.upscaler import Upscaler
 
 from .conftest import noise, randomise, run_onnx
 
@@ -53,6 +55,27 @@ def test_upsampling_by_interpolation(keras: Any, saved: Save, interpolation: str
         layers.Conv2D(3, 3, padding="same", activation="tanh"),
     ])  # fmt: skip
     same_as_keras(randomise(model), saved(model))
+
+
+@pytest.mark.parametrize("activation", ["gelu", "hard_sigmoid", "soft_shrink"])
+def test_activations_that_keras_spells_out_leave_any_size_and_keras_picture(
+    keras3: Any, tmp_path: Path, activation: str
+) -> None:
+    layers = keras3.layers
+    model = keras3.Sequential([
+        layers.Input((None, None, 3)),
+        layers.Conv2D(6, 3, padding="same", activation=activation),
+        layers.UpSampling2D(2),
+        layers.Conv2D(3, 3, padding="same", activation="sigmoid"),
+    ])  # fmt: skip
+    randomise(model).save(tmp_path / "model.keras")
+    plan = build(tmp_path / "model.keras", input_range=(0, 1), output_range=(0, 1))
+    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    with Upscaler(plan, precision="fp32") as up:
+        result = up(image)
+    expected = np.asarray(model(image[None].astype(np.float32) / 255))[0] * 255
+    assert plan.spec.fixed_shape is None
+    assert np.abs(result - expected).max() < 0.51
 
 
 def test_a_nested_model(keras: Any, saved: Save) -> None:

@@ -37,8 +37,8 @@ def test_an_empty_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".h5", ".keras", ".onnx", ".txt"])
 def test_a_text_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"text{suffix}"
-    path.write_text("<html>404: not found</html>\n")
-    refused(path, "neither HDF5 nor a .keras archive|damaged ONNX|no model file")
+    path.write_text("404: not found, or nothing here\n")
+    refused(path, "neither HDF5 nor a .keras archive|damaged ONNX|not a model file")
 
 
 @pytest.mark.parametrize("file", ["honeyrocky_x4.h5", "pardo_enhance.keras"])
@@ -59,6 +59,22 @@ def test_a_zip_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "archive.keras", "w") as archive:
         archive.writestr("readme.txt", "hello")
     refused(tmp_path / "archive.keras", "zip archive but no .keras file")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a Git LFS pointer, .*git lfs pull"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><html></html>", "a web page, not the file"),
+        (b"<html><body>Sign in</body></html>", "a web page, not the file"),
+        (b"ftrt" + bytes(100), "an engine of TensorRT's own tools"),
+        (b"srgan-trt engine" + bytes(100), "an engine: name it where a model is run"),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "model.onnx", "model.engine"])
+def test_what_is_often_saved_in_a_models_place(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, words)
 
 
 def test_a_pytorch_file(tmp_path: Path) -> None:

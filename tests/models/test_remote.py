@@ -125,7 +125,7 @@ class TestFetching:
     ) -> None:
         (tmp_path / "file").write_text("in the way")
         monkeypatch.setenv("SRGAN_TRT_CACHE", str(tmp_path / "file" / "cache"))
-        cache._warn_unwritable.cache_clear()
+        cache._warn_once.cache_clear()
         server.answers["/x4.h5"] = answer()
         for _ in range(2):
             assert find_model(f"{server.base}/x4.h5", sha256=HASH).read_bytes() == BODY

@@ -39,7 +39,10 @@ def _discriminator(keras: Any) -> Any:
     )
 
 
-def test_a_class_around_a_functional_graph(keras: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["trainer.h5", "trainer.keras"])
+def test_a_class_around_a_functional_graph(keras: Any, tmp_path: Path, name: str) -> None:
+    saved = tmp_path / name
+
     class Trainer(keras.Model):  # type: ignore[misc]
         def train_step(self, data: Any) -> Any:
             return {}
@@ -47,8 +50,8 @@ def test_a_class_around_a_functional_graph(keras: Any, tmp_path: Path) -> None:
     inner = _generator(keras, size=None)
     model = Trainer(inner.input, inner.output)
     expected = np.asarray(model(noise(8, 8)))
-    model.save(tmp_path / "trainer.h5")
-    network = open_network(tmp_path / "trainer.h5")
+    model.save(saved)
+    network = open_network(saved)
     assert any("its class Trainer is opened as the functional model in it" in note for note in network.notes)
     np.testing.assert_allclose(run_onnx(network.export(8, 8), noise(8, 8)), expected, atol=1e-5)
 
@@ -58,7 +61,7 @@ def test_a_class_that_the_user_gives_stays() -> None:
     config = {"class_name": "mine>Trainer", "module": "mine", "registered_name": "mine>Trainer", "config": graph}
     assert as_functional(config, given=frozenset({"Trainer"})) == (config, [])
     opened, notes = as_functional(config)
-    assert (opened["class_name"], opened["module"], len(notes)) == ("Functional", "keras", 1)
+    assert (opened["class_name"], opened["module"], len(notes)) == ("Functional", "keras.src.models.functional", 1)
     assert "extra" not in opened["config"]
 
 
@@ -110,3 +113,13 @@ def test_an_activation_of_the_author_s_own_is_named(keras: Any, tmp_path: Path) 
     with pytest.raises(ModelError, match=r"_my_activation.*--custom-objects"):
         open_network(tmp_path / "a.h5")
     (tmp_path / "mine.py").write_text("def _my_activation(x):\n    return x * 0.5\n")
+
+
+def test_a_lambda_for_an_activation_is_named(keras2: Any, tmp_path: Path) -> None:
+    layers = keras2.layers
+    model = keras2.Sequential([
+        layers.Input((None, None, 3)), layers.Conv2D(3, 3, padding="same", activation=lambda x: x * 0.5, name="odd"),
+    ])  # fmt: skip
+    model.save(tmp_path / "model.h5")
+    with pytest.raises(ModelError, match=r"the activation of its layer 'odd' is a lambda, .*--custom-objects"):
+        open_network(tmp_path / "model.h5")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,18 @@ def test_every_picture_with_its_bicubic_reduction(tmp_path: Path) -> None:
         np.testing.assert_array_equal(hr, original)  # cropped to a multiple of the scale
         np.testing.assert_array_equal(lr, shrink(original, 4))
     assert pictures.teacher is None
+
+
+def test_a_disk_that_takes_no_more_is_told_with_its_folder(tmp_path: Path) -> None:
+    folder, out = photo_folder(tmp_path / "hr", count=3), tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="out") as caught:
+            prepared(folder, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(out)
 
 
 def test_the_manifest_is_names_and_hashes_of_the_files(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache import read_checksummed, write_checksummed
-from ...errors import DeviceError
+from ...errors import DeviceError, StoppedError
 from ...imaging.tiles import Tile, TilePlan
 from ...pixels import pack, unpack
 from ...spec import NetworkSpec
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ..pipeline import Image
 
 _log = logging.getLogger(__name__)
+
+_GLANCE = 20
+"""Milliseconds between two looks at whether a run is to be stopped."""
 
 
 class CompiledPlan:
@@ -130,6 +133,7 @@ class CompiledPlan:
         progress: Callable[[int], None] | None,
         *,
         batch: int = 1,
+        stop: threading.Event | None = None,
     ) -> int:
         """As `Pipeline.run`, `batch` tiles in one run of the network. Raises DeviceError if OpenVINO fails."""
         self._used = True
@@ -138,7 +142,7 @@ class CompiledPlan:
             self._requests.append(self._compiled.create_infer_request())
         queue = _Queue(tiles.tiles, progress)
         jobs = [
-            lambda request=request: _work(request, queue, image, out, tiles, spec, batch)
+            lambda request=request: _work(request, queue, image, out, tiles, spec, batch, stop)
             for request in self._requests[:workers]
         ]
         try:
@@ -187,6 +191,7 @@ def _work(
     tiles: TilePlan,
     spec: NetworkSpec,
     batch: int,
+    stop: threading.Event | None,
 ) -> int:
     """Takes tiles until there are none; returns how many values were not finite."""
     import openvino
@@ -205,7 +210,10 @@ def _work(
                 request.set_input_tensor(openvino.Tensor(tensors[:bound], shared_memory=True))
             for tensor, tile in zip(tensors, taken, strict=False):
                 pack(image, tensor, y=tile.y, x=tile.x, scale=in_scale, bias=in_low)
-            request.infer(share_outputs=True)
+            if stop is None:
+                request.infer(share_outputs=True)
+            else:
+                _infer_until(stop, request, spec.name)
             results = request.get_output_tensor().data
             if results.shape != (bound, *expected):
                 promised = (bound, *expected)
@@ -231,6 +239,22 @@ def _work(
         queue.stop()
         raise
     return not_finite
+
+
+def _infer_until(stop: threading.Event, request: openvino.InferRequest, name: str) -> None:
+    """Runs the network. Raises StoppedError soon after `stop` is set: OpenVINO looks between two layers."""
+    request.start_async()
+    while not request.wait_for(_GLANCE):
+        if stop.is_set():
+            request.cancel()
+            break
+    try:
+        request.wait()
+    except RuntimeError:
+        if not stop.is_set():
+            raise
+    if stop.is_set():
+        raise StoppedError(f"{name}: the picture was given up")
 
 
 def _first_line(error: BaseException) -> str:

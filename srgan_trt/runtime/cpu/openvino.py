@@ -31,6 +31,7 @@ from ..pipeline import Schedule, check_arrays, given_tile
 from ..tuning import DEFAULT, Setting, TilingConfig, Tuning, search
 from .choice import TRIAL_SECONDS, Verdict, Way, choose, compared, failed, keep, race
 from .compiled import CompiledPlan
+from .library import load_openvino
 from .processor import find_cpu, load_tuning, tuning_path
 from .tiling import best_streams, best_tile, candidate_tilings, tuned_tile
 
@@ -72,11 +73,9 @@ class CpuPipeline:
         Raises DeviceError if `precision` is not to be had here, OpenVINO cannot take the plan, or gives another picture
         than the plan's self-test wants.
         """
-        import openvino
-
         self.spec: NetworkSpec = plan.spec
         self._plan = plan
-        self._core = openvino.Core()
+        self._core: Any = load_openvino().Core()
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, str, str | None, int], CompiledPlan] = {}
         self._closed = False
@@ -123,10 +122,16 @@ class CpuPipeline:
         return self._schedule((height, width), way, halo=halo, config=config, tile=tile)
 
     def run(
-        self, image: Image, out: Image, schedule: Schedule, *, progress: Callable[[int], None] | None = None
+        self,
+        image: Image,
+        out: Image,
+        schedule: Schedule,
+        *,
+        progress: Callable[[int], None] | None = None,
+        stop: threading.Event | None = None,
     ) -> int:
         """See Pipeline. Raises DeviceError if a tile does not fit into this machine's memory."""
-        return self._run(image, out, schedule, progress)
+        return self._run(image, out, schedule, progress, stop=stop)
 
     def pipeline_on(self, gpu: int) -> None:
         """See Pipeline."""
@@ -243,6 +248,7 @@ class CpuPipeline:
         schedule: Schedule,
         progress: Callable[[int], None] | None,
         tried: tuple[Way, str | None] | None = None,
+        stop: threading.Event | None = None,
     ) -> int:
         """tried: way and form to be measured; None: what the picture's depth asks for."""
         tiles = schedule.tiles
@@ -269,7 +275,7 @@ class CpuPipeline:
             self.info.pop("lowering", None)
             if lowering is not None:
                 self.info["lowering"] = lowering
-            return engine.run(image, out, tiles, self.spec, progress, batch=batch)
+            return engine.run(image, out, tiles, self.spec, progress, batch=batch, stop=stop)
 
     def _warn_of_int8(self, way: Way, dtype: np.dtype[Any]) -> None:
         """Said once: a plan of int8 alone has nothing else for 16-bit pictures, nor for those that want fp32."""
@@ -310,6 +316,7 @@ class CpuPipeline:
         with self._lock:
             self._closed = True
             self._engines.clear()
+            self._core = None  # its threads end with it: a process forked later would wait for them
 
     def _setting(self, way: Way) -> Setting:
         tuning = self._tuning(way)

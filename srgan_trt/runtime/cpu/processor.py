@@ -10,6 +10,7 @@ from ...cache import read_record
 from ...errors import DeviceError, one_line
 from ...machine import usable_cores
 from ..tuning import Tuning, tuning_file
+from .library import load_openvino
 from .measured import kind_of
 
 if TYPE_CHECKING:
@@ -45,10 +46,7 @@ class Cpu:
 
 def find_cpu(core: openvino.Core | None = None) -> Cpu:
     """Raises DeviceError if OpenVINO cannot be loaded or finds no CPU that it can use."""
-    try:
-        import openvino
-    except ImportError as error:
-        raise DeviceError(f"OpenVINO cannot be loaded ({error}): pip install --force-reinstall openvino") from error
+    openvino = load_openvino()
     core = core or openvino.Core()
     try:
         capabilities = tuple(sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))

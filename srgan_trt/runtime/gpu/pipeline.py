@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import DeviceError, DeviceLostError, DeviceMemoryError, ModelError, SrganTrtError
+from ...errors import DeviceError, DeviceLostError, DeviceMemoryError, ModelError, SrganTrtError, StoppedError
 from ...imaging.tiles import TilePlan, plan_tiles
 from ...spec import NetworkSpec
 from ..pipeline import Schedule, check_arrays, given_tile
@@ -160,6 +160,7 @@ class GpuPipeline:
         schedule: Schedule,
         *,
         progress: Callable[[int], None] | None = None,
+        stop: threading.Event | None = None,
         stream: int | None = None,
     ) -> int:
         """See Pipeline. `image` and `out` may each be a DeviceImage (runtime/gpu/device_array.py) instead of an array.
@@ -172,7 +173,7 @@ class GpuPipeline:
         """
         tiles = schedule.tiles
         check_arrays(image, out, tiles, self.spec.scale)
-        report = _Progress(progress)
+        report = _Progress(progress, stop)
         with current(self.gpu.number) as before, after_caller(stream, before) as event:
             source, target = InputImage(image, 1), OutputImage(out, self.spec.scale)
             while True:
@@ -363,14 +364,17 @@ class GpuPipeline:
 class _Progress:
     """Tiles done, told to the caller; a picture that begins anew is not told of before it is further than it was."""
 
-    def __init__(self, callback: Callable[[int], None] | None) -> None:
+    def __init__(self, callback: Callable[[int], None] | None, stop: threading.Event | None = None) -> None:
         self._callback = callback
+        self._stop = stop
         self._done = self._told = 0
 
     def restart(self) -> None:
         self._done = 0
 
     def more(self, count: int) -> None:
+        if self._stop is not None and self._stop.is_set():
+            raise StoppedError("the picture was given up")
         self._done += count
         if self._callback is not None and self._done > self._told:
             self._told = self._done

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -28,26 +27,12 @@ from srgan_trt.runtime.gpu.interfaces import EngineSettings
 from srgan_trt.upscaler import Upscaler
 
 from ...handmade import differences, noise, small_model, small_spec
-from ..graphs import Network, picture
+from ..graphs import Network, picture, save_sharpener
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """x2: every pixel repeated, sharpened a little by a residual branch of two convolutions."""
-    net = Network(seed=4)
-    random = np.random.default_rng(5)
-    wide = net.node("PRelu", net.conv("input", 3, 32, 5), net.constant(np.full((32, 1, 1), 0.2, np.float32)))
-    inner = net.node("Relu", net.conv(wide, 32, 32))
-    branch = net.node("Add", net.conv(inner, 32, 32), wide)
-    weight = random.normal(0, 0.003, (12, 32, 3, 3)).astype(np.float32)
-    detail = net.node("Conv", branch, net.constant(weight), net.constant(np.zeros(12, np.float32)), pads=[1, 1, 1, 1])
-    repeat = np.tile(np.eye(3, dtype=np.float32), (4, 1))[:, :, None, None]
-    total = net.node("Add", detail, net.node("Conv", "input", net.constant(repeat)))
-    out = net.node("DepthToSpace", total, blocksize=2, mode="DCR")
-    path = tmp_path_factory.mktemp("model") / "sharper.onnx"
-    shapes: list[Any] = ["batch", 3, "height", "width"]
-    onnx.save(net.proto(out, shapes, out_shape=["batch", 3, "out_height", "out_width"]), path)
-    return path
+    return save_sharpener(tmp_path_factory.mktemp("model") / "sharper.onnx")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +21,7 @@ from onnx import helper, numpy_helper
 from srgan_trt.cache import write_checksummed, write_record
 from srgan_trt.compiler.conversion import forms_of
 from srgan_trt.compiler.plan import Plan, save_plan
-from srgan_trt.errors import DeviceError, PlanError
+from srgan_trt.errors import DeviceError, PlanError, StoppedError
 from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.cpu.compiled import CompiledPlan
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
@@ -143,6 +144,24 @@ def test_an_error_of_the_caller_s_progress_ends_the_run(fp32: CpuPipeline) -> No
     with pytest.raises(KeyError):
         run(fp32, noise(60, 60), 20, progress=fail)
     assert run(fp32, noise(5, 5)).any()
+
+
+def test_a_run_is_given_up_within_a_tile(fp32: CpuPipeline) -> None:
+    """And the next one is as if nothing had been."""
+    image, schedule = noise(900, 900), fp32.schedule(900, 900, halo=HALO, dtype=np.uint8, tile=900)
+    out = np.empty((3600, 3600, 3), np.uint8)
+    before = run(fp32, noise(20, 20))
+    stop = threading.Event()
+    begin = time.perf_counter()
+    fp32.run(image, out, schedule, stop=stop)
+    whole = time.perf_counter() - begin
+    timer = threading.Timer(whole / 8, stop.set)
+    timer.start()
+    begin = time.perf_counter()
+    with pytest.raises(StoppedError, match="given up"):
+        fp32.run(image, out, schedule, stop=stop)
+    assert time.perf_counter() - begin < whole
+    assert np.array_equal(run(fp32, noise(20, 20)), before)
 
 
 def test_threads_share_a_pipeline(fp32: CpuPipeline) -> None:
@@ -340,7 +359,7 @@ def test_what_was_compiled_of_a_plan_without_a_picture_does_not_speak_for_one_wi
     plan: Plan, tmp_path: Path, cache: Path
 ) -> None:
     CpuPipeline(plan).close()
-    with pytest.raises(DeviceError, match="another picture"):
+    with pytest.raises(DeviceError, match="self-test"):
         CpuPipeline(witnessed(plan, tmp_path / "other.onnx", shift=20))
 
 

@@ -1,0 +1,1 @@
+"""The HTTP service: pictures in, enlarged pictures out, and a page for a browser."""
