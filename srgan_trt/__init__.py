@@ -15,7 +15,8 @@ from .errors import SrganTrtError
 
 if TYPE_CHECKING:
     from .comparison import compare
-    from .compat import SRGAN_predict, show_image
+    from .compat import SRGAN_predict as SRGAN_predict
+    from .compat import show_image as show_image
     from .compiler.build import build
     from .compiler.export import export
     from .compiler.plan import load_plan
