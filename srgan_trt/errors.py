@@ -27,6 +27,10 @@ class PictureError(SrganTrtError, ValueError):
     """A picture cannot be decoded, is too large, or cannot be written."""
 
 
+class VideoError(SrganTrtError, ValueError):
+    """A video cannot be read or written, or a job that was broken off cannot go on."""
+
+
 class TrainingError(SrganTrtError, RuntimeError):
     """A training cannot begin, go on, or be trusted; what it had reached is kept."""
 

@@ -10,7 +10,16 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .argument_types import gigabytes, positive, whole
-from .options import add_checksum, add_denoise, add_device, add_opening, add_precision, add_quiet, opening
+from .options import (
+    add_checksum,
+    add_denoise,
+    add_device,
+    add_film_options,
+    add_opening,
+    add_precision,
+    add_quiet,
+    opening,
+)
 
 if TYPE_CHECKING:
     from ..imaging.sources import Job
@@ -26,7 +35,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="a picture, a folder (with the folders in it), a pattern, an http(s) address, or - for standard input",
+        help="a picture or a film, a folder (with the folders in it), a pattern, an http(s) address, or - for standard "
+        "input",
     )
     parser.add_argument(
         "-o",
@@ -86,6 +96,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--max-pixels", type=positive, metavar="N", help="pixels of the largest picture accepted (default: 200 million)"
     )
     add_quiet(parser, "print errors and warnings only")
+    add_film_options(parser.add_argument_group("for films and moving pictures"))
     add_opening(parser.add_argument_group("for a --model that is not a plan yet"))
 
 
@@ -104,17 +115,25 @@ def run(args: Namespace, console: Console) -> int:
     from .scheduler import run_jobs
 
     begin = time.perf_counter()
-    sources = expand(args.inputs)
+    sources = expand(args.inputs, films=True)
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
     plan_outputs(sources, output=args.output, format=args.format, scale=1, overwrite=True)
     if all(source.error is not None for source in sources):
         for source in sources:
             console.error(str(source.error))
         return 1
+    status = 0
+    if any(source.film for source in sources):
+        from .video import run_films
+
+        status = run_films(sources, args, console)
+        if all(source.film or source.error is not None for source in sources):
+            return status
     plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
     jobs = plan_outputs(
         sources, output=args.output, format=args.format, scale=plan.spec.scale, overwrite=args.overwrite
     )
+    jobs = [job for job in jobs if not job.source.film]
     for job in jobs:
         if job.error is not None:
             console.error(job.error)
@@ -158,7 +177,7 @@ def run(args: Namespace, console: Console) -> int:
     if done:
         seconds = time.perf_counter() - begin
         console.result(summary(done, asked=len(jobs), seconds=seconds, opening=opened, device=device))
-    return 0 if len(done) == len(jobs) else 1
+    return status if len(done) == len(jobs) else 1
 
 
 def summary(done: Sequence[Outcome], *, asked: int, seconds: float, opening: float, device: str) -> str:
