@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -113,6 +114,7 @@ def run(args: Namespace, console: Console) -> int:
     from ..resolve import resolve
     from ..upscaler import Upscaler
     from .scheduler import run_jobs
+    from .video import is_moving, run_films, run_moving
 
     begin = time.perf_counter()
     sources = expand(args.inputs, films=True)
@@ -124,8 +126,6 @@ def run(args: Namespace, console: Console) -> int:
         return 1
     status = 0
     if any(source.film for source in sources):
-        from .video import run_films
-
         status = run_films(sources, args, console)
         if all(source.film or source.error is not None for source in sources):
             return status
@@ -140,6 +140,8 @@ def run(args: Namespace, console: Console) -> int:
     good = [job for job in jobs if job.error is None]
     if not good:
         return 1
+    moving = [] if args.first_frame else [job for job in good if is_moving(job)]
+    still = [job for job in good if job not in moving]
     done: list[Outcome] = []
     with Upscaler(
         plan,
@@ -158,13 +160,19 @@ def run(args: Namespace, console: Console) -> int:
         def progress(job: Job, through: float) -> None:
             console.progress(job.source.name, through, len(good))
 
-        for outcome in run_jobs(
-            good,
-            up,
-            overwrite=args.overwrite,
-            max_pixels=args.max_pixels or MAX_PIXELS,
-            max_concurrency=args.jobs,
-            progress=progress,
+        max_pixels = args.max_pixels or MAX_PIXELS
+        for outcome in itertools.chain(
+            run_jobs(
+                still,
+                up,
+                overwrite=args.overwrite,
+                max_pixels=max_pixels,
+                max_concurrency=args.jobs,
+                progress=progress,
+            ),
+            run_moving(
+                moving, up, overwrite=args.overwrite, max_pixels=max_pixels, progress=progress, before=len(still)
+            ),
         ):
             for note in outcome.notes:
                 console.note(f"{outcome.job.source.name}: {note}")

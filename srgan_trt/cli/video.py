@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..upscaler import Upscaler
     from ..video.options import VideoOptions
     from .console import Console
+    from .scheduler import Outcome
 
 
 def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> int:
@@ -59,6 +61,60 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
         for job in films:
             good += _film(job, up, options, args.overwrite, console)
     return 0 if good == len(films) else 1
+
+
+def run_moving(
+    jobs: Sequence[Job],
+    up: Upscaler,
+    *,
+    overwrite: bool,
+    max_pixels: int,
+    progress: Callable[[Job, float], None],
+    before: int,
+) -> Iterator[Outcome]:
+    """Upscales moving pictures. before: pictures that are through, for `progress`."""
+    from ..errors import SrganTrtError
+    from ..video.animation import upscale_animation
+    from .scheduler import Outcome
+
+    for number, job in enumerate(jobs, before):
+        begin = time.perf_counter()
+        assert isinstance(job.target, Path)
+        try:
+            made = upscale_animation(
+                up,
+                Path(job.source.location),
+                job.target,
+                format=job.format,
+                max_pixels=max_pixels,
+                overwrite=overwrite,
+                progress=partial(_moved, progress, job, number),
+            )
+        except SrganTrtError as error:
+            text = str(error)
+            yield Outcome(job=job, error=text if job.source.name in text else f"{job.source.name}: {text}")
+            continue
+        width, height = made.size
+        yield Outcome(
+            job=job,
+            notes=(f"{made.frames} frames, {made.repeats} of them repeats",),
+            size=made.size,
+            enlarged=(width * up.spec.scale, height * up.spec.scale),
+            precision=str(up.info["precision"]),
+            network=time.perf_counter() - begin,
+        )
+
+
+def _moved(progress: Callable[[Job, float], None], job: Job, number: int, done: int, total: int) -> None:
+    progress(job, number + done / total)
+
+
+def is_moving(job: Job) -> bool:
+    """Whether the job's picture is an animation, and its result can be one."""
+    from ..video.animation import FORMATS, is_animated
+
+    named = job.source.kind == "file" and isinstance(job.target, Path)
+    return named and job.format in FORMATS and is_animated(Path(job.source.location))
 
 
 def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, console: Console) -> bool:

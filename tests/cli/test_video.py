@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from srgan_trt.cli.main import parse
 from srgan_trt.compiler.plan import Plan
 
 from ..command_line import Command, files, save_noise
+from ..handmade import noise
 from ..shipped import ship
 from ..video.films import av, film, times
 
@@ -123,3 +125,16 @@ def test_a_film_from_python(plan: Plan) -> None:
     assert done == [(n, 8) for n in range(1, 9)]
     with av.open(str(target)) as container:
         assert container.streams.video[0].codec_context.name == "ffv1"
+
+
+def test_moving_pictures_keep_moving(command: Command, plan: Plan) -> None:
+    frames = [Image.fromarray(noise(9, 8, seed=i)) for i in range(3)]
+    frames[0].save("moving.gif", save_all=True, append_images=frames[1:], duration=40)
+    save_noise(Path("still.png"))
+    done = command("upscale", "moving.gif", "still.png", "--model", plan.path)
+    assert (done.status, done.err) == (0, ["moving.gif: 3 frames, 0 of them repeats"])
+    with Image.open("moving_x4.png") as image:
+        assert (image.n_frames, image.size, image.info["duration"]) == (3, (32, 36), 40)
+    assert files(Path()) == ["moving.gif", "moving_x4.png", "still.png", "still_x4.png"]
+    done = command("upscale", "moving.gif", "-o", "one.jpg", "--model", plan.path)
+    assert done.err == ["moving.gif: the first of 3 frames was taken"]
