@@ -19,6 +19,7 @@ from ..imaging.encode import check_target
 from ..imaging.picture import Picture
 from ..upscaler import Upscaler
 from . import encoding as encoders
+from .colour import FromRGB
 from .encoding import Encoding, SegmentWriter
 from .join import choose_streams, join
 from .library import FORMATS, library, writing
@@ -153,12 +154,14 @@ class _Growing:
 
     def __init__(self, work: Work, settings: Encoding, length: int, *, number: int) -> None:
         self._work, self._settings, self._length, self._number = work, settings, length, number
+        # One for all segments: swscale keeps megabytes of each.
+        self._from_rgb = FromRGB(settings.colour, pixel_format=settings.pixel_format)
         self._writer: SegmentWriter | None = None
         self._frames = self._repeats = self._last = 0
 
     def write(self, frame: Frame, large: NDArray[Any]) -> None:
         if self._writer is None:
-            self._writer = SegmentWriter(self._work.part(self._number), self._settings)
+            self._writer = SegmentWriter(self._work.part(self._number), self._settings, self._from_rgb)
             self._frames = self._repeats = 0
         self._writer.write(large, frame.pts)
         self._frames, self._repeats, self._last = self._frames + 1, self._repeats + frame.repeat, frame.pts

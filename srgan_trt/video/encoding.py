@@ -118,7 +118,7 @@ def check_encoder(encoding: Encoding) -> None:
 class SegmentWriter:
     """A part of the film, video only: it begins with a key frame and has no frames out of order."""
 
-    def __init__(self, path: Path, encoding: Encoding) -> None:
+    def __init__(self, path: Path, encoding: Encoding, from_rgb: FromRGB) -> None:
         _quiet(encoding.codec)
         # MOV counts the beginning of a track in thousandths of a second unless told otherwise.
         options = {"movie_timescale": str(encoding.time_base.denominator)} if encoding.container == "mov" else {}
@@ -133,7 +133,7 @@ class SegmentWriter:
         context.thread_count = max(1, usable_cores() // 4)
         tag(context, encoding.colour)
         self._stream, self._base = stream, encoding.time_base
-        self._from_rgb = FromRGB(encoding.colour, pixel_format=encoding.pixel_format)
+        self._from_rgb = from_rgb
 
     def write(self, pixels: NDArray[Any], pts: int) -> None:
         frame = self._from_rgb(pixels)

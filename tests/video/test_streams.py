@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from srgan_trt.upscaler import Upscaler
 from srgan_trt.video.convert import convert
 from srgan_trt.video.options import VideoOptions
 
-from .films import add_video, av, encode, ffprobe, moving, needs_ffprobe, packets, times
+from .films import add_video, av, encode, ffprobe, film, moving, needs_ffprobe, packets, times
 
 FAST = VideoOptions(preset="ultrafast", crf=30)
 LATE = 3744
@@ -41,7 +42,7 @@ def rich_film(path: Path, *, sound: str = "ac3", late: int = LATE, font: bool = 
             ]
         )
         encode(out, video, moving(12), list(range(0, 12 * 3600, 3600)), base=Fraction(1, 90000))
-        _sound(out, audio, late)
+        add_sound(out, audio, late)
         packet = av.Packet(b"Hello" if matroska else b"\0\5Hello")
         packet.stream, packet.pts, packet.dts, packet.duration = text, 100, 100, 300
         packet.time_base = Fraction(1, 1000)
@@ -49,7 +50,7 @@ def rich_film(path: Path, *, sound: str = "ac3", late: int = LATE, font: bool = 
     return path
 
 
-def _sound(out: Any, stream: Any, late: int) -> None:
+def add_sound(out: Any, stream: Any, late: int) -> None:
     fifo = av.AudioFifo()
     form = stream.codec_context.format.name
     noise = np.random.default_rng(0).integers(-9000, 9000, (1, 2 * 1536 * 12)).astype(np.int16)
@@ -155,3 +156,15 @@ def test_a_cover_is_not_the_film(tmp_path: Path, repeating: Upscaler) -> None:
         dispositions = [bool(s.disposition & av.stream.Disposition.attached_pic) for s in out.streams.video]
     assert dispositions == [False, True]
     assert packets(tmp_path / "b.mp4", "video")
+
+
+def test_memory_is_flat(tmp_path: Path, repeating: Upscaler) -> None:
+    """A film four times as long takes no more memory, but for what libraries keep."""
+    used = []
+    for count in (40, 160):
+        source = film(tmp_path / f"{count}.mkv", moving(40) * (count // 40))
+        tracemalloc.start()
+        convert(repeating, source, tmp_path / f"{count}_large.mkv", FAST)
+        used.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert used[1] < used[0] + 2 * 256 * 192 * 3
