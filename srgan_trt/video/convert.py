@@ -204,8 +204,10 @@ def _encoding(up: Upscaler, facts: VideoFacts, target: Path, options: VideoOptio
 
 
 def _job(up: Upscaler, source: Path, settings: Encoding, options: VideoOptions) -> Job:
-    network = f"{up.plan.body_hash} {up.info['precision']} {up.info['halo']} {up.info['denoise']} {__version__}"
-    given = dataclasses.asdict(options) | dataclasses.asdict(settings)
+    versions = f"{__version__} {library().__version__}"
+    network = f"{up.plan.body_hash} {up.info['precision']} {up.info['halo']} {up.info['denoise']} {versions}"
+    # All else of the encoding follows from these, the film and the network; sound is copied at the end.
+    given = dataclasses.asdict(options) | {"codec": settings.codec}
     del given["resume"], given["audio"]
     return Job(source=source_hash(source), network=network, settings={k: str(v) for k, v in given.items()})
 

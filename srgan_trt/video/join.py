@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -15,6 +16,8 @@ from .colour import Colour, tag
 from .library import FORMATS, fraction, library, open_video
 from .probe import VideoFacts, is_cover
 
+_LOOKED_AT = 1000
+"""Packets in which the first of each stream is looked for."""
 _OWN = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 """What a file says of itself, not of the film."""
 _MADE_ANEW = {"duration", "bps", "number_of_frames", "number_of_bytes", "encoder", "rotate"}
@@ -30,9 +33,13 @@ class Kept:
 
 
 def choose_streams(facts: VideoFacts, target: Path, *, audio: bool) -> Kept:
-    """Which streams the target's container can hold; found by writing its header, before the work."""
+    """Which streams the target's container can hold; found by writing its header and a packet, before the work."""
     kept, notes = [], []
+    first: dict[int, Any] = {}
     with open_video(facts.path) as film:
+        for packet in itertools.islice(film.demux(), _LOOKED_AT):
+            if packet.size:
+                first.setdefault(packet.stream.index, packet)
         for stream in film.streams:
             if stream.index == facts.index or (stream.type == "audio" and not audio):
                 continue
@@ -40,7 +47,7 @@ def choose_streams(facts: VideoFacts, target: Path, *, audio: bool) -> Kept:
                 continue  # said by probe
             if stream.type == "data" and film.chapters() and stream.codec_context is None:
                 continue  # QuickTime keeps the names of chapters so; they are copied as chapters
-            if _holds(target, stream):
+            if _holds(target, stream, first.get(stream.index)):
                 kept.append(stream.index)
             else:
                 name = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name or "unknown"
@@ -51,12 +58,17 @@ def choose_streams(facts: VideoFacts, target: Path, *, audio: bool) -> Kept:
     return Kept(streams=tuple(kept), notes=tuple(notes))
 
 
-def _holds(target: Path, stream: Any) -> bool:
+def _holds(target: Path, stream: Any, packet: Any) -> bool:
     av = library()
     probe = av.open(os.devnull, "w", format=FORMATS[target.suffix.lower()])
     try:
-        _copy_of(probe, stream)
+        copy = _copy_of(probe, stream)
         probe.start_encoding()
+        if packet is not None and not is_cover(stream):
+            packet.stream, packet.pts, packet.dts = copy, 0, 0
+            probe.mux_one(packet)
+            probe.close()
+            return True
     except (av.error.FFmpegError, ValueError):
         return False
     with suppress(av.error.FFmpegError):

@@ -127,7 +127,7 @@ def main_stream(container: Any, path: Path) -> Any:
 
 def is_cover(stream: Any) -> bool:
     """Whether a video stream is a still picture that belongs to the file."""
-    return bool(stream.disposition & library().stream.Disposition.attached_pic)
+    return stream.type == "video" and bool(stream.disposition & library().stream.Disposition.attached_pic)
 
 
 def _first_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:

@@ -6,6 +6,7 @@ there is no moment at which a killed program leaves what the next run takes for 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -22,6 +23,7 @@ from ..errors import VideoError
 from ..files import atomic_write
 
 _HEAD = 1 << 20
+_LOCK = "lock"
 _NAME = re.compile(r"(\d{6})\.f(\d+)\.t(-?\d+)\.r(\d+)\.segment")
 
 
@@ -87,6 +89,17 @@ class Work:
             whole.append(found[len(whole)])
         return whole
 
+    def joined_by_others(self) -> list[Path]:
+        """Whole results of other jobs, whose runs were killed before the very last step."""
+        beside = self.target.parent.glob(f".{glob.escape(self.target.stem)}.{'[0-9a-f]' * 12}{self.target.suffix}")
+        return sorted(path for path in beside if path != self.joined)
+
+    def clear(self) -> None:
+        """Removes what earlier runs left."""
+        for path in (self.joined, *self.joined_by_others(), *self.folder.iterdir()):
+            if path.name != _LOCK:
+                path.unlink(missing_ok=True)
+
     def part(self, number: int) -> Path:
         """Where segment `number` is written."""
         return self.folder / f"{number:06d}.part"
@@ -116,16 +129,19 @@ def open_work(target: Path, job: Job, *, resume: bool) -> Iterator[Work]:
     Raises VideoError if another run is at it, or what is there belongs to another job.
     """
     work = Work(target, job)
-    if not resume:
-        shutil.rmtree(work.folder, ignore_errors=True)
-        work.joined.unlink(missing_ok=True)
     work.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work.folder / "lock")
+    lock = FileLock(work.folder / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise VideoError(f"another run is at {target}: wait for it, or name another output") from None
     try:
+        if not resume:
+            work.clear()
+        if others := work.joined_by_others():
+            raise VideoError(
+                f"{target} was made before, with other options, and is {others[0]}: --no-resume removes it"
+            )
         note = work.folder / "job.json"
         if note.exists():
             try:

@@ -13,12 +13,14 @@ import pytest
 
 from srgan_trt.errors import SrganTrtError, VideoError
 from srgan_trt.upscaler import Upscaler
+from srgan_trt.video import probe as probing
 from srgan_trt.video.convert import convert
+from srgan_trt.video.encoding import pixel_format
 from srgan_trt.video.options import VideoOptions
 from srgan_trt.video.probe import probe
 from srgan_trt.video.read import read_frames
 
-from .films import HEIGHT, WIDTH, add_video, av, encode, ffprobe, film, moving, needs_ffprobe, patches
+from .films import HEIGHT, WIDTH, add_video, av, encode, ffprobe, film, moving, needs_ffprobe, patches, times
 
 FAST = VideoOptions(preset="ultrafast", crf=30)
 TICKS = list(range(0, 12 * 3600, 3600))
@@ -184,6 +186,13 @@ def changing(path: Path) -> Path:
     return path
 
 
+def unknown(path: Path) -> Path:
+    """Its codec has a name that nobody knows."""
+    film(path)
+    path.write_bytes(path.read_bytes().replace(b"V_FFV1", b"V_FFV9"))
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "name", "message"),
     [
@@ -191,6 +200,7 @@ def changing(path: Path) -> Path:
         (play_list, "a.mp4", "cannot be read as a video: "),
         (only_sound, "a.mkv", "has no video stream: give a film, or upscale its cover as a picture"),
         (encrypted, "a.mp4", "is encrypted: decrypt it first"),
+        (unknown, "a.mkv", "is in a codec that FFmpeg cannot decode here: convert it first"),
         (changing, "a.h264", "changes its frames from 64 x 48 to 128 x 96 at "),
     ],
 )
@@ -227,6 +237,37 @@ def test_what_cannot_be_written_is_said_before_the_work(
     with pytest.raises(VideoError, match=message.replace("(", "\\(")):
         convert(repeating, source, tmp_path / target, VideoOptions(**options))
     assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_a_header_that_asks_for_too_much_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "MAX_PIXELS", 3000)
+    with pytest.raises(VideoError, match="says that its frames are 64 x 48: at most 3000 pixels are taken"):
+        probe(film(tmp_path / "a.mkv"))
+
+
+def test_an_absurd_rate_is_not_the_encoder_s(tmp_path: Path, repeating: Upscaler) -> None:
+    """Frames that follow each other by a tick."""
+    source = film(tmp_path / "a.mp4", moving(6), pts=list(range(6)))
+    assert 1 <= probe(source).rate <= 1000
+    convert(repeating, source, tmp_path / "b.mp4", FAST)
+    assert times(tmp_path / "b.mp4") == times(source)
+
+
+@pytest.mark.parametrize(
+    ("codec", "bits", "size", "name"),
+    [
+        ("libx264", 8, (64, 48), "yuv420p"),
+        ("libx264", 16, (64, 48), "yuv420p10le"),
+        ("libx264", 8, (63, 48), "yuv444p"),
+        ("libx264", 8, (64, 47), "yuv422p"),
+        ("prores_ks", 8, (64, 48), "yuv422p10le"),
+        ("libsvtav1", 16, (64, 48), "yuv420p10le"),
+    ],
+)
+def test_the_pixel_format_keeps_the_bits_and_takes_the_size(
+    codec: str, bits: int, size: tuple[int, int], name: str
+) -> None:
+    assert pixel_format(av.Codec(codec, "w"), bits=bits, size=size) == name
 
 
 def test_options_that_make_no_sense() -> None:

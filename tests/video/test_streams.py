@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -156,6 +157,27 @@ def test_a_cover_is_not_the_film(tmp_path: Path, repeating: Upscaler) -> None:
         dispositions = [bool(s.disposition & av.stream.Disposition.attached_pic) for s in out.streams.video]
     assert dispositions == [False, True]
     assert packets(tmp_path / "b.mp4", "video")
+
+
+@needs_ffprobe
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_camera_s_transport_stream(tmp_path: Path, repeating: Upscaler, suffix: str) -> None:
+    """Its clock starts at 1.4 s, and its AAC has a header in every packet, which other containers do not take."""
+    source, target = tmp_path / "a.ts", tmp_path / f"b{suffix}"
+    with av.open(str(source), "w") as out:
+        video = add_video(out, codec="libx264", options={"bf": "2"})
+        audio = out.add_stream("aac", rate=48000)
+        audio.layout = "stereo"
+        encode(out, video, moving(12), list(range(0, 12 * 3600, 3600)), base=Fraction(1, 90000))
+        add_sound(out, audio, 0)
+    convert(repeating, source, target, FAST)
+    assert [data[7:] for data in packets(source, "audio")] == packets(target, "audio")
+    apart = [a - b for a, b in zip(times(source), times(target), strict=True)]
+    assert max(apart) - min(apart) <= Fraction(1, 1000)
+    complaints = subprocess.run(
+        ["ffmpeg", "-v", "warning", "-i", str(target), "-f", "null", "-"], capture_output=True, text=True, check=True
+    )
+    assert complaints.stderr == ""
 
 
 def test_memory_is_flat(tmp_path: Path, repeating: Upscaler) -> None:

@@ -21,7 +21,7 @@ from srgan_trt.upscaler import Upscaler
 from srgan_trt.video import convert as module
 from srgan_trt.video.convert import convert
 from srgan_trt.video.options import VideoOptions
-from srgan_trt.video.work import folder_of
+from srgan_trt.video.work import Work, folder_of
 
 from .films import film, moving, packets, times
 from .test_streams import rich_film
@@ -134,7 +134,7 @@ def test_what_was_begun_for_another_film_or_otherwise_is_not_gone_on_with(
 ) -> None:
     source, target = film(tmp_path / "a.mkv", moving(COUNT)), tmp_path / "b.mkv"
     interrupted(repeating, source, target, monkeypatch)
-    with pytest.raises(VideoError, match="was begun before, but that was with crf 30, options"):
+    with pytest.raises(VideoError, match="was begun before, but that was with crf 30: --no-resume"):
         convert(repeating, source, target, dataclasses.replace(FAST, crf=31))
     film(source, moving(COUNT - 1))
     with pytest.raises(
@@ -144,6 +144,25 @@ def test_what_was_begun_for_another_film_or_otherwise_is_not_gone_on_with(
     result = convert(repeating, source, target, dataclasses.replace(FAST, resume=False))
     assert (result.resumed, result.frames) == (0, COUNT - 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv", "b.mkv"]
+
+
+def test_a_whole_film_of_other_options_is_not_left_lying(
+    tmp_path: Path, repeating: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = film(tmp_path / "a.mkv", moving(8)), tmp_path / "b.mkv"
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "place", lambda work: _kill())
+        with contextlib.suppress(Killed):
+            convert(repeating, source, target, FAST)
+    others = dataclasses.replace(FAST, crf=31)
+    with pytest.raises(VideoError, match="was made before, with other options, and is"):
+        convert(repeating, source, target, others)
+    convert(repeating, source, target, dataclasses.replace(others, resume=False))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv", "b.mkv"]
+
+
+def _kill() -> None:
+    raise Killed
 
 
 def test_a_film_that_changes_while_it_is_read_is_said(tmp_path: Path, repeating: Upscaler) -> None:
