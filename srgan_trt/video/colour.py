@@ -49,7 +49,7 @@ def colour_of(video: Any, *, pixel_format: str, lines: int, name: str) -> Colour
     """
     matrix, primaries, transfer = int(video.colorspace), int(video.color_primaries), int(video.color_trc)
     full = pixel_format.startswith("yuvj") or int(video.color_range) == _FULL
-    if not pixel_format.startswith(("yuv", "nv", "p0", "p2", "p4", "gray", "y2", "uyvy")):
+    if not _is_yuv(pixel_format):
         # What is RGB already gets the matrix of today's screens.
         return Colour(matrix=_BT709, primaries=primaries, transfer=transfer, full=False, assumed=False)
     assumed = matrix in (_RGB, _UNSPECIFIED)
@@ -63,6 +63,10 @@ def colour_of(video: Any, *, pixel_format: str, lines: int, name: str) -> Colour
             f"{name} has the colour matrix {matrix} of ITU-T H.273, which is not read: convert it to BT.709"
         )
     return Colour(matrix=matrix, primaries=primaries, transfer=transfer, full=full, assumed=assumed)
+
+
+def _is_yuv(pixel_format: str) -> bool:
+    return pixel_format.startswith(("yuv", "nv", "p0", "p2", "p4", "gray", "y2", "uyvy", "yvyu", "vuy", "xv", "ayuv"))
 
 
 class ToRGB:
@@ -80,7 +84,7 @@ class ToRGB:
 
     def __call__(self, frame: Any) -> NDArray[Any]:
         """uint8 or uint16 (H, W, 3), 0 to the highest level."""
-        if not frame.format.is_rgb:
+        if _is_yuv(frame.format.name):
             frame.colorspace = self._colour.matrix
             frame.color_range = _FULL if self._colour.full else _LIMITED
         rgb = self._reformatter.reformat(

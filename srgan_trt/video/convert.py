@@ -129,7 +129,7 @@ def _make(
         if progress is not None:
             progress(done, total)
 
-    frames: Iterator[Frame] = read_frames(
+    frames = read_frames(
         facts,
         after=before[-1].last if before else None,
         start=_seconds(options.start),

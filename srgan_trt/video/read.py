@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -41,7 +41,7 @@ def read_frames(
     end: Fraction | None = None,
     deinterlace: bool = True,
     say: Callable[[str], None] = lambda note: None,
-) -> Iterator[Frame]:
+) -> Generator[Frame]:
     """The frames from `start` to before `end`, in seconds, whose tick is above `after`.
 
     A frame without a time follows the one before it by the film's rate; what cannot be decoded is left out; both are

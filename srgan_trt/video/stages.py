@@ -9,8 +9,9 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class _Link:
 
 
 def convey(
-    frames: Iterator[Frame],
+    frames: Generator[Frame],
     enlarge: Callable[[Pixels], Pixels],
     write: Callable[[Frame, Pixels], None],
     *,
@@ -85,8 +86,9 @@ def convey(
         return run
 
     def reading() -> None:
-        for frame in frames:
-            read.put(frame)
+        with closing(frames):  # its file, too, when another stage fails
+            for frame in frames:
+                read.put(frame)
         read.put(None)
 
     def writing() -> None:

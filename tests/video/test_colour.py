@@ -13,7 +13,7 @@ from srgan_trt.video.options import VideoOptions
 from srgan_trt.video.probe import probe
 from srgan_trt.video.read import read_frames
 
-from .films import ffprobe, film, needs_ffprobe, patches, planes, to_rgb, to_yuv
+from .films import av, ffprobe, film, needs_ffprobe, patches, planes, to_rgb, to_yuv
 
 NAMES = {1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020nc"}
 
@@ -95,3 +95,53 @@ def test_prores_has_no_full_range_and_that_is_said(tmp_path: Path, repeating: Up
     ((luma, blueness, redness),) = planes(tmp_path / "b.mov")
     found = to_rgb((middles(luma, 32), blueness[16::32, 8::16], redness[16::32, 8::16]), 1, full=False, bits=10)
     assert abs(found - middles(patches(), 8)).max() <= 4 / 255
+
+
+@pytest.mark.parametrize(
+    ("codec", "form", "suffix"),
+    [
+        ("ffv1", "yuv444p", ".mkv"),
+        ("ffv1", "yuv422p10le", ".mkv"),
+        ("ffv1", "bgr0", ".mkv"),
+        ("ffv1", "gbrp10le", ".mkv"),
+        ("ffv1", "bgra", ".mkv"),
+        ("ffv1", "yuva444p", ".mkv"),
+        ("qtrle", "rgb24", ".mov"),
+        ("png", "rgb24", ".mov"),
+        ("mjpeg", "yuvj444p", ".avi"),
+        ("prores_ks", "yuv444p10le", ".mov"),
+    ],
+)
+def test_pixels_of_every_kind_are_read_right(tmp_path: Path, codec: str, form: str, suffix: str) -> None:
+    """RGB films, JPEGs in an AVI as old cameras made them, and what editors write."""
+    source, rgb = tmp_path / f"a{suffix}", np.rint(patches() * 255).astype(np.uint8)
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream(codec, rate=25, options={"q": "1"} if codec == "mjpeg" else {})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, form
+        full = form.startswith("yuvj")
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        frame = frame.reformat(
+            format=form, dst_colorspace=5, src_color_range=2, dst_color_range=2 if full or "yuv" not in form else 1
+        )
+        if form.startswith("yuv"):
+            stream.codec_context.colorspace, stream.codec_context.color_range = 5, 1 + full
+        frame.pts = 0
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    (found,) = read_frames(probe(source))
+    levels = found.pixels / np.iinfo(found.pixels.dtype).max * 255
+    assert abs(middles(levels, 8) - middles(rgb, 8)).max() <= (6 if codec in ("mjpeg", "prores_ks") else 3)
+
+
+def test_gray_films_are_read_in_gray(tmp_path: Path) -> None:
+    source, ramp = tmp_path / "a.mkv", np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "gray"
+        stream.codec_context.color_range = 2
+        frame = av.VideoFrame.from_ndarray(ramp, format="gray")
+        frame.color_range, frame.pts = 2, 0
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    (found,) = read_frames(probe(source))
+    assert abs(found.pixels.astype(int) - ramp[..., None]).max() <= 1

@@ -80,6 +80,15 @@ def combing(pixels: np.ndarray[Any, Any]) -> float:
     return float(abs(np.diff(pixels[..., 1].astype(int), axis=0)).mean())
 
 
+def test_going_on_in_an_interlaced_film_gives_the_frames_that_follow(tmp_path: Path) -> None:
+    """A filter looks at its neighbours: they must be there."""
+    facts = probe(interlaced(tmp_path / "a.mkv"))
+    whole = {frame.pts: frame.pixels for frame in read_frames(facts)}
+    rest = {frame.pts: frame.pixels for frame in read_frames(facts, after=sorted(whole)[5])}
+    assert list(rest) == sorted(whole)[6:]
+    assert all(np.array_equal(rest[pts], whole[pts]) for pts in rest)
+
+
 def test_interlaced_films_get_whole_frames(tmp_path: Path, repeating: Upscaler) -> None:
     facts = probe(interlaced(tmp_path / "a.mkv"))
     assert facts.interlaced

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from srgan_trt.video.stages import convey
 COUNT = 20
 
 
-def frames(*, wait: float = 0.0, fail_at: int | None = None, repeats: bool = False) -> Iterator[Frame]:
+def frames(*, wait: float = 0.0, fail_at: int | None = None, repeats: bool = False) -> Generator[Frame]:
     for number in range(COUNT):
         time.sleep(wait)
         if number == fail_at:
@@ -57,7 +57,7 @@ def test_a_slow_writer_holds_the_reader_back() -> None:
     read: list[int] = []
     written: list[int] = []
 
-    def reading() -> Iterator[Frame]:
+    def reading() -> Generator[Frame]:
         for frame in frames():
             read.append(frame.pts)
             yield frame
