@@ -23,7 +23,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..imaging.sources import Job
+    from ..imaging.sources import Job, Source
     from .console import Console
     from .scheduler import Outcome
 
@@ -109,26 +109,36 @@ def run(args: Namespace, console: Console) -> int:
             console.error("standard output is a terminal or closed: pipe it on, or name a file with -o")
             return 2
         console.results_to = sys.stderr
-    from ..imaging.decode import MAX_PIXELS
     from ..imaging.sources import expand, plan_outputs
-    from ..resolve import resolve
-    from ..upscaler import Upscaler
-    from .scheduler import run_jobs
-    from .video import is_moving, run_films, run_moving
 
     begin = time.perf_counter()
     sources = expand(args.inputs, films=True)
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
     plan_outputs(sources, output=args.output, format=args.format, scale=1, overwrite=True)
-    if all(source.error is not None for source in sources):
-        for source in sources:
-            console.error(str(source.error))
-        return 1
     status = 0
+    if not all(source.film for source in sources):
+        status = _run_pictures(sources, args, console, begin)
     if any(source.film for source in sources):
-        status = run_films(sources, args, console)
-        if all(source.film or source.error is not None for source in sources):
-            return status
+        from .video import run_films
+
+        status = max(status, run_films(sources, args, console))
+    return status
+
+
+def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, begin: float) -> int:
+    """Upscales those of `sources` that are no films. begin: when the command began."""
+    from ..imaging.decode import MAX_PIXELS
+    from ..imaging.sources import plan_outputs
+    from ..resolve import resolve
+    from ..upscaler import Upscaler
+    from .scheduler import run_jobs
+    from .video import is_moving, run_moving
+
+    if all(source.film or source.error is not None for source in sources):
+        for source in sources:
+            if source.error is not None:
+                console.error(source.error)
+        return 1
     plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
     jobs = plan_outputs(
         sources, output=args.output, format=args.format, scale=plan.spec.scale, overwrite=args.overwrite
@@ -185,7 +195,7 @@ def run(args: Namespace, console: Console) -> int:
     if done:
         seconds = time.perf_counter() - begin
         console.result(summary(done, asked=len(jobs), seconds=seconds, opening=opened, device=device))
-    return status if len(done) == len(jobs) else 1
+    return 0 if len(done) == len(jobs) else 1
 
 
 def summary(done: Sequence[Outcome], *, asked: int, seconds: float, opening: float, device: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> int:
     """Upscales the films among `sources`. Returns 0 if all came out, else 1."""
+    from ..errors import MissingPackageError
     from ..imaging.sources import plan_outputs
     from ..resolve import resolve
     from ..upscaler import Upscaler
@@ -28,7 +29,6 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
     from ..video.options import VideoOptions
     from ..video.upscale import VIDEO_MODEL
 
-    library()  # what is missing is said before a model is opened
     options = VideoOptions(
         codec=args.codec,
         crf=args.crf,
@@ -40,6 +40,11 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
         audio=not args.no_audio,
         resume=not args.no_resume,
     )
+    try:
+        library()
+    except MissingPackageError as error:
+        console.error(str(error))
+        return 1
     model = VIDEO_MODEL if args.model is None else args.model
     plan = resolve(model, sha256=args.sha256).plan(**opening(args))
     # A target that exists is looked at later: it may be one that a killed run had just finished.

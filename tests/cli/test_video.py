@@ -66,10 +66,11 @@ def test_results_beside_films_are_not_enlarged_again(command: Command, plan: Pla
 def test_a_film_that_fails_does_not_stop_the_others(command: Command, plan: Plan) -> None:
     film(Path("good.mkv"))
     Path("bad.mkv").write_bytes(b"nothing" * 100)
-    done = command("upscale", "bad.mkv", "good.mkv", "--model", plan.path, "-o", "out/")
+    done = command("upscale", "bad.mkv", "good.mkv", "absent.png", "--model", plan.path, "-o", "out/")
     assert done.status == 1
     assert done.err == [
-        "srgan-trt: bad.mkv cannot be read as a video: Invalid data found when processing input: check the file"
+        "srgan-trt: absent.png does not exist: check the name",
+        "srgan-trt: bad.mkv cannot be read as a video: Invalid data found when processing input: check the file",
     ]
     assert files(Path("out")) == ["good_x4.mkv"]
 
@@ -109,7 +110,9 @@ def test_without_pyav_the_command_that_installs_it_is_said(
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    done = command("upscale", "movie.mkv", "--model", plan.path)
+    save_noise(Path("photo.png"))
+    done = command("upscale", "movie.mkv", "photo.png", "--model", plan.path)
+    assert Path("photo_x4.png").exists()
     assert (done.status, done.err) == (1, ['srgan-trt: av is needed to read a video: pip install ".[video]"'])
 
 

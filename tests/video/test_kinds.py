@@ -294,3 +294,19 @@ def test_a_target_that_exists_is_kept(tmp_path: Path, repeating: Upscaler) -> No
     assert (tmp_path / "b.mkv").read_text() == "mine"
     convert(repeating, source, tmp_path / "b.mkv", FAST, overwrite=True)
     assert (tmp_path / "b.mkv").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1"])
+def test_encoders_write_nothing_on_the_terminal(
+    tmp_path: Path, repeating: Upscaler, capfd: pytest.CaptureFixture[str], codec: str
+) -> None:
+    convert(repeating, film(tmp_path / "a.mkv"), tmp_path / "b.mkv", VideoOptions(codec=codec))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_webm_gets_a_codec_that_it_holds(tmp_path: Path, repeating: Upscaler) -> None:
+    source = film(tmp_path / "a.webm", codec="libvpx-vp9")
+    convert(repeating, source, tmp_path / "b.webm", VideoOptions())
+    with av.open(str(tmp_path / "b.webm")) as out:
+        assert out.streams.video[0].codec_context.codec.canonical_name == "av1"
+    assert len(times(tmp_path / "b.webm")) == 8
