@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .compiler.plan import load_plan
     from .spec import NetworkSpec
     from .upscaler import Upscaler, upscale
+    from .video.upscale import upscale_video
 
 __all__ = [
     "NetworkSpec",
@@ -30,6 +31,7 @@ __all__ = [
     "load_plan",
     "show_image",
     "upscale",
+    "upscale_video",
 ]
 
 _HOMES = {
@@ -40,6 +42,7 @@ _HOMES = {
     "load_plan": "compiler.plan",
     "show_image": "compat",
     "upscale": "upscaler",
+    "upscale_video": "video.upscale",
 }
 
 

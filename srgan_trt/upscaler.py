@@ -89,7 +89,7 @@ class Upscaler:
             denoise: Level of noise and JPEG blocks to take away first, from 0 (little) to 3; "off": never; "auto"
                 (None): as a file was compressed, for networks that were trained on clean pictures, where the extra
                 [denoise] is installed and `exact` not asked for.
-            build_progress: Called with what is done and how much (0..1), from any thread, while an engine is built for a GPU.
+            build_progress: Called with what is done and how much (0..1), from any thread, while a GPU engine is built.
 
         Raises:
             ModelError: There is no such model file, it has another checksum, or it is not a generator.

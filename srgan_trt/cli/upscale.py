@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -10,10 +11,19 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .argument_types import gigabytes, positive, whole
-from .options import add_checksum, add_denoise, add_device, add_opening, add_precision, add_quiet, opening
+from .options import (
+    add_checksum,
+    add_denoise,
+    add_device,
+    add_film_options,
+    add_opening,
+    add_precision,
+    add_quiet,
+    opening,
+)
 
 if TYPE_CHECKING:
-    from ..imaging.sources import Job
+    from ..imaging.sources import Job, Source
     from .console import Console
     from .scheduler import Outcome
 
@@ -26,7 +36,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="a picture, a folder (with the folders in it), a pattern, an http(s) address, or - for standard input",
+        help="a picture or a film, a folder (with the folders in it), a pattern, an http(s) address, or - for standard "
+        "input",
     )
     parser.add_argument(
         "-o",
@@ -86,6 +97,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--max-pixels", type=positive, metavar="N", help="pixels of the largest picture accepted (default: 200 million)"
     )
     add_quiet(parser, "print errors and warnings only")
+    add_film_options(parser.add_argument_group("for films and moving pictures"))
     add_opening(parser.add_argument_group("for a --model that is not a plan yet"))
 
 
@@ -97,31 +109,50 @@ def run(args: Namespace, console: Console) -> int:
             console.error("standard output is a terminal or closed: pipe it on, or name a file with -o")
             return 2
         console.results_to = sys.stderr
-    from ..imaging.decode import MAX_PIXELS
     from ..imaging.sources import expand, plan_outputs
+
+    begin = time.perf_counter()
+    sources = expand(args.inputs, films=True)
+    # Whatever is wrong with the names is found before the model is opened, which may take minutes.
+    plan_outputs(sources, output=args.output, format=args.format, scale=1, overwrite=True)
+    status = 0
+    if not all(source.film for source in sources):
+        status = _run_pictures(sources, args, console, begin)
+    if any(source.film for source in sources):
+        from .video import run_films
+
+        status = max(status, run_films(sources, args, console))
+    return status
+
+
+def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, begin: float) -> int:
+    """Upscales those of `sources` that are no films. begin: when the command began."""
+    from ..imaging.decode import MAX_PIXELS
+    from ..imaging.sources import plan_outputs
     from ..resolve import resolve
     from ..upscaler import Upscaler
     from .console import one_line_of
     from .scheduler import run_jobs
+    from .video import is_moving, run_moving
 
-    begin = time.perf_counter()
-    sources = expand(args.inputs)
-    # Whatever is wrong with the names is found before the model is opened, which may take minutes.
-    plan_outputs(sources, output=args.output, format=args.format, scale=1, overwrite=True)
-    if all(source.error is not None for source in sources):
+    if all(source.film or source.error is not None for source in sources):
         for source in sources:
-            console.error(str(source.error))
+            if source.error is not None:
+                console.error(source.error)
         return 1
     plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
     jobs = plan_outputs(
         sources, output=args.output, format=args.format, scale=plan.spec.scale, overwrite=args.overwrite
     )
+    jobs = [job for job in jobs if not job.source.film]
     for job in jobs:
         if job.error is not None:
             console.error(job.error)
     good = [job for job in jobs if job.error is None]
     if not good:
         return 1
+    moving = [] if args.first_frame else [job for job in good if is_moving(job)]
+    still = [job for job in good if job not in moving]
     done: list[Outcome] = []
     with Upscaler(
         plan,
@@ -140,13 +171,19 @@ def run(args: Namespace, console: Console) -> int:
         def progress(job: Job, through: float) -> None:
             console.progress(job.source.name, through, len(good))
 
-        for outcome in run_jobs(
-            good,
-            up,
-            overwrite=args.overwrite,
-            max_pixels=args.max_pixels or MAX_PIXELS,
-            max_concurrency=args.jobs,
-            progress=progress,
+        max_pixels = args.max_pixels or MAX_PIXELS
+        for outcome in itertools.chain(
+            run_jobs(
+                still,
+                up,
+                overwrite=args.overwrite,
+                max_pixels=max_pixels,
+                max_concurrency=args.jobs,
+                progress=progress,
+            ),
+            run_moving(
+                moving, up, overwrite=args.overwrite, max_pixels=max_pixels, progress=progress, before=len(still)
+            ),
         ):
             for note in outcome.notes:
                 console.note(f"{outcome.job.source.name}: {note}")
