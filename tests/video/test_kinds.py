@@ -105,6 +105,7 @@ def hdr(path: Path, transfer: int) -> Path:
     with av.open(str(path), "w") as out:
         options = {"x265-params": "log-level=none"}
         stream = add_video(out, codec="libx265", bits=10, tags=(9, 9, transfer, 1), options=options)
+        stream.codec_context.max_b_frames = 0  # of a single frame libx265 tells a dts of chance otherwise
         encode(out, stream, [patches()], [0], base=BASE, bits=10, matrix=9)
     return path
 
