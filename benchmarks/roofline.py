@@ -261,7 +261,8 @@ def bounds(plan: Plan, precision: str, *, size: tuple[int, int] = (320, 480)) ->
 def table(columns: Sequence[tuple[str, str]] = COLUMNS) -> str:
     """The bounds of these models, by name, each at a precision, in Markdown."""
     found = [bounds(open_plan(name), precision) for name, precision in columns]
-    titles = [f"`{name}`, {precision}" for name, precision in columns]
+    words = {"int8": "all in int8 (TensorRT only)"}
+    titles = [f"`{name}`, {words.get(precision, precision)}" for name, precision in columns]
     rows = [f"| ms, bound | {' | '.join(titles)} |", f"|---|{'---:|' * len(columns)}"]
     for gpu in ACCELERATORS:
         cells = [" / ".join(f"{time:#.2g}".rstrip(".") for time in column[gpu.name]) for column in found]

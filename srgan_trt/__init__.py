@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .compiler.plan import load_plan
     from .spec import NetworkSpec
     from .upscaler import Upscaler, upscale
+    from .video.upscale import upscale_video
 
 __all__ = [
     "NetworkSpec",
@@ -33,6 +34,7 @@ __all__ = [
     "export",
     "load_plan",
     "upscale",
+    "upscale_video",
 ]
 
 # Of all names; those of compat are the interface of another package, for programs that were written for it.
@@ -46,6 +48,7 @@ _HOMES = {
     "load_plan": "compiler.plan",
     "show_image": "compat",
     "upscale": "upscaler",
+    "upscale_video": "video.upscale",
 }
 
 

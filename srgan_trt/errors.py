@@ -39,6 +39,10 @@ class StoppedError(SrganTrtError):
     """A picture was given up because its caller said so; the Upscaler goes on."""
 
 
+class VideoError(SrganTrtError, ValueError):
+    """A video cannot be read or written, or a job that was broken off cannot go on."""
+
+
 class TrainingError(SrganTrtError, RuntimeError):
     """A training cannot begin, go on, or be trusted; what it had reached is kept."""
 

@@ -68,6 +68,19 @@ def gigabytes(text: str) -> int:
     return int(size * 1e9)
 
 
+def seconds(text: str) -> float:
+    """Of a time like 90, 1:30 or 0:01:30.5."""
+    parts = text.split(":")
+    try:
+        numbers = [*map(int, parts[:-1]), float(parts[-1])]
+    except ValueError:
+        numbers = []
+    late = any(number >= 60 for number in numbers[1:])
+    if not 1 <= len(numbers) <= 3 or late or not all(0 <= number < math.inf for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: give seconds, 1:30 or 0:01:30.5")
+    return sum(number * 60.0**power for power, number in enumerate(reversed(numbers)))
+
+
 def decibels(text: str) -> float:
     try:
         loss = float(text)

@@ -27,6 +27,7 @@ _EXTRAS = {
     "real": "for the packaged generators of Real-ESRGAN",
     "denoise": "to take noise and JPEG blocks away before a model that was trained on clean pictures",
     "serve": "to answer requests, with a page for browsers: srgan-trt serve",
+    "video": "to upscale films",
     "plot": "to show pictures (show_image)",
     "tensorrt": "to run on an NVIDIA GPU",
     "tensorrt-rtx": "to run on a GeForce or RTX GPU, with TensorRT-RTX instead",

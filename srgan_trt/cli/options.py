@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .argument_types import box, factor, gpu_numbers, positive, value_range
+from .argument_types import box, factor, gpu_numbers, positive, seconds, value_range, whole
 
 if TYPE_CHECKING:
     from ..sizes import Size
@@ -80,6 +80,35 @@ def wanted_size(args: argparse.Namespace) -> Size | None:
     if args.width or args.height:
         size = (args.width, args.height)
     return size_of(args.scale, size)
+
+
+def add_film_options(parser: argparse._ActionsContainer) -> None:
+    """How films are read and written."""
+    parser.add_argument(
+        "--codec",
+        metavar="NAME",
+        help="encoder: libx264, libx265, libsvtav1, libvpx-vp9, prores_ks, ffv1, h264_nvenc... (default: libx264, for "
+        ".webm libsvtav1)",
+    )
+    parser.add_argument("--crf", type=whole, metavar="N", help="the encoder's quality, less is better (default: 17)")
+    parser.add_argument("--preset", metavar="NAME", help="the encoder's speed (default: its own)")
+    parser.add_argument("--start", type=seconds, metavar="TIME", help="first moment, as 90, 1:30 or 0:01:30.5")
+    parser.add_argument("--end", type=seconds, metavar="TIME", help="the moment before which it ends")
+    parser.add_argument(
+        "--deinterlace",
+        choices=("auto", "off"),
+        default="auto",
+        help="whole frames of interlaced films (default: auto, where frames say that they are)",
+    )
+    parser.add_argument(
+        "--hdr",
+        choices=("refuse", "keep"),
+        default="refuse",
+        help="films in HDR, which the networks were not trained on: keep treats their levels as a picture's",
+    )
+    parser.add_argument("--no-audio", action="store_true", help="leave the sound out")
+    parser.add_argument("--no-resume", action="store_true", help="start a film that was begun before anew")
+    parser.add_argument("--first-frame", action="store_true", help="of a moving GIF, PNG or WebP, the first frame only")
 
 
 def add_opening(parser: argparse._ActionsContainer) -> None:

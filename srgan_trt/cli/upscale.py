@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from .argument_types import gigabytes, positive, whole
@@ -14,6 +15,7 @@ from .options import (
     add_checksum,
     add_denoise,
     add_device,
+    add_film_options,
     add_opening,
     add_precision,
     add_quiet,
@@ -40,6 +42,11 @@ FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
 _OPTIONS = ("format", "quality", "device", "precision", "tile", "halo", "exact", "denoise")
 """Those that change the result."""
+_OF_PICTURES = (
+    *("scale", "width", "height", "max_side", "fit", "quality", "skip_existing", "manifest", "dry_run", "json"),
+    "compare",
+)
+"""Those that films do not know."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -47,7 +54,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="a picture, a folder (with the folders in it), a pattern, an http(s) address, or - for standard input",
+        help="a picture or a film, a folder (with the folders in it), a pattern, an http(s) address, or - for standard "
+        "input",
     )
     parser.add_argument(
         "-o",
@@ -148,6 +156,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="pixels of the largest picture accepted, and of the largest size asked for (default: 200 million)",
     )
     add_quiet(parser, "print errors and warnings only")
+    add_film_options(parser.add_argument_group("for films and moving pictures"))
     add_opening(parser.add_argument_group("for a --model that is not a plan yet"))
 
 
@@ -163,14 +172,38 @@ def run(args: Namespace, console: Console) -> int:
             console.error("standard output is a terminal or closed: pipe it on, or name a file with -o")
             return 2
         console.results_to = sys.stderr
-    from ..imaging.decode import MAX_PIXELS
     from ..imaging.encode import check_quality
     from ..imaging.sources import expand, plan_outputs
+
+    begin = time.perf_counter()
+    sources = expand(args.inputs, films=True)
+    # Whatever is wrong with the names is found before the model is opened, which may take minutes.
+    for job in plan_outputs(sources, output=args.output, format=args.format, label="x1", overwrite=True):
+        if not job.source.film:
+            check_quality(job.format, args.quality)
+    films = [source for source in sources if source.film]
+    if films and (others := given(args, *_OF_PICTURES)):
+        names = ", ".join("--" + name.replace("_", "-") for name in others)
+        console.error(f"{names}: for pictures only, and {films[0].name} is a film: leave films out, or that")
+        return 2
+    status = 0
+    if len(films) < len(sources):
+        status = _run_pictures(sources, args, console, begin)
+    if films:
+        from .video import run_films
+
+        status = max(status, run_films(sources, args, console))
+    return status
+
+
+def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, begin: float) -> int:
+    """Upscales those of `sources` that are no films. begin: when the command began."""
+    from ..imaging.decode import MAX_PIXELS
+    from ..imaging.sources import plan_outputs
     from ..resolve import resolve
     from .console import one_line_of
     from .manifest import Manifest, failed, with_row
 
-    begin = time.perf_counter()
     args.max_pixels = args.max_pixels or MAX_PIXELS
     size = wanted_size(args)
     comparisons = None
@@ -178,14 +211,10 @@ def run(args: Namespace, console: Console) -> int:
         from .comparisons import Comparisons
 
         comparisons = Comparisons(args.compare, output=args.output, overwrite=args.overwrite)
-    sources = expand(args.inputs)
-    where = {"output": args.output, "format": args.format}
-    # Whatever is wrong with the names is found before the model is opened, which may take minutes.
-    for job in plan_outputs(sources, label="x1", overwrite=True, **where):
-        check_quality(job.format, args.quality)
-    if all(source.error is not None for source in sources):
+    if all(source.film or source.error is not None for source in sources):
         for source in sources:
-            console.error(str(source.error), source=source.name)
+            if source.error is not None:
+                console.error(source.error, source=source.name)
         return 1
     plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
     label = size.label if size else f"x{plan.spec.scale}"
@@ -198,7 +227,9 @@ def run(args: Namespace, console: Console) -> int:
     def is_there(source: Source, target: Path) -> bool:
         return (args.skip_existing and target.is_file()) or (manifest is not None and manifest.is_done(source, target))
 
+    where = {"output": args.output, "format": args.format}
     jobs = plan_outputs(sources, label=label, overwrite=args.overwrite, done=is_there, **where)
+    jobs = [job for job in jobs if not job.source.film]
     if comparisons is not None:
         jobs = [comparisons.checked(job) for job in jobs]
     if args.dry_run:
@@ -235,7 +266,11 @@ def run(args: Namespace, console: Console) -> int:
             opened = time.perf_counter() - begin
             if args.dry_run:
                 from .dry_run import dry_run
+                from .video import is_moving
 
+                for job in good if not args.first_frame else []:
+                    if is_moving(job):
+                        console.note("moves, of which the first frame is reckoned", source=job.source.name)
                 options = {"size": size, "quality": args.quality, "max_pixels": args.max_pixels}
                 missed = dry_run(good, up, console, opening=opened, **options)
                 return 0 if missed == 0 and len(good) + len(skipped) == len(jobs) else 1
@@ -268,6 +303,13 @@ def _upscaled(
     """What came out; what did not is said."""
     from .manifest import with_row
     from .scheduler import run_jobs
+    from .video import is_moving, run_moving
+
+    moving = [] if args.first_frame else [job for job in jobs if is_moving(job)]
+    still = [job for job in jobs if job not in moving]
+    if comparisons is not None:
+        for job in moving:
+            console.note("is not compared, as it moves", source=job.source.name)
 
     def written(outcome: Outcome, small: Picture, large: Picture) -> Outcome:
         if comparisons is not None:
@@ -277,18 +319,14 @@ def _upscaled(
     def progress(job: Job, through: float) -> None:
         console.progress(job.source.name, through, len(jobs))
 
+    how: dict[str, Any] = {"overwrite": args.overwrite, "quality": args.quality, "max_pixels": args.max_pixels}
+    how |= {"size": size, "progress": progress}
+    moved = (
+        outcome if outcome.error else with_row(manifest, outcome)
+        for outcome in run_moving(moving, up, before=len(still), **how)
+    )
     done = []
-    for outcome in run_jobs(
-        jobs,
-        up,
-        overwrite=args.overwrite,
-        quality=args.quality,
-        written=written,
-        max_pixels=args.max_pixels,
-        size=size,
-        max_concurrency=args.jobs,
-        progress=progress,
-    ):
+    for outcome in itertools.chain(run_jobs(still, up, written=written, max_concurrency=args.jobs, **how), moved):
         name = outcome.job.source.name
         for note in outcome.notes:
             console.note(note, source=name)

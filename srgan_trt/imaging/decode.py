@@ -280,19 +280,19 @@ def _jpeg(stream: BinaryIO, check: Callable[[int, int], None]) -> Picture:
     if header.exif_bytes > jpeg.MOST_EXIF:
         picture = read(jpeg.without_exif(stream.read(), header))
         return dataclasses.replace(picture, notes=(*picture.notes, EXIF_LEFT_OUT))
-    try:
-        picture = _with_pillow(stream, "JPEG", check)
-        size = stream.seek(0, 2)
-        if not header.is_hollow(size):
-            return picture
-        notes = list[str]()
-    except OSError:
-        notes = ["its end is missing"]
+    hollow = header.is_hollow(stream.seek(0, 2))
     stream.seek(0)
-    whole = jpeg.completed(stream.read(), read)
-    if whole is None:
+    if hollow and jpeg.is_cut_off(stream.read()):
         raise ValueError("pixels are missing")
-    return dataclasses.replace(whole, notes=(*whole.notes, *notes))
+    stream.seek(0)
+    try:
+        return _with_pillow(stream, "JPEG", check)
+    except OSError:
+        stream.seek(0)
+        whole = jpeg.completed(stream.read(), read)
+        if whole is None:
+            raise ValueError("pixels are missing") from None
+        return dataclasses.replace(whole, notes=(*whole.notes, "its end is missing"))
 
 
 def _plugin(format_: str) -> type[ImageFile.ImageFile]:

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import PictureError
 from .metadata import BAD_EXIF, EXIF_LEFT_OUT, Metadata, dpi_of, exif_block
-from .picture import Picture, bands, from_array
+from .picture import Picture, bands, from_array, quiet_pillow
 
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _LOSSLESS, _LS, _SCAN, _END = 0xC3, 0xF7, 0xDA, b"\xff\xd9"
@@ -106,11 +108,31 @@ def read(data: bytes, header: Header) -> Picture:
     return Picture(pixels=picture.pixels, metadata=Metadata(exif=block, dpi=dpi_of({}, block)), notes=tuple(notes))
 
 
+def is_cut_off(data: bytes) -> bool:
+    """Whether pixels are missing, seen at an eighth of the size, which takes little time and memory."""
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    def small(data: bytes) -> NDArray[np.uint8]:
+        with quiet_pillow():
+            image = JpegImageFile(io.BytesIO(data))
+            image.draft(image.mode, (image.width // 8, image.height // 8))
+            return np.asarray(image)
+
+    one, other = (small(variant) for variant in _ended(data))
+    return not np.array_equal(one, other)
+
+
+def _ended(data: bytes) -> tuple[bytes, bytes]:
+    """`data` with one and with another filling before its end. Where all pixels are there, no filling is read."""
+    body = data.removesuffix(_END).removesuffix(b"\xff")
+    first, second = _FILLINGS
+    return body + first + _END, body + second + _END
+
+
 def completed(data: bytes, read: Callable[[bytes], Picture]) -> Picture | None:
     """What `read` makes of `data` with an end, where it has none; None if pixels are missing.
 
-    libjpeg makes gray of what is missing, and Pillow does not say so. Where all is there, whatever follows is not read.
+    libjpeg makes gray of what is missing, and Pillow does not say so.
     """
-    body = data.removesuffix(_END).removesuffix(b"\xff")
-    one, other = (read(body + filling + _END) for filling in _FILLINGS)
+    one, other = (read(variant) for variant in _ended(data))
     return one if np.array_equal(one.pixels, other.pixels) else None

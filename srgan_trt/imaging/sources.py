@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import PictureError
 from ..urls import filename_from_url, is_url, redact_url
@@ -21,6 +21,11 @@ from .encode import FORMATS, check_target, format_of
 STDIO = "-"
 COMPARED = ".compare"
 """What stands before the suffix of a comparison: such pictures are not looked for in folders."""
+FILMS_WRITTEN = frozenset([".mp4", ".m4v", ".mov", ".mkv", ".webm"])
+FILM_SUFFIXES = FILMS_WRITTEN | frozenset(
+    [".avi", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".wmv", ".flv", ".ogv", ".3gp", ".mxf"]
+)
+"""Of files that are films, in lower case. Not .ts: folders may hold programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,11 @@ class Source:
     found: bool = False
     """Whether it was found in a folder or by a pattern rather than named itself."""
     error: str | None = None
+
+    @property
+    def film(self) -> bool:
+        """Whether it is a file that is taken for a film, by its name."""
+        return self.kind == "file" and self.error is None and _suffix(self.location) in (*FILM_SUFFIXES, ".ts")
 
     def read(self, *, max_bytes: int = MAX_BYTES) -> Path | bytes:
         """What ``decode`` takes. Raises PictureError for ``error``, and if a download fails or exceeds the limit."""
@@ -61,16 +71,17 @@ class Job:
     """Whether the result is there already and is to stay."""
 
 
-def expand(inputs: Sequence[str | os.PathLike[str]]) -> list[Source]:
+def expand(inputs: Sequence[str | os.PathLike[str]], *, films: bool = False) -> list[Source]:
     """The pictures that ``inputs`` name: files, folders, patterns (``**`` too), http(s) addresses, ``-``.
 
-    Folders are searched to the bottom, for files with a picture's suffix, hidden ones left out, in sorted order; so
-    are patterns. What names nothing becomes a Source with an ``error``. A file named twice is one source.
+    Folders are searched to the bottom, for files with a picture's suffix, or with ``films`` a film's, too, hidden ones
+    left out, in sorted order; so are patterns. What names nothing becomes a Source with an ``error``. A file named
+    twice is one source.
     """
     sources: list[Source] = []
     seen: set[str] = set()
     for text in inputs:
-        for source in _expanded(os.fspath(text)):
+        for source in _expanded(os.fspath(text), SUFFIXES | FILM_SUFFIXES if films else SUFFIXES):
             key = os.path.realpath(source.location) if source.kind == "file" and not source.error else None
             if key is None or key not in seen:
                 sources.append(source)
@@ -99,22 +110,25 @@ def plan_outputs(
     - else a file.
 
     A job of which ``done(source, target)`` is true is skipped. The format is ``format``, else that of the output file's
-    suffix, else png. Jobs get an ``error`` if their source has one, their target exists and not ``overwrite``, or an
-    earlier job has the same target. Pictures in searched folders that are results of others there (an earlier run's)
-    are left out. Raises PictureError if ``output`` cannot serve.
+    suffix, else png. A film's name ends as before where such a film can be written, else in .mkv. Jobs get an ``error``
+    if their source has one, their target exists and not ``overwrite``, or an earlier job has the same target. Pictures
+    in searched folders that are results of others there (an earlier run's) are left out. Raises PictureError if
+    ``output`` cannot serve.
     """
     if format is not None and format not in FORMATS:
         raise PictureError(f"{format!r} cannot be written: give one of {', '.join(FORMATS)}")
     good = [source for source in sources if source.error is None]
     if output == STDIO:
+        if any(source.film for source in sources):
+            raise PictureError("standard output takes a picture, no film: name a file with -o")
         if len(sources) > 1:
             raise PictureError(f"standard output takes one picture, not {len(sources)}: name a folder with -o")
         return [Job(source=s, target=None if s.error else "-", format=format or "png", error=s.error) for s in sources]
     folder = None if output is None else _as_folder(output, sources)
-    if output is not None and folder is None:
+    if output is not None and folder is None and not any(source.film for source in sources):
         format = _checked_format(Path(output), format)
     chosen = format or "png"
-    targets = _targets(good, output=output, folder=folder, ending=f"_{label}.{chosen}")
+    targets = _targets(good, output=output, folder=folder, ending=f"_{label}", suffix=f".{chosen}")
     # A file that is its own target is none of these: it was asked for.
     results = {
         os.path.realpath(target)
@@ -148,32 +162,38 @@ def plan_outputs(
     return jobs
 
 
-def _expanded(text: str) -> Iterator[Source]:
+def film_suffix(film: Path) -> str:
+    """That of what a film becomes: its own, or .mkv where such films are not written."""
+    suffix = film.suffix.lower()
+    return suffix if suffix in FILMS_WRITTEN else ".mkv"
+
+
+def _expanded(text: str, suffixes: frozenset[str]) -> Iterator[Source]:
     if text == STDIO:
         yield Source(name="standard input", kind="stdin", location=STDIO, relative=Path("stdin"))
     elif is_url(text):
         yield Source(name=redact_url(text), kind="url", location=text, relative=Path(filename_from_url(text)))
     elif os.path.isdir(text):
-        yield from _in_folder(text)
+        yield from _in_folder(text, suffixes)
     elif os.path.lexists(text):
         yield Source(name=text, location=text, relative=Path(Path(text).name))
     elif re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
         yield Source(name=text, error=f"{redact_url(text)} is not an http or https address: only these can be fetched")
     elif glob.has_magic(text):
-        yield from _by_pattern(text)
+        yield from _by_pattern(text, suffixes)
     elif not text:
         yield Source(name="''", error="an input has an empty name: give a file, a folder, a pattern or an address")
     else:
         yield Source(name=text, error=f"{text} does not exist: check the name")
 
 
-def _in_folder(folder: str) -> Iterator[Source]:
+def _in_folder(folder: str, suffixes: frozenset[str]) -> Iterator[Source]:
     failed: list[OSError] = []
     empty = True
     for parent, folders, files in os.walk(folder, onerror=failed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if _is_picture_name(name):
+            if _is_wanted(name, suffixes):
                 path = os.path.join(parent, name)
                 yield Source(name=path, location=path, relative=Path(os.path.relpath(path, folder)), found=True)
                 empty = False
@@ -184,10 +204,10 @@ def _in_folder(folder: str) -> Iterator[Source]:
         yield Source(name=folder, error=f"the folder {folder} holds no pictures ({READABLE}): name another")
 
 
-def _by_pattern(pattern: str) -> Iterator[Source]:
+def _by_pattern(pattern: str, suffixes: frozenset[str]) -> Iterator[Source]:
     fixed = Path(*_before_magic(pattern))
     paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
-    pictures = [path for path in paths if _is_picture_name(os.path.basename(path))]
+    pictures = [path for path in paths if _is_wanted(os.path.basename(path), suffixes)]
     for path in pictures:
         yield Source(name=path, location=path, relative=Path(os.path.relpath(path, fixed)), found=True)
     if not pictures:
@@ -202,9 +222,12 @@ def _before_magic(pattern: str) -> Iterator[str]:
         yield part
 
 
-def _is_picture_name(name: str) -> bool:
-    stem, suffix = os.path.splitext(name)
-    return not name.startswith(".") and suffix.lower() in SUFFIXES and not stem.endswith(COMPARED)
+def _is_wanted(name: str, suffixes: frozenset[str]) -> bool:
+    return not name.startswith(".") and _suffix(name) in suffixes and not os.path.splitext(name)[0].endswith(COMPARED)
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _as_folder(output: str, sources: Sequence[Source]) -> Path | None:
@@ -212,14 +235,15 @@ def _as_folder(output: str, sources: Sequence[Source]) -> Path | None:
     path = Path(output)
     if path.is_dir() or output.endswith(("/", os.sep)):
         return path
-    one = len(sources) == 1 and (not sources[0].found or path.suffix.lower() in SUFFIXES)
+    one = len(sources) == 1 and (not sources[0].found or path.suffix.lower() in (SUFFIXES | FILM_SUFFIXES))
     if one:
         return None
     if os.path.lexists(path):
         raise PictureError(f"{output} is a file, and there are {len(sources)} inputs: name a folder with -o")
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in (SUFFIXES | FILM_SUFFIXES):
+        what = "film" if path.suffix.lower() in FILM_SUFFIXES else "picture"
         raise PictureError(
-            f"{output} names one picture, and there are {len(sources)} inputs: name a folder with -o (end it in /)"
+            f"{output} names one {what}, and there are {len(sources)} inputs: name a folder with -o (end it in /)"
         )
     return path
 
@@ -232,25 +256,30 @@ def _checked_format(path: Path, format: str | None) -> str:
     return format
 
 
-def _targets(sources: Sequence[Source], *, output: str | None, folder: Path | None, ending: str) -> dict[int, Path]:
+def _targets(
+    sources: Sequence[Source], *, output: str | None, folder: Path | None, ending: str, suffix: str
+) -> dict[int, Path]:
     """The target of each source by its ``id``. Names that differ in their suffix only have two."""
+    options: dict[str, Any] = {"output": output, "folder": folder, "suffix": suffix}
     targets: dict[int, Path] = {}
     names: dict[str, str] = {}
     for source in sources:
-        name, suffix = source.relative.name, source.relative.suffix
-        target = _target(source, output=output, folder=folder, ending=ending)
-        if names.setdefault(os.path.realpath(target), name) != name and suffix:
-            target = _target(source, output=output, folder=folder, ending=f"_{suffix[1:].lower()}{ending}")
+        name, own = source.relative.name, source.relative.suffix
+        target = _target(source, ending=ending, **options)
+        if names.setdefault(os.path.realpath(target), name) != name and own:
+            target = _target(source, ending=f"_{own[1:].lower()}{ending}", **options)
         targets[id(source)] = target
     return targets
 
 
-def _target(source: Source, *, output: str | None, folder: Path | None, ending: str) -> Path:
+def _target(source: Source, *, output: str | None, folder: Path | None, ending: str, suffix: str) -> Path:
     if output is not None and folder is None:
         return Path(output)
     relative = source.relative
-    stem = relative.stem if relative.suffix.lower() in SUFFIXES else relative.name
-    result = relative.with_name(stem + ending)
+    if source.film:
+        suffix = film_suffix(relative)
+    stem = relative.stem if source.film or relative.suffix.lower() in SUFFIXES else relative.name
+    result = relative.with_name(stem + ending + suffix)
     if folder is not None:
         return folder / result
     return Path(source.location).with_name(result.name) if source.kind == "file" else Path(result.name)

@@ -17,7 +17,7 @@ from ..urls import filename_from_url, is_url, redact_url
 from .card import Scores, read_card
 from .files import files_of
 
-DEFAULT_MODEL = "srgan-fast-x4"
+DEFAULT_MODEL = "srresnet-photo-x4"
 """The packaged generator that runs where none is named."""
 
 SHIPPED = Path(__file__).parent / "shipped"

@@ -215,3 +215,19 @@ def test_reading_gives_what_decode_takes(tree: Path, monkeypatch: pytest.MonkeyP
     assert expand(["-"])[0].read() == b"bytes"
     with pytest.raises(PictureError, match=r"absent\.png does not exist"):
         expand(["absent.png"])[0].read()
+
+
+def test_folders_are_searched_for_films_where_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.png", "in/b.MKV", "in/c.vob", "in/program.ts", "in/.hidden.mp4"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    assert [source.name for source in expand(["in"])] == ["in/a.png"]
+    sources = expand(["in", "in/program.ts"], films=True)
+    assert [(source.name, source.film) for source in sources] == [
+        ("in/a.png", False), ("in/b.MKV", True), ("in/c.vob", True), ("in/program.ts", True),
+    ]  # fmt: skip
+    jobs = plan_outputs(sources, output="out/", format=None, label="x4")
+    assert [str(job.target) for job in jobs] == ["out/a_x4.png", "out/b_x4.mkv", "out/c_x4.mkv", "out/program_x4.mkv"]

@@ -1,0 +1,170 @@
+"""`srgan-trt upscale` for films: one after the other, each said as pictures are."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .options import opening
+
+if TYPE_CHECKING:
+    from ..imaging.encode import Quality
+    from ..imaging.sources import Job, Source
+    from ..sizes import Size
+    from ..upscaler import Upscaler
+    from ..video.options import VideoOptions
+    from .console import Console
+    from .scheduler import Outcome
+
+
+def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> int:
+    """Upscales the films among `sources`. Returns 0 if all came out, else 1."""
+    from ..errors import MissingPackageError
+    from ..imaging.sources import plan_outputs
+    from ..resolve import resolve
+    from ..upscaler import Upscaler
+    from ..video.library import library
+    from ..video.options import VideoOptions
+    from ..video.upscale import VIDEO_MODEL
+
+    options = VideoOptions(
+        codec=args.codec,
+        crf=args.crf,
+        preset=args.preset,
+        start=args.start,
+        end=args.end,
+        deinterlace=args.deinterlace,
+        hdr=args.hdr,
+        audio=not args.no_audio,
+        resume=not args.no_resume,
+    )
+    try:
+        library()
+    except MissingPackageError as error:
+        console.error(str(error))
+        return 1
+    model = VIDEO_MODEL if args.model is None else args.model
+    plan = resolve(model, sha256=args.sha256).plan(**opening(args))
+    label = f"x{plan.spec.scale}"
+    # A target that exists is looked at later: it may be one that a killed run had just finished.
+    jobs = plan_outputs(sources, output=args.output, format=args.format, label=label, overwrite=True)
+    good = 0
+    films = [job for job in jobs if job.source.film]
+    with Upscaler(
+        plan,
+        device=args.device,
+        precision=args.precision,
+        tile=args.tile,
+        halo=args.halo,
+        exact=args.exact,
+        max_vram=args.max_vram,
+        threads=args.threads,
+        denoise=args.denoise,
+        build_progress=console.build_progress,
+    ) as up:
+        for job in films:
+            good += _film(job, up, options, args.overwrite, console)
+    return 0 if good == len(films) else 1
+
+
+def run_moving(
+    jobs: Sequence[Job],
+    up: Upscaler,
+    *,
+    size: Size | None,
+    quality: Quality | None,
+    overwrite: bool,
+    max_pixels: int,
+    progress: Callable[[Job, float], None],
+    before: int,
+) -> Iterator[Outcome]:
+    """Upscales moving pictures. before: pictures that are through, for `progress`."""
+    from ..errors import SrganTrtError
+    from ..video.animation import upscale_animation
+    from .scheduler import Outcome
+
+    for number, job in enumerate(jobs, before):
+        begin = time.perf_counter()
+        assert isinstance(job.target, Path)
+        try:
+            made = upscale_animation(
+                up,
+                Path(job.source.location),
+                job.target,
+                format=job.format,
+                size=size,
+                quality=quality,
+                max_pixels=max_pixels,
+                overwrite=overwrite,
+                progress=partial(_moved, progress, job, number),
+            )
+        except SrganTrtError as error:
+            text = str(error)
+            yield Outcome(job=job, error=text if job.source.name in text else f"{job.source.name}: {text}")
+            continue
+        yield Outcome(
+            job=job,
+            notes=(f"{made.frames} frames, {made.repeats} of them repeats",),
+            size=made.size,
+            enlarged=made.enlarged,
+            precision=str(up.info["precision"]),
+            network=time.perf_counter() - begin,
+        )
+
+
+def _moved(progress: Callable[[Job, float], None], job: Job, number: int, done: int, total: int) -> None:
+    progress(job, number + done / total)
+
+
+def is_moving(job: Job) -> bool:
+    """Whether the job's picture is an animation, and its result can be one."""
+    from ..video.animation import FORMATS, is_animated
+
+    named = job.source.kind == "file" and isinstance(job.target, Path)
+    return named and job.format in FORMATS and is_animated(Path(job.source.location))
+
+
+def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, console: Console) -> bool:
+    from ..errors import SrganTrtError
+    from ..video.convert import convert
+
+    name, begin = job.source.name, time.perf_counter()
+    first: list[int] = []
+
+    def progress(done: int, total: int | None) -> None:
+        first[:] = first or [done - 1]
+        rate = (done - first[0]) / (time.perf_counter() - begin)
+        console.progress(f"{name}, {rate:.2f} frames/s", done - first[0], max(total or 0, done) - first[0], work=name)
+
+    try:
+        if job.error is not None:
+            raise SrganTrtError(job.error)
+        assert isinstance(job.target, Path)
+        result = convert(
+            up,
+            Path(job.source.location),
+            job.target,
+            options,
+            overwrite=overwrite,
+            progress=progress,
+            say=lambda note: console.note(note, source=name),
+        )
+    except SrganTrtError as error:
+        console.end_progress()
+        console.traceback()
+        text = str(error)
+        console.error(text if name in text else f"{name}: {text}")
+        return False
+    console.end_progress()
+    seconds = time.perf_counter() - begin
+    rate = (result.frames - result.resumed) / seconds
+    (width, height), (wide, high) = result.size, result.enlarged
+    console.result(
+        f"{name} ({width} x {height}) -> {job.target} ({wide} x {high}), {result.frames} frames in {seconds:.2f} s "
+        f"({rate:.2f} a second, network {result.busy:.0%} of the time), {up.info['device']}, {up.info['precision']}"
+    )
+    return True

@@ -1,0 +1,108 @@
+"""`upscale_video`, for Python."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..upscaler import Upscaler
+from .convert import convert
+from .library import library
+from .options import Progress, VideoOptions, default_target
+
+if TYPE_CHECKING:
+    from ..compiler.plan import Plan
+
+VIDEO_MODEL = "srresnet-fast-x4"
+"""The model for films where none is named: GANs invent texture anew in every frame, which shimmers."""
+
+_log = logging.getLogger(__name__)
+
+
+def upscale_video(
+    path: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    model: str | os.PathLike[str] | Plan | None = None,
+    sha256: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    tile: int | None = None,
+    halo: int | None = None,
+    max_vram: int | None = None,
+    threads: int | None = None,
+    denoise: str | int | None = None,
+    codec: str | None = None,
+    crf: int | None = None,
+    preset: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    deinterlace: str = "auto",
+    hdr: str = "refuse",
+    audio: bool = True,
+    resume: bool = True,
+    segment: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Upscales a film: every frame by the network; sound, subtitles, chapters and attachments are copied.
+
+    The same call again goes on where the last was broken off, by whatever. Notes go to the log.
+
+    Args:
+        path: A film that FFmpeg reads.
+        output: Where to, ending in .mkv, .mp4, .mov or .webm; None is `movie_x4.mp4` beside `movie.mp4`.
+        overwrite: Whether `output` may exist.
+        model, sha256, device, precision, tile, halo, max_vram, threads, denoise: As `Upscaler` takes them; the model
+            None is srresnet-fast-x4, which is steadier than a GAN.
+        codec: FFmpeg's name of the encoder; None is libx264, for .webm libsvtav1.
+        crf, preset: The encoder's; None is 17 for libx264, 18 for libx265, 22 for libsvtav1, 24 for libvpx-vp9.
+        start, end: Seconds from the film's beginning; the result begins at 0.
+        deinterlace: "auto" makes whole frames of an interlaced film, "off" leaves them.
+        hdr: "refuse", or "keep" to treat PQ or HLG levels as a picture's.
+        audio: Whether sound is copied.
+        resume: Whether what an earlier call left is gone on with; else it is removed.
+        segment: Frames that are lost at most when the program is killed; None is 48 to 250, by their size.
+        progress: Called with (frames done, about how many in all or None), from a thread.
+
+    Returns:
+        The path of the result.
+
+    Raises:
+        VideoError: The film cannot be read, an option does not fit it, the output cannot hold it, the disk is full, or
+            an earlier call was of another film or other options.
+        SrganTrtError: What `Upscaler` raises.
+    """
+    options = VideoOptions(
+        codec=codec,
+        crf=crf,
+        preset=preset,
+        start=start,
+        end=end,
+        deinterlace=deinterlace,
+        hdr=hdr,
+        audio=audio,
+        resume=resume,
+        segment=segment,
+    )
+    library()
+    with Upscaler(
+        VIDEO_MODEL if model is None else model,
+        sha256=sha256,
+        device=device,
+        precision=precision,
+        tile=tile,
+        halo=halo,
+        max_vram=max_vram,
+        threads=threads,
+        denoise=denoise,
+    ) as up:
+        source = Path(path)
+        target = default_target(source, up.spec.scale) if output is None else Path(output)
+
+        def say(note: str) -> None:
+            _log.warning("%s: %s", source, note)
+
+        return convert(up, source, target, options, overwrite=overwrite, progress=progress, say=say).target

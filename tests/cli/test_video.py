@@ -1,0 +1,143 @@
+"""`srgan-trt upscale` with films: named, in folders with pictures, wrong, and without PyAV."""
+
+from __future__ import annotations
+
+import builtins
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from srgan_trt.cli.main import parse
+from srgan_trt.compiler.plan import Plan
+
+from ..command_line import Command, files, save_noise
+from ..handmade import noise
+from ..shipped import ship
+from ..video.films import av, film, times
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return ship(tmp_path_factory.mktemp("plan"))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_film_lies_beside_itself_four_times_as_large(command: Command, plan: Plan) -> None:
+    film(Path("movie.mp4"))
+    done = command("upscale", "movie.mp4", "--model", plan.path, "--preset", "ultrafast")
+    assert (done.status, done.err) == (0, [])
+    assert done.out.startswith("movie.mp4 (64 x 48) -> movie_x4.mp4 (256 x 192), 8 frames in ")
+    assert " a second, network " in done.out
+    assert done.out.rstrip().endswith(("% of the time), cpu, fp32", "% of the time), cpu, bf16"))
+    assert times(Path("movie_x4.mp4")) == times(Path("movie.mp4"))
+    assert files(Path()) == ["movie.mp4", "movie_x4.mp4"]
+
+
+def test_a_folder_of_films_and_pictures(command: Command, plan: Plan) -> None:
+    save_noise(Path("in/photo.png"))
+    film(Path("in/one.mkv"))
+    Path("in/old").mkdir()
+    film(Path("in/old/two.avi"), codec="mpeg4", base=Fraction(1, 25), pts=list(range(8)))
+    done = command("upscale", "in", "-o", "out", "--model", plan.path, "--preset", "ultrafast")
+    assert done.status == 0
+    assert files(Path("out")) == ["old/two_x4.mkv", "one_x4.mkv", "photo_x4.png"]
+    again = command("upscale", "in", "-o", "out", "--model", plan.path)
+    assert again.status == 1
+    assert sum("exists: give --overwrite" in line for line in again.err) == 3
+
+
+def test_results_beside_films_are_not_enlarged_again(command: Command, plan: Plan) -> None:
+    film(Path("in.mkv")).rename("movie.mkv")
+    Path("folder").mkdir()
+    Path("movie.mkv").rename("folder/movie.mkv")
+    for _ in range(2):
+        command("upscale", "folder", "--model", plan.path, "--preset", "ultrafast", "--overwrite")
+    assert files(Path("folder")) == ["movie.mkv", "movie_x4.mkv"]
+
+
+def test_a_film_that_fails_does_not_stop_the_others(command: Command, plan: Plan) -> None:
+    film(Path("good.mkv"))
+    Path("bad.mkv").write_bytes(b"nothing" * 100)
+    done = command("upscale", "bad.mkv", "good.mkv", "absent.png", "--model", plan.path, "-o", "out/")
+    assert done.status == 1
+    assert done.err == [
+        "srgan-trt: absent.png does not exist: check the name",
+        "srgan-trt: bad.mkv cannot be read as a video: Invalid data found when processing input: check the file",
+    ]
+    assert files(Path("out")) == ["good_x4.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["movie.mkv", "-o", "-"], "standard output takes a picture, no film: name a file with -o"),
+        (["movie.mkv", "-o", "big.avi"], "does not end as a film that is written"),
+        (["movie.mkv", "other.mkv", "-o", "big.mkv"], "big.mkv names one film, and there are 2 inputs"),
+        (["movie.mkv", "--end", "0"], "the end after the start"),
+        (["movie.mkv", "--start", "1:75"], "'1:75' is not a time: give seconds, 1:30 or 0:01:30.5"),
+    ],
+)
+def test_what_is_wrong_is_said(command: Command, plan: Plan, arguments: list[str], message: str) -> None:
+    film(Path("movie.mkv"))
+    film(Path("other.mkv"))
+    done = command("upscale", *arguments, "--model", plan.path)
+    assert done.status in (1, 2)
+    assert message in done.err[-1]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1:30", 90), ("1:00:00.5", 3600.5), ("0.25", 0.25)])
+def test_times(text: str, seconds: float) -> None:
+    assert parse(["upscale", "a.mkv", "--start", text]).start == seconds
+
+
+def test_without_pyav_the_command_that_installs_it_is_said(
+    command: Command, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film(Path("movie.mkv"))
+    real = builtins.__import__
+
+    def without(name: str, *arguments: Any, **options: Any) -> Any:
+        if name.split(".")[0] == "av":
+            raise ImportError("no av")
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    save_noise(Path("photo.png"))
+    done = command("upscale", "movie.mkv", "photo.png", "--model", plan.path)
+    assert Path("photo_x4.png").exists()
+    assert (done.status, done.err) == (1, ['srgan-trt: av is needed to read a video: pip install ".[video]"'])
+
+
+def test_a_film_from_python(plan: Plan) -> None:
+    import srgan_trt
+
+    film(Path("movie.mkv"))
+    done: list[tuple[int, int | None]] = []
+    target = srgan_trt.upscale_video(
+        "movie.mkv", model=plan.path, codec="ffv1", progress=lambda n, total: done.append((n, total))
+    )
+    assert target == Path("movie_x4.mkv").absolute()
+    assert done == [(n, 8) for n in range(1, 9)]
+    with av.open(str(target)) as container:
+        assert container.streams.video[0].codec_context.name == "ffv1"
+
+
+def test_moving_pictures_keep_moving(command: Command, plan: Plan) -> None:
+    frames = [Image.fromarray(noise(9, 8, seed=i)) for i in range(3)]
+    frames[0].save("moving.gif", save_all=True, append_images=frames[1:], duration=40)
+    save_noise(Path("still.png"))
+    done = command("upscale", "moving.gif", "still.png", "--model", plan.path)
+    assert (done.status, done.err) == (0, ["moving.gif: 3 frames, 0 of them repeats"])
+    with Image.open("moving_x4.png") as image:
+        assert (image.n_frames, image.size, image.info["duration"]) == (3, (32, 36), 40)
+    assert files(Path()) == ["moving.gif", "moving_x4.png", "still.png", "still_x4.png"]
+    done = command("upscale", "moving.gif", "-o", "one.jpg", "--model", plan.path)
+    assert done.err == ["moving.gif: the first of 3 frames was taken"]
