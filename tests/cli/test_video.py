@@ -54,6 +54,27 @@ def test_a_folder_of_films_and_pictures(command: Command, plan: Plan) -> None:
     assert sum("exists: give --overwrite" in line for line in again.err) == 3
 
 
+def test_what_is_for_pictures_only_is_refused_for_films(command: Command, plan: Plan) -> None:
+    film(Path("movie.mkv"))
+    done = command("upscale", "movie.mkv", "--model", plan.path, "--scale", "2", "--skip-existing")
+    assert done.status == 2
+    assert "--scale, --skip-existing: for pictures only, and movie.mkv is a film" in done.err[0]
+    assert files(Path()) == ["movie.mkv"]
+
+
+def test_a_moving_picture_has_the_size_and_the_quality_that_are_asked_for(command: Command, plan: Plan) -> None:
+    frames = [Image.fromarray(noise(20, 24, 3, seed=seed)) for seed in (1, 2)]
+    frames[0].save("moving.png", save_all=True, append_images=frames[1:])
+    options = ("--scale", "2", "--lossless", "--manifest", "done.jsonl")
+    for said in ("moving.png (24 x 20) -> out.webp (48 x 40)", "nothing to do: 1 picture is there already"):
+        done = command("upscale", "moving.png", "-o", "out.webp", "--model", plan.path, *options)
+        assert done.status == 0
+        assert done.out.startswith(said)
+    with Image.open("out.webp") as image:
+        assert (image.size, image.n_frames) == ((48, 40), 2)  # type: ignore[attr-defined]
+    assert b"VP8L" in Path("out.webp").read_bytes()
+
+
 def test_results_beside_films_are_not_enlarged_again(command: Command, plan: Plan) -> None:
     film(Path("in.mkv")).rename("movie.mkv")
     Path("folder").mkdir()
