@@ -9,22 +9,22 @@ from typing import Any
 
 RUNTIME = Path(__file__).resolve().parents[2] / "srgan_trt" / "runtime"
 CALLED = {
-    ("engines/build.py", "builder"): "Builder",
-    ("engines/build.py", "config"): "IBuilderConfig",
-    ("engines/build.py", "definition"): "INetworkDefinition",
-    ("engines/build.py", "definition.get_input(0)"): "ITensor",
-    ("engines/build.py", "tensor"): "ITensor",
-    ("engines/build.py", "profile"): "IOptimizationProfile",
-    ("engines/build.py", "parser"): "OnnxParser",
-    ("engines/build.py", "error"): "ParserError",
-    ("engines/build.py", "cache"): "ITimingCache",
-    ("engines/build.py", "library.runtime(messages)"): "Runtime",
-    ("engines/build.py", "engine"): "ICudaEngine",
-    ("engines/build.py", "inspector"): "EngineInspector",
-    ("engines/loaded.py", "self._runtime"): "Runtime",
-    ("engines/loaded.py", "self._engine"): "ICudaEngine",
-    ("engines/loaded.py", "config"): "IRuntimeConfig",
-    ("engines/loaded.py", "cache"): "IRuntimeCache",
+    ("tensorrt/build.py", "builder"): "Builder",
+    ("tensorrt/build.py", "config"): "IBuilderConfig",
+    ("tensorrt/build.py", "definition"): "INetworkDefinition",
+    ("tensorrt/build.py", "definition.get_input(0)"): "ITensor",
+    ("tensorrt/build.py", "tensor"): "ITensor",
+    ("tensorrt/build.py", "profile"): "IOptimizationProfile",
+    ("tensorrt/build.py", "parser"): "OnnxParser",
+    ("tensorrt/build.py", "error"): "ParserError",
+    ("tensorrt/build.py", "cache"): "ITimingCache",
+    ("tensorrt/build.py", "library.runtime(messages)"): "Runtime",
+    ("tensorrt/build.py", "engine"): "ICudaEngine",
+    ("tensorrt/build.py", "inspector"): "EngineInspector",
+    ("tensorrt/loaded.py", "self._runtime"): "Runtime",
+    ("tensorrt/loaded.py", "self._engine"): "ICudaEngine",
+    ("tensorrt/loaded.py", "config"): "IRuntimeConfig",
+    ("tensorrt/loaded.py", "cache"): "IRuntimeCache",
     ("gpu/network.py", "context"): "IExecutionContext",
 }
 """What our variables hold, of NVIDIA's."""
@@ -66,7 +66,7 @@ def absent(trt: Any) -> list[str]:
             found.add(kind)
             continue
         found |= {f"{kind}.{name}" for name in attributes(file)[variable] - set(dir(held))}
-    for file in sorted({file for file, _ in CALLED} | {"engines/library.py"}):
+    for file in sorted({file for file, _ in CALLED} | {"tensorrt/library.py"}):
         for holder, names in module_names(file):
             held = trt if holder is None else getattr(trt, holder, None)
             found |= {f"{holder or 'trt'}.{name}" for name in names if not hasattr(held, name)}

@@ -18,7 +18,8 @@ from srgan_trt.spec import Prelu
 
 pytest.importorskip("tensorrt_rtx", reason="the [tensorrt-rtx] extra is not installed")
 
-FAST = sorted(path for path in SHIPPED.glob("*/*.plan.onnx") if not path.name.endswith(".int8.plan.onnx"))
+FAST = [SHIPPED / name / f"{name}.plan.onnx" for name in ("srgan-fast-x4", "srresnet-fast-x4")]
+PHOTO = SHIPPED / "srresnet-photo-x4" / "srresnet-photo-x4.plan.onnx"
 TURING = 75
 """It pads the network's input to eight channels, by one more kernel."""
 
@@ -32,6 +33,14 @@ def test_fast_networks_in_fp16(architecture: int, path: Path) -> None:
     assert found.pixel_bytes <= (8500 if architecture == TURING else 8200)
     assert {(layer.reads, layer.gives) for layer in found.kernels} == {("fp16", "fp16")}
     assert [layer.format for layer in found.kernels].count("Linear") == 1  # the output alone
+
+
+@pytest.mark.parametrize("architecture", [TURING, 89])
+def test_the_default_network_in_fp16(architecture: int) -> None:
+    """It works at the small size until its end."""
+    found = layer_list(load_plan(PHOTO), "fp16", architecture)
+    assert (len(found.kernels) - found.others, found.others) == (19, 2)
+    assert found.pixel_bytes <= 6100
 
 
 @pytest.mark.parametrize("architecture", [TURING, 89])
