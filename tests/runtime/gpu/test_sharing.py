@@ -305,7 +305,7 @@ def test_closing_waits_for_pictures_under_way(plan: Plan) -> None:
         ["tests.tensorrt_double.engine.EngineDouble"],
         ["srgan_trt.runtime.gpu.network.NetworkSlot"],
         ["srgan_trt.runtime.gpu.memory.HostBuffer", "srgan_trt.runtime.gpu.memory.DeviceBuffer"],
-        ["srgan_trt.runtime.gpu.kernels.PixelKernels", "srgan_trt.runtime.gpu.worker.Lane"],
+        ["srgan_trt.runtime.gpu.kernels.PixelKernels", "srgan_trt.runtime.gpu.worker.PictureWorker"],
     ],
 )
 def test_one_error_while_closing_leaves_nothing_else_behind(plan: Plan, modules: list[str]) -> None:
