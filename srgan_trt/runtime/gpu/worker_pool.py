@@ -1,4 +1,4 @@
-"""Workers for the threads that run pictures at the same time: made when needed, lent to one thread at a time.
+"""Workers for the threads that run pictures at the same time: made when needed, lent to one thread at a time."""
 
 from __future__ import annotations
 
