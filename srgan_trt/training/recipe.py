@@ -72,7 +72,7 @@ class Recipe:
     steps: Count = _setting(100_000, "steps in all")
     batch: Count = _setting(16, "crops in a step")
     crop: Count = _setting(96, "side of a high-resolution crop, in pixels")
-    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = _setting(
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1e38)] | None = _setting(
         None, "peak learning rate (default: 1e-3 for pixels without batch norm, else the paper's 1e-4)"
     )
     loss: Literal["l1", "mse"] = _rare("l1", "loss on pixels; the paper's is mse")

@@ -189,7 +189,8 @@ def test_a_torn_header_begins_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"step,loss\n1,0.5\n2\n3,0.1\n", b"step,loss\n1,no\n2,1\n", b"a,b\n1,2\n"])
 def test_a_damaged_table_is_refused_and_kept(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "training.csv").write_bytes(content)
-    with pytest.raises(TrainingError, match=r"training\.csv is (damaged in row [12] \('|no table).*: remove it"):
+    said = r"training\.csv is (damaged in row [12] \('|not a training's table).*: remove it"
+    with pytest.raises(TrainingError, match=said):
         TrainingLog(tmp_path, resume_at=9)
     assert (tmp_path / "training.csv").read_bytes() == content
 
