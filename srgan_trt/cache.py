@@ -10,6 +10,7 @@ import contextlib
 import errno
 import functools
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -43,6 +44,11 @@ def cache_folder() -> Path:
         folder = _process_folder()
         _warn_once(Path("~/.cache"), str(error))
         return folder
+
+
+def key_of(facts: Any) -> str:
+    """32 hexadecimal digits of `facts`, which JSON can hold: what tells a cached file from others, by its name."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def read_checksummed(path: Path) -> bytes | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ._version import __version__
-from .cache import build_lock, cache_folder, process_file, warn_unwritable
+from .cache import build_lock, cache_folder, key_of, process_file, warn_unwritable
 from .compiler.plan import FORMAT, Plan, UnsavedPlanError, load_plan
 from .errors import ModelError, PlanError
 from .files import atomic_write
@@ -76,7 +75,7 @@ def _key(path: Path, settings: dict[str, Any]) -> str:
     if "custom_objects" in facts:
         facts["custom_objects"] = _content_hash(Path(facts["custom_objects"]))
     facts |= {"content": _content_hash(path), "version": __version__, "format": FORMAT}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return key_of(facts)
 
 
 def _content_hash(path: Path) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..cache import cache_folder, read_record, write_record
+from ..cache import cache_folder, key_of, read_record, write_record
 from ..errors import SrganTrtError
 from ..models.files import files_of, hash_files
 from ..models.registry import DEFAULT_MODEL, PackagedModel, int8_beside, packaged_models
@@ -133,7 +132,7 @@ def _speed_file(path: Path) -> Path:
         importlib.metadata.version("openvino"),
         *_machine(),
     ]
-    return cache_folder() / "speeds" / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.json"
+    return cache_folder() / "speeds" / f"{key_of(facts)}.json"
 
 
 def _machine() -> list[str | int | None]:

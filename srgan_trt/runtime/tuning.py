@@ -8,8 +8,6 @@ of them, smaller tiles win although their halos cost more. Nor does anyone know 
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 import math
 import statistics
 import time
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..cache import cache_folder
+from ..cache import cache_folder, key_of
 from ..codec import Count
 
 FINALISTS = 3
@@ -141,8 +139,7 @@ def search(
 
 def tuning_file(facts: Sequence[Any]) -> Path:
     """Where the tuning for these facts (plan, precision, machine; plain values) is kept."""
-    text = json.dumps([__version__, _FORMAT, *facts], sort_keys=True)
-    return cache_folder() / "tuning" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    return cache_folder() / "tuning" / f"{key_of([__version__, _FORMAT, *facts])}.json"
 
 
 def _milliseconds(seconds: Sequence[float]) -> float:

@@ -9,8 +9,6 @@ a plan in int8 fails its self-test here.
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..._version import __version__
-from ...cache import cache_folder, read_record, write_record
+from ...cache import cache_folder, key_of, read_record, write_record
 from .measured import KINDS, MEASURED, NEEDED_GAIN
 from .processor import choose_precision
 
@@ -149,8 +147,8 @@ def keep(verdict: Verdict, plan: Plan, int8_plan: Plan, cpu: Cpu) -> None:
 
 def kept_verdict(plan: Plan, int8_plan: Plan, cpu: Cpu) -> Path:
     """Where the verdict on these plans on this CPU is kept."""
-    text = json.dumps([__version__, _FORMAT, plan.body_hash, int8_plan.body_hash, cpu.key(), cpu.kind], sort_keys=True)
-    return cache_folder() / "precisions" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    key = key_of([__version__, _FORMAT, plan.body_hash, int8_plan.body_hash, cpu.key(), cpu.kind])
+    return cache_folder() / "precisions" / f"{key}.json"
 
 
 def race(

@@ -9,8 +9,6 @@ the speed beside another process.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 import math
 import threading
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...cache import cache_folder, write_record
+from ...cache import cache_folder, key_of, write_record
 from ...errors import DeviceError, ModelError, OtherPictureError
 from ...imaging.tiles import TilePlan, plan_tiles
 from ...machine import memory_bytes
@@ -353,8 +351,8 @@ class CpuPipeline:
             if arithmetic == "fp32":
                 settings["EXECUTION_MODE_HINT"] = "ACCURACY"
             held = plan.self_test is not None
-            facts = json.dumps([plan.body_hash, held, self._cpu.key(), settings, lowering], sort_keys=True)
-            cached = cache_folder() / "openvino" / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.blob"
+            facts = [plan.body_hash, held, self._cpu.key(), settings, lowering]
+            cached = cache_folder() / "openvino" / f"{key_of(facts)}.blob"
             like = next((engine for other, engine in self._engines.items() if other[:3] == key[:3]), None)
             self._engines[key] = CompiledPlan(
                 self._core, plan, settings, cached, streams=streams, lowering=lowering, like=like

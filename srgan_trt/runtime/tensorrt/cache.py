@@ -8,8 +8,6 @@ engines do not depend: the file notes it.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 import re
 import time
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
-from ...cache import build_lock, cache_folder
+from ...cache import build_lock, cache_folder, key_of
 from ...compiler.plan import Plan
 from ...errors import DeviceError, DeviceMemoryError, PlanError
 from .build import targets
@@ -92,9 +90,8 @@ class EngineCache:
             "gpu": [gpu.name, gpu.compute_capability],
             "written by": [__version__, FORMAT],
         }
-        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
         stem = re.sub(r"\W+", "-", Path(self._plan.spec.name).stem)[:40]
-        return cache_folder() / "engines" / f"{stem}-{settings.precision}-{key}.engine"
+        return cache_folder() / "engines" / f"{stem}-{settings.precision}-{key_of(facts)}.engine"
 
     def _load(self, path: Path, settings: EngineSettings, gpu: Gpu) -> LoadedEngine | None:
         try:
