@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from ..spec import NetworkSpec
 from . import graph
 from .concat_conv import SUMMED, has_concat_convs, sum_concat_convs
 from .fp16 import convert_to_fp16
@@ -47,7 +46,7 @@ def convert_plan(
             "int8; name it, or the model file"
         )
     check_target(out, source=plan.path)
-    model = _network(plan)
+    model = graph.from_plan(plan)
     graph.infer_shapes(model)
     report: dict[str, Any] = {**plan.report}
     self_test = None
@@ -65,7 +64,7 @@ def convert_plan(
         report["notes"] = [*report.get("notes", []), *kept]
     else:
         folder = None if calibration is None else Path(calibration)
-        checker = _prover(model, spec)
+        checker = RewriteChecker.of_plan(model, spec)
         quantised = to_int8(checker, spec, folder=folder, max_drop=max_drop)
         report["int8"], self_test = quantised.report, quantised.self_test
         report["rewrites"] = [*report.get("rewrites", []), *(dataclasses.asdict(check) for check in checker.checks)]
@@ -77,7 +76,7 @@ def convert_plan(
 def forms_of(plan: Plan) -> tuple[str, ...]:
     """The forms that the plan's network could have: those that its sub-pixel convolutions have not, and "summed" if it
     has convolutions of joined maps."""
-    model = _network(plan)
+    model = graph.from_plan(plan)
     graph.infer_shapes(model)
     return (*other_lowerings(model), *([SUMMED] if has_concat_convs(model) else []))
 
@@ -89,8 +88,8 @@ def plan_in_form(plan: Plan, lowering: str) -> bytes:
     may fall to the next level. Raises ModelError if `lowering` is not to be had.
     """
     change = _change(lowering)
-    model = _network(plan)
-    checker = _prover(_unrounded(model), plan.spec)
+    model = graph.from_plan(plan)
+    checker = RewriteChecker.of_plan(_unrounded(model), plan.spec)
     checker.rewrite(f"convolutions {lowering}", change)
     if not (checker.checks[-1].count and checker.checks[-1].kept):
         raise ModelError(f"{plan.spec.name} cannot have its convolutions {lowering}")
@@ -107,25 +106,6 @@ def _change(lowering: str) -> Callable[[ir.Model], int]:
         if lowering == known:
             return functools.partial(relower, lowering=known)
     raise ModelError(f"{lowering!r} is not a form of a convolution: {', '.join((*LOWERINGS, SUMMED))} are")
-
-
-def _network(plan: Plan) -> ir.Model:
-    import onnx
-
-    stored = onnx.load_from_string(plan.network())
-    del stored.metadata_props[:]
-    return graph.from_proto(stored)
-
-
-def _prover(model: ir.Model, spec: NetworkSpec) -> RewriteChecker:
-    return RewriteChecker(
-        model,
-        input_range=spec.input_range,
-        output_range=spec.output_range,
-        shape=spec.fixed_shape,
-        multiple=spec.multiple,
-        shuffle=spec.shuffle,
-    )
 
 
 def _unrounded(model: ir.Model) -> ir.Model:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleClassBase
 
+    from .plan import Plan
+
 INPUT, OUTPUT = "input", "output"
 Floats = NDArray[np.float32]
 NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -28,6 +30,13 @@ def from_proto(model: onnx.ModelProto) -> ir.Model:
     import onnx_ir as ir
 
     return ir.from_proto(model)
+
+
+def from_plan(plan: Plan) -> ir.Model:
+    """The network of `plan`, a copy of its own. Raises PlanError if the file was replaced since it was opened."""
+    import onnx
+
+    return from_proto(onnx.load_from_string(plan.network()))
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:

@@ -31,22 +31,12 @@ if TYPE_CHECKING:
 def single_network(plan: Plan, prelu: Prelu) -> ir.Model:
     """The network of `plan`, which is in fp32 or fp16, in float32 and for a GPU; the sums are proven and left out if
     they show."""
-    import onnx
-
-    model = graph.from_proto(onnx.load_from_string(plan.network()))
-    spec = plan.spec
-    if spec.precision == "fp16":
+    model = graph.from_plan(plan)
+    if plan.spec.precision == "fp16":
         to_fp32(model)
     if prelu == "apart" or not any(node.op_type == "PRelu" for node in model.graph):
         return model
-    checker = RewriteChecker(
-        model,
-        input_range=spec.input_range,
-        output_range=spec.output_range,
-        shape=spec.fixed_shape,
-        multiple=spec.multiple,
-        shuffle=spec.shuffle,
-    )
+    checker = RewriteChecker.of_plan(model, plan.spec)
     checker.rewrite("slopes", fuse_slopes)
     return checker.model
 

@@ -17,6 +17,8 @@ from .reference import Floats, ReferenceRunner
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from ..spec import NetworkSpec
+
 TOLERANCE = 1e-4
 """Largest difference a rewrite may make anywhere, as a fraction of the output range."""
 ODD_SIZES = ((17, 23), (5, 31), (1, 9))
@@ -55,6 +57,18 @@ class RewriteChecker:
         self._span = output_range[1] - output_range[0]
         self._probes = probes(input_range, shape=shape, multiple=multiple)
         self._reference = self._run()
+
+    @classmethod
+    def of_plan(cls, model: ir.Model, spec: NetworkSpec) -> RewriteChecker:
+        """For `model`, a network with the facts of a plan."""
+        return cls(
+            model,
+            input_range=spec.input_range,
+            output_range=spec.output_range,
+            shape=spec.fixed_shape,
+            multiple=spec.multiple,
+            shuffle=spec.shuffle,
+        )
 
     def rewrite(self, name: str, change: Callable[[ir.Model], int], *, ends_in_shuffle: bool = False) -> None:
         """Applies ``change``, which returns how often it applied; undoes it if it moves the output too far.
