@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from .argument_types import box, factor, gpu_numbers, positive, seconds, value_range, whole
 
 if TYPE_CHECKING:
+    from ..compiler.plan import Plan
     from ..sizes import Size
+    from ..upscaler import Upscaler
+    from .console import Console
 
 _RANGES = ("--input-range", "--output-range")
 
@@ -132,6 +135,25 @@ def add_opening(parser: argparse._ActionsContainer) -> None:
 def opening(args: argparse.Namespace) -> dict[str, Any]:
     """What was given of `add_opening`."""
     return given(args, "input_range", "output_range", "custom_objects", "trust_model", "arch")
+
+
+def open_upscaler(plan: Plan, args: argparse.Namespace, console: Console) -> Upscaler:
+    """An `Upscaler` with the options of `upscale`; `console` shows what is built."""
+    from ..upscaler import Upscaler
+
+    return Upscaler(
+        plan,
+        device=args.device,
+        precision=args.precision,
+        tile=args.tile,
+        halo=args.halo,
+        exact=args.exact,
+        max_pixels=args.max_pixels,
+        max_vram=args.max_vram,
+        threads=args.threads,
+        denoise=args.denoise,
+        build_progress=console.build_progress,
+    )
 
 
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from .options import (
     add_quiet,
     add_size,
     given,
+    open_upscaler,
     opening,
     wanted_size,
 )
@@ -248,21 +249,7 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
     device = None
     opened = 0.0
     if good:
-        from ..upscaler import Upscaler
-
-        with Upscaler(
-            plan,
-            device=args.device,
-            precision=args.precision,
-            tile=args.tile,
-            halo=args.halo,
-            exact=args.exact,
-            max_pixels=args.max_pixels,
-            max_vram=args.max_vram,
-            threads=args.threads,
-            denoise=args.denoise,
-            build_progress=console.build_progress,
-        ) as up:
+        with open_upscaler(plan, args, console) as up:
             opened = time.perf_counter() - begin
             if args.dry_run:
                 from .dry_run import dry_run

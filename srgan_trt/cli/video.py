@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import opening
+from .options import open_upscaler, opening
 
 if TYPE_CHECKING:
     from ..imaging.encode import Quality
@@ -26,7 +26,6 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
     from ..errors import MissingPackageError
     from ..imaging.sources import plan_outputs
     from ..resolve import resolve
-    from ..upscaler import Upscaler
     from ..video.library import library
     from ..video.options import VideoOptions
     from ..video.upscale import VIDEO_MODEL
@@ -54,18 +53,7 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
     jobs = plan_outputs(sources, output=args.output, format=args.format, label=label, overwrite=True)
     good = 0
     films = [job for job in jobs if job.source.film]
-    with Upscaler(
-        plan,
-        device=args.device,
-        precision=args.precision,
-        tile=args.tile,
-        halo=args.halo,
-        exact=args.exact,
-        max_vram=args.max_vram,
-        threads=args.threads,
-        denoise=args.denoise,
-        build_progress=console.build_progress,
-    ) as up:
+    with open_upscaler(plan, args, console) as up:
         for job in films:
             good += _film(job, up, options, args.overwrite, console)
     return 0 if good == len(films) else 1

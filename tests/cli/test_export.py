@@ -13,10 +13,7 @@ from srgan_trt.compiler import export as compiler_export
 from ..command_line import Command, files
 from ..handmade import small_plan
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_a_plan_becomes_a_file_beside_nothing(command: Command) -> None:

@@ -27,17 +27,12 @@ from srgan_trt.imaging import download
 from ..command_line import Command, files, load, save_noise
 from ..handmade import differences, expected, nearest_model, noise, small_model, small_plan, small_spec
 
+pytestmark = pytest.mark.usefixtures("here")
+
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return small_plan(tmp_path_factory.mktemp("plan"))
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder of the test's own, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 class TestPictures:

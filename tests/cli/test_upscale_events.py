@@ -18,15 +18,12 @@ from ..handmade import noise, small_plan
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/pictures.md"
 
+pytestmark = pytest.mark.usefixtures("here")
+
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return small_plan(tmp_path_factory.mktemp("plan"))
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def promised() -> dict[str, set[str]]:

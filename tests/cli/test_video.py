@@ -18,16 +18,12 @@ from ..handmade import noise
 from ..shipped import ship
 from ..video.films import av, film, times
 
+pytestmark = pytest.mark.usefixtures("here")
+
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return ship(tmp_path_factory.mktemp("plan"))
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_a_film_lies_beside_itself_four_times_as_large(command: Command, plan: Plan) -> None:
