@@ -38,6 +38,7 @@ from srgan_trt.compiler import graph
 from srgan_trt.compiler.analysis import receptive_field, work
 from srgan_trt.errors import ModelError
 from srgan_trt.resolve import open_plan
+from srgan_trt.runtime.tensorrt.grid import inferred_shapes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -50,9 +51,6 @@ _TILE = 256
 ELEMENT_BYTES = {"fp16": 2, "int8": 1}
 """Bytes of a weight and of an activation at each precision."""
 _ENDS_BYTES = 2
-_SIDE = 64
-"""Tensors are counted at the first multiple of this that the network takes; per input pixel they are the same at any
-size, but for means over the whole picture, which are next to nothing."""
 _CONVERSIONS = frozenset("Cast QuantizeLinear DequantizeLinear Dropout Identity".split())
 _ELEMENTWISE = frozenset(
     "Relu PRelu LeakyRelu Elu Selu Celu ThresholdedRelu Softplus Softsign Sigmoid HardSigmoid HardSwish Mish Gelu Tanh "
@@ -221,31 +219,17 @@ def _numbers(value: ir.Value) -> int:
 
 def _sizes(model: ir.Model) -> dict[str, float]:
     """Elements of every tensor whose size can be inferred, by its name, per pixel of the input."""
-    proto = graph.to_proto(model)
-    sides = proto.graph.input[0].type.tensor_type.shape.dim
-    free = math.lcm(_SIDE, receptive_field(model).multiple)
-    height, width = (side.dim_value or free for side in sides[2:])
-    for side, length in zip(sides, (1, 3, height, width), strict=True):
-        side.dim_value = length
-    del proto.graph.value_info[:]
-    for result in proto.graph.output:
-        result.type.tensor_type.ClearField("shape")
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+        shapes, pixels = inferred_shapes(graph.to_proto(model), multiple=receptive_field(model).multiple)
     except onnx.shape_inference.InferenceError as error:
         raise ModelError(f"sizes of tensors do not follow from the input's: {' '.join(str(error).split())}") from error
-    sizes = {}
-    for value in [*inferred.input, *inferred.value_info, *inferred.output]:
-        shape = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(side.HasField("dim_value") for side in shape):
-            sizes[value.name] = math.prod(side.dim_value for side in shape) / (height * width)
-    return sizes
+    return {name: math.prod(shape) / pixels for name, shape in shapes.items()}
 
 
 def bounds(plan: Plan, precision: str, *, size: tuple[int, int] = (320, 480)) -> dict[str, tuple[float, float]]:
     """Milliseconds of a picture of `size` (height, width) in tiles of 256 x 256, for each of `peaks.ACCELERATORS`: if
     every tensor passes through memory, and if none does."""
-    network = graph.from_proto(onnx.load_from_string(plan.network()))
+    network = graph.from_plan(plan)
     graph.infer_shapes(network)
     costs = with_kernels(layer_costs(network), scale=plan.spec.scale)
     pixels = _TILE**2

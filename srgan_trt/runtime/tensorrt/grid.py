@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import onnx
 
 _SIDE = 64
+"""Tensors are counted at the first multiple of this that the network takes; per input pixel they are the same at any
+size, but for means over the whole picture, which are next to nothing."""
 _BYTES = {"fp32": 4, "int32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1, "bool": 1, "int64": 8}
 
 Tensor = tuple[str, tuple[int, ...], str]
@@ -22,6 +24,20 @@ def pixel_grid(network: onnx.ModelProto, *, multiple: int = 1) -> dict[str, floa
     network's input.
 
     In the network's order; only what follows from the input's size, which is a multiple of `multiple`, is in it.
+    """
+    shapes, pixels = inferred_shapes(network, multiple=multiple)
+    areas = {name: shape[2] * shape[3] / pixels for name, shape in shapes.items() if len(shape) == 4 and all(shape)}
+    ends = {each.name: areas[each.name] for each in (*network.graph.input, *network.graph.output) if each.name in areas}
+    # TensorRT gives nodes without a name one like these.
+    names = {node.output[0]: node.name or f"{node.op_type}_{index}" for index, node in enumerate(network.graph.node)}
+    return {name: areas[tensor] for tensor, name in names.items() if tensor in areas} | ends
+
+
+def inferred_shapes(network: onnx.ModelProto, *, multiple: int = 1) -> tuple[dict[str, list[int]], int]:
+    """Sides of the tensors whose shapes follow from an input of some size, a multiple of `multiple`, by name; and the
+    pixels of that input.
+
+    Raises onnx.shape_inference.InferenceError if the network does not take such an input.
     """
     import onnx
 
@@ -36,15 +52,13 @@ def pixel_grid(network: onnx.ModelProto, *, multiple: int = 1) -> dict[str, floa
     for result in copy.graph.output:
         result.type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True).graph
-    areas = {}
-    for value in [*inferred.input, *inferred.value_info, *inferred.output]:
-        shape = [side.dim_value for side in value.type.tensor_type.shape.dim]
-        if len(shape) == 4 and all(shape):
-            areas[value.name] = shape[2] * shape[3] / (height * width)
-    ends = {each.name: areas[each.name] for each in (*inferred.input, *inferred.output) if each.name in areas}
-    # TensorRT gives nodes without a name one like these.
-    names = {node.output[0]: node.name or f"{node.op_type}_{index}" for index, node in enumerate(copy.graph.node)}
-    return {name: areas[tensor] for tensor, name in names.items() if tensor in areas} | ends
+    found = {
+        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in (*inferred.input, *inferred.value_info, *inferred.output)
+        if value.type.tensor_type.HasField("shape")
+        and all(side.HasField("dim_value") for side in value.type.tensor_type.shape.dim)
+    }
+    return found, height * width
 
 
 def pixel_bytes(
