@@ -28,4 +28,4 @@ train() { # OUT STEPS RATE CROP BATCH OPTIONS...
 train clean 15000 5e-4 128 8 --arch compact --blocks 8 --filters 64
 train pixel 20000 4e-4 128 8 --degrade real --init "$out/clean/generator.h5"
 printf 'loss = "mse"\n' > "$out/mean.toml"
-train mean 120000 4e-4 192 4 --recipe "$out/mean.toml" --degrade real --init "$out/pixel/generator.h5"
+train mean 30000 4e-4 192 4 --recipe "$out/mean.toml" --degrade real --init "$out/pixel/generator.h5"
