@@ -6,15 +6,15 @@ from pathlib import Path
 
 from ..errors import ModelError
 from .faults import faults_of
-from .files import HDF5_SIGNATURE, NCNN_BINARY_MAGIC, NCNN_MAGIC, ZIP_SIGNATURE, check_known
+from .files import HDF5_SIGNATURE, NCNN_BINARY_MAGIC, NCNN_MAGIC, ZIP_SIGNATURE, check_known, is_torch
 from .source import SourceNetwork
 
 
 def open_network(
     path: Path, *, custom_objects: Path | None = None, trust_model: bool = False, arch: str | None = None
 ) -> SourceNetwork:
-    """Opens a generator: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, ``.onnx``, or ncnn's
-    ``.param`` with its ``.bin`` beside it.
+    """Opens a generator: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, ``.onnx``, PyTorch's
+    ``.pth``, ``.safetensors``, or ncnn's ``.param`` with its ``.bin`` beside it.
 
     What the file is shows in its first bytes, not in its name.
 
@@ -46,6 +46,10 @@ def _opened(path: Path, custom_objects: Path | None, trust_model: bool, arch: st
         head = file.read(8)
     if not head:
         raise ModelError(f"{path} is empty (0 bytes): download or save the model again")
+    if head != HDF5_SIGNATURE and is_torch(path):
+        from .torch_source import open_torch
+
+        return open_torch(path)
     if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
         from .keras_file import read_keras_file
 
