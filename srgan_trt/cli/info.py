@@ -327,11 +327,13 @@ def _ncnn(path: Path) -> Rows:
 
 
 def _torch(path: Path) -> Rows:
-    from ..models.torch_source import open_torch
+    from ..models.torch_file import read_torch_file
+    from ..models.torch_source import open_torch, weights_of
 
+    tensors, _ = weights_of(read_torch_file(path))
     network = open_torch(path)
     yield "model", f"{path}: {network.kind}"
-    yield "weights", f"{len(network.arrays)} arrays, {sum(array.size for array in network.arrays.values()):,} numbers"
+    yield "weights", f"{len(tensors)} arrays, {sum(tensor.count for tensor in tensors.values()):,} numbers"
     for note in network.notes:
         yield "note", note
 

@@ -21,7 +21,8 @@ def open_network(
     Args:
         path: The file, or the folder of a SavedModel.
         custom_objects: A Python file whose top-level classes and functions the model may use; it is run.
-        trust_model: Run Python bytecode and unlisted TensorFlow functions that the model file carries.
+        trust_model: Run Python bytecode and unlisted TensorFlow functions that the model file carries; build networks
+            of weights by spandrel.
         arch: "paper", "superresolution-gans" or "compact": the architecture of a file that holds weights only.
 
     Raises:
@@ -49,7 +50,7 @@ def _opened(path: Path, custom_objects: Path | None, trust_model: bool, arch: st
     if head != HDF5_SIGNATURE and is_torch(path):
         from .torch_source import open_torch
 
-        return open_torch(path)
+        return open_torch(path, trust_model=trust_model)
     if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
         from .keras_file import read_keras_file
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from ..errors import ModelError, pip_command
 from .files import hash_files
 from .graph_writer import Blob, NodeWriter
-from .source import check_output, check_scale
+from .source import SourceNetwork, check_output, check_scale
 from .stored_tensor import Floats, StoredTensor
 from .torch_file import TorchFile, read_torch_file
 from .torch_layers import Layers
@@ -21,6 +21,7 @@ from .torch_networks import ARCHITECTURES, TorchArchitecture, left_over, likely
 if TYPE_CHECKING:
     import onnx
 
+_LICENCE = "the file does not tell its licence: see where it is from"
 _SETS = (
     "params_ema params-ema ema_state_dict model_ema params state_dict model_state_dict model net netG net_g generator "
     "generator_state_dict G"
@@ -45,8 +46,7 @@ class TorchNetwork:
     ) -> None:
         """Raises ModelError unless the weights are those of the architecture, all of them, and it enlarges pictures."""
         self.name, self.kind, self.source_hash = path.name, f"{kind}: {architecture.name}", hash_files([path])
-        self.arrays = arrays
-        self._architecture = architecture
+        self._architecture, self._arrays = architecture, arrays
         layers, result = self._write(NodeWriter(shapes_only=True), _SIZE, _SIZE)
         if others := left_over(layers):
             raise ModelError(
@@ -58,7 +58,7 @@ class TorchNetwork:
         self.notes = [
             f"weights only: by their names those of {architecture.name}, x{self.scale}, 0..1 in and out",
             *notes,
-            "the file does not tell its licence: see where it is from",
+            _LICENCE,
         ]
 
     def export(self, height: int, width: int) -> onnx.ModelProto:
@@ -71,17 +71,20 @@ class TorchNetwork:
         return None
 
     def _write(self, writer: NodeWriter, height: int, width: int) -> tuple[Layers, Blob]:
-        layers = Layers(self.arrays, writer)
+        layers = Layers(self._arrays, writer)
         try:
             return layers, self._architecture.write(layers, Blob("input", 3, height, width))
         except ModelError as error:
             raise ModelError(f"{self.name} has the names of {self._architecture.name}, but {error}") from None
 
 
-def open_torch(path: Path) -> TorchNetwork:
+def open_torch(path: Path, *, trust_model: bool = False) -> SourceNetwork:
     """Opens a ``.pth`` or safetensors file.
 
-    Raises ModelError if it is damaged, holds more than data, or weights of an architecture that is not read.
+    trust_model: Let spandrel build what is not known here. It makes networks as large as the file asks for.
+
+    Raises ModelError if it is damaged, holds more than data, or weights of an architecture that is not read;
+    MissingPackageError if spandrel is needed and not installed.
     """
     file = read_torch_file(path)
     tensors, notes = weights_of(file)
@@ -91,11 +94,18 @@ def open_torch(path: Path) -> TorchNetwork:
             known = architecture.known(part)
             if known is not None:
                 return TorchNetwork(architecture, known, path=path, kind=file.kind, notes=[*notes, *names])
+    if trust_model:
+        from .spandrel_source import SpandrelNetwork
+
+        return SpandrelNetwork(
+            arrays, path=path, kind=file.kind, source_hash=hash_files([path]), notes=[*notes, _LICENCE]
+        )
     what = likely(arrays)
     raise ModelError(
         f"{path} holds {len(arrays)} arrays ({_named(arrays)}) of no architecture that is read here"
         f"{f'; it looks like {what}' if what else ''}: known are "
-        f"{', '.join(dict.fromkeys(architecture.name for architecture in ARCHITECTURES))}; export others to ONNX"
+        f"{', '.join(dict.fromkeys(architecture.name for architecture in ARCHITECTURES))}. Export it to ONNX; or, if "
+        f"you trust the file, give --trust-model, and spandrel builds it ({pip_command('torch')})"
     )
 
 
