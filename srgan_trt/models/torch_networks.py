@@ -111,7 +111,9 @@ def _srresnet(layers: Layers, x: Blob) -> Blob:
         inner = layers.prelu(layers.batch_norm(layers.conv(features, f"{name}.conv1"), f"{name}.bn1"), f"{name}.prelu")
         inner = layers.batch_norm(layers.conv(inner, f"{name}.conv2"), f"{name}.bn2")
         features = layers.combine("Add", features, inner)
-    features = layers.combine("Add", first, layers.batch_norm(layers.conv(features, "middle.conv"), "middle.bn"))
+    # the first files of leftthomas/SRGAN have a PReLU where the paper has a batch norm
+    end = layers.batch_norm if "middle.end.running_mean" in layers.arrays else layers.prelu
+    features = layers.combine("Add", first, end(layers.conv(features, "middle.conv"), "middle.end"))
     for number in range(layers.count("up.{}.conv.weight")):
         wide = layers.conv(features, f"up.{number}.conv")
         factor = shuffle_factor(f"up.{number}.conv", wide.channels, features.channels)
@@ -211,7 +213,7 @@ def _old_esrgan_names(names: Iterable[str]) -> Names:
 
 
 _RRDB_SIGNS = ("conv_first.weight", "body.0.rdb1.conv1.weight", "conv_body.weight")
-_SRRESNET_SIGNS = ("first.conv.weight", "first.prelu.weight", "trunk.0.bn1.weight", "middle.bn.weight", "last.weight")
+_SRRESNET_SIGNS = ("first.conv.weight", "first.prelu.weight", "trunk.0.bn1.weight", "middle.end.weight", "last.weight")
 _ENDS = (r"HRconv\.(.*)", r"conv_hr.\1")
 
 ARCHITECTURES = (
@@ -248,7 +250,7 @@ ARCHITECTURES = (
             (r"trunk\.(\d+)\.rcb\.3\.(.*)", r"trunk.\1.conv2.\2"),
             (r"trunk\.(\d+)\.rcb\.4\.(.*)", r"trunk.\1.bn2.\2"),
             (r"conv(?:_block)?2\.0\.(.*)", r"middle.conv.\1"),
-            (r"conv(?:_block)?2\.1\.(.*)", r"middle.bn.\1"),
+            (r"conv(?:_block)?2\.1\.(.*)", r"middle.end.\1"),
             (r"upsampling\.(\d+)\.upsample_block\.0\.(.*)", r"up.\1.conv.\2"),
             (r"upsampling\.(\d+)\.upsample_block\.2\.(.*)", r"up.\1.prelu.\2"),
             (r"conv(?:_block)?3\.(weight|bias)", r"last.\1"),
@@ -263,7 +265,7 @@ ARCHITECTURES = (
             (r"block1\.1\.(.*)", r"first.prelu.\1"),
             (r"block([2-6])\.((?:conv|bn|prelu).*)", lambda match: f"trunk.{int(match[1]) - 2}.{match[2]}"),
             (r"block7\.0\.(.*)", r"middle.conv.\1"),
-            (r"block7\.1\.(.*)", r"middle.bn.\1"),
+            (r"block7\.1\.(.*)", r"middle.end.\1"),
             (r"block8\.(\d+)\.((?:conv|prelu)\..*)", r"up.\1.\2"),
             (r"block8\.\d+\.(weight|bias)", r"last.\1"),
         ),

@@ -286,7 +286,8 @@ def srgan_pytorch(doublings: int, *, ends: str = "conv", blocks: int = 2, filter
     return Net("SRResNet (SRGAN-PyTorch)", make.state, run, 2**doublings)
 
 
-def srgan_tanh(doublings: int, *, filters: int = 8) -> Net:
+def srgan_tanh(doublings: int, *, early: bool = False, filters: int = 8) -> Net:
+    """early: with a PReLU in place of the last batch norm."""
     make = Maker()
     make.conv("block1.0", 3, filters, 9)
     make.prelu("block1.1", 1)
@@ -296,7 +297,10 @@ def srgan_tanh(doublings: int, *, filters: int = 8) -> Net:
             make.norm(f"block{block}.bn{number}", filters)
         make.prelu(f"block{block}.prelu", 1)
     make.conv("block7.0", filters, filters)
-    make.norm("block7.1", filters)
+    if early:
+        make.prelu("block7.1", 1)
+    else:
+        make.norm("block7.1", filters)
     for number in range(doublings):
         make.conv(f"block8.{number}.conv", filters, 4 * filters)
         make.prelu(f"block8.{number}.prelu", 1)
@@ -308,7 +312,7 @@ def srgan_tanh(doublings: int, *, filters: int = 8) -> Net:
             name = f"block{block}"
             inner = net.prelu(net.norm(net.conv(y, f"{name}.conv1"), f"{name}.bn1"), f"{name}.prelu")
             y = y + net.norm(net.conv(inner, f"{name}.conv2"), f"{name}.bn2")
-        y = first + net.norm(net.conv(y, "block7.0"), "block7.1")
+        y = first + (net.prelu if early else net.norm)(net.conv(y, "block7.0"), "block7.1")
         for number in range(doublings):
             y = net.prelu(net.by.shuffle(net.conv(y, f"block8.{number}.conv"), 2), f"block8.{number}.prelu")
         return (net.by.tanh(net.conv(y, f"block8.{doublings}")) + 1) / 2
@@ -384,6 +388,7 @@ NETS = [
     *(named(srgan_pytorch(count), f"SRGAN-PyTorch x{2**count}") for count in (1, 2, 3)),
     named(srgan_pytorch(2, ends="conv_block"), "SRGAN-PyTorch x4, earlier names"),
     *(named(srgan_tanh(count), f"SRGAN with tanh x{2**count}") for count in (1, 2)),
+    named(srgan_tanh(2, early=True), "SRGAN with tanh x4, early"),
     *(named(span(scale), f"SPAN x{scale}") for scale in (2, 4)),
     named(span(4, normed=False), "SPAN x4, not normed"),
 ]
