@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ModelError
 from .graph_writer import Blob
-from .stored_tensor import Floats
+from .stored_tensor import StoredTensor
 from .torch_layers import Layers, shuffle_factor
 
 _MOST_DOUBLINGS = 4
@@ -41,10 +41,10 @@ class TorchArchitecture:
     rename: Callable[[Iterable[str]], Names] = lambda names: {}
     """Of the names in a file those that ``write`` calls otherwise, and how."""
 
-    def known(self, arrays: Mapping[str, Floats]) -> dict[str, Floats] | None:
-        """``arrays`` by the names that ``write`` takes; None if they are of another architecture."""
-        renamed = self.rename(arrays)
-        named = {renamed.get(name, name): array for name, array in arrays.items()}
+    def known(self, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor] | None:
+        """``tensors`` by the names that ``write`` takes; None if they are of another architecture."""
+        renamed = self.rename(tensors)
+        named = {renamed.get(name, name): tensor for name, tensor in tensors.items()}
         return named if named.keys() >= set(self.signs) else None
 
 

@@ -91,26 +91,28 @@ def open_torch(path: Path, *, trust_model: bool = False) -> SourceNetwork:
     """
     file = read_torch_file(path)
     tensors, notes = weights_of(file)
-    arrays = file.arrays(tensors)
     try:
-        return _known(arrays, path=path, kind=file.kind, notes=notes)
+        return _known(file, tensors, notes)
     except ModelError:
         if not trust_model:
             raise
     from .spandrel_source import SpandrelNetwork
 
+    arrays = file.arrays(tensors)
     return SpandrelNetwork(arrays, path=path, kind=file.kind, source_hash=hash_files([path]), notes=[*notes, _LICENCE])
 
 
-def _known(arrays: dict[str, Floats], *, path: Path, kind: str, notes: list[str]) -> TorchNetwork:
-    for more, part in _parts(arrays):
+def _known(file: TorchFile, tensors: dict[str, StoredTensor], notes: list[str]) -> TorchNetwork:
+    """The network of an architecture in torch_networks.py; numbers are read only once it is known to be one."""
+    for more, part in _parts(tensors):
         for architecture in ARCHITECTURES:
             named = architecture.known(part)
             if named is not None:
-                return TorchNetwork(architecture, named, path=path, kind=kind, notes=[*notes, *more])
-    what = likely(arrays)
+                arrays = file.arrays(named)
+                return TorchNetwork(architecture, arrays, path=file.path, kind=file.kind, notes=[*notes, *more])
+    what = likely(tensors)
     raise ModelError(
-        f"{path} holds {len(arrays)} arrays ({_named(arrays)}) of no architecture that is read here"
+        f"{file.path} holds {len(tensors)} arrays ({_named(tensors)}) of no architecture that is read here"
         f"{f'; it looks like {what}' if what else ''}: known are "
         f"{', '.join(dict.fromkeys(architecture.name for architecture in ARCHITECTURES))}. {_OTHERWISE}"
     )
@@ -143,13 +145,13 @@ def _tensors(tree: Any) -> dict[str, StoredTensor]:
     return {name: value for name, value in _items(tree) if isinstance(value, StoredTensor)}
 
 
-def _parts(arrays: dict[str, Floats], wrappers: int = 3) -> Iterator[tuple[list[str], dict[str, Floats]]]:
-    """``arrays``, then those that have a wrapper's name before their own, without it; notes of what is left out."""
-    yield [], arrays
+def _parts(tensors: dict[str, StoredTensor], wrappers: int = 3) -> Iterator[tuple[list[str], dict[str, StoredTensor]]]:
+    """``tensors``, then those that have a wrapper's name before their own, without it; notes of what is left out."""
+    yield [], tensors
     for prefix in _PREFIXES if wrappers else ():
-        inner = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        inner = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         if inner:
-            left = len(arrays) - len(inner)
+            left = len(tensors) - len(inner)
             note = [f"its part {prefix.rstrip('.')} is taken: {left} other arrays are left out"] if left else []
             for notes, part in _parts(inner, wrappers - 1):
                 yield [*note, *notes], part

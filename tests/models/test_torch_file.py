@@ -33,6 +33,8 @@ from .torch_files import Pickle, pickled, write_legacy, write_pth, write_safeten
 from .torch_nets import compact
 
 STATE = compact(2).state
+SIGNS = ("body.0.weight", "body.1.weight", "body.2.weight")
+"""Names by which a file is taken for a known network, so that its numbers are read."""
 ARRAY = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 
@@ -173,9 +175,12 @@ class TestBombs:
         refused(path, r"its part .* is compressed, as PyTorch never does")
         path = tmp_path / "arrays.pth"
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("archive/data.pkl", pickled({"w": np.zeros(1 << 20, np.float32)}).bytes())
-            archive.writestr("archive/data/0", bytes(4 << 20), zipfile.ZIP_DEFLATED)
-        refused(path, "tells of 4,194,304 bytes of weights and has|is compressed")
+            archive.writestr(
+                "archive/data.pkl", pickled({name: np.zeros(1 << 20, np.float32) for name in SIGNS}).bytes()
+            )
+            for number in range(3):
+                archive.writestr(f"archive/data/{number}", bytes(4 << 20), zipfile.ZIP_DEFLATED)
+        refused(path, "tells of 12,582,912 bytes of weights and has")
 
     def test_a_member_that_tells_another_size(self, tmp_path: Path) -> None:
         path = write_pth(tmp_path / "net.pth", {"w": np.zeros(1 << 10, np.float32)})
@@ -189,14 +194,22 @@ class TestBombs:
         made = Pickle()
         made.storages.append(np.zeros(1 << 18, np.float32))
         made.code += b"}("
-        for number in range(1000):
-            made.value(f"w{number}").name("torch._utils", "_rebuild_tensor_v2").code += b"("
+        for name in (*SIGNS, *(f"body.{number}.weight" for number in range(3, 1000))):
+            made.value(name).name("torch._utils", "_rebuild_tensor_v2").code += b"("
             made.storage("FloatStorage", "0", 1 << 18).value(0).value((1 << 18,)).value((1,))
             made.code += b"tR"
         made.code += b"u"
         refused(
             write_pth(tmp_path / "net.pth", made), r"tells of 1,048,576,000 bytes of weights and has 1,\d\d\d,\d\d\d"
         )
+
+    def test_numbers_of_unknown_networks_are_not_read(self, tmp_path: Path) -> None:
+        """4 GB of a language model, say."""
+        entry = {"dtype": "F32", "shape": [1 << 30], "data_offsets": [0, 1 << 32]}
+        path = write_safetensors(tmp_path / "net.safetensors", {}, changed={"model.embed_tokens.weight": entry})
+        with path.open("ab") as file:
+            file.truncate(path.stat().st_size + (1 << 32))
+        refused(path, r"holds 1 arrays \(model\.embed_tokens\.weight\) of no architecture")
 
     def test_an_archive_of_many_files(self, tmp_path: Path) -> None:
         path = tmp_path / "net.pth"
@@ -359,9 +372,9 @@ class TestDamage:
 
     def test_arrays_of_safetensors_that_share_bytes(self, tmp_path: Path) -> None:
         entry = {"dtype": "F32", "shape": [24], "data_offsets": [0, 96]}
-        shared = {f"w{number}": entry for number in range(500)}
+        shared = {f"body.{number}.weight": entry for number in range(500)}
         big = write_safetensors(tmp_path / "net.safetensors", {"w": ARRAY}, changed=shared)
-        refused(big, "of no architecture|tells of")
+        refused(big, "tells of 48,096 bytes of weights and has|tells of 48,000 bytes")
 
 
 def test_any_of_these_files_is_one_model_of_one_file(tmp_path: Path) -> None:
