@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 
 from ..errors import ModelError
@@ -46,9 +45,12 @@ def is_torch(path: Path) -> bool:
         return True
     if not head.startswith(ZIP_SIGNATURE):
         return False
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
+            names = archive.namelist()
+            return "config.json" not in names and any(name.endswith("/data.pkl") for name in names)
     except zipfile.BadZipFile:
         return False
 

@@ -43,7 +43,7 @@ class _Name(str):
     """What the pickle imports: "module name", one of ``_ALLOWED``."""
 
 
-_Mark = object()
+_MARK = object()
 
 
 def read_pickle(stream: io.BytesIO, check: Callable[[Storage], None] | None = None) -> Any:
@@ -98,7 +98,7 @@ class _Machine:
                 case "EMPTY_LIST":
                     stack.append([])
                 case "MARK":
-                    stack.append(_Mark)
+                    stack.append(_MARK)
                 case "TUPLE":
                     stack.append(tuple(self._marked()))
                 case "APPEND" | "APPENDS":
@@ -132,7 +132,7 @@ class _Machine:
     def _marked(self) -> list[Any]:
         """What was put on the stack since the last mark, which goes."""
         at = len(self._stack) - 1
-        while self._stack[at] is not _Mark:
+        while self._stack[at] is not _MARK:
             at -= 1
             if at < 0:
                 raise IndexError

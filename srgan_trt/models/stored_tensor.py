@@ -77,7 +77,7 @@ class StoredTensor:
         steps = [step * self.storage.width for step in self.strides]
         view = np.lib.stride_tricks.as_strided(flat, self.shape, steps, writeable=False)
         if self.storage.kind == "bfloat16":
-            return (view.astype(np.uint32) << 16).view(np.float32)
+            return np.asarray(view.astype(np.uint32) << 16).view(np.float32)
         with np.errstate(over="ignore"):  # whoever builds with them names weights that are not finite
             return view.astype(np.float32)
 
