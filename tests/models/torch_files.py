@@ -5,13 +5,20 @@ from __future__ import annotations
 import io
 import json
 import struct
+import time
+import tracemalloc
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+
+from srgan_trt.errors import ModelError
+from srgan_trt.models.loader import open_network
 
 Array = NDArray[Any]
 
@@ -22,8 +29,8 @@ MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 class Pickle:
     """Instructions of a pickle, protocol 2, and the storages that it names."""
 
-    def __init__(self) -> None:
-        self.code = b"\x80\x02"
+    def __init__(self, code: bytes = b"") -> None:
+        self.code = b"\x80\x02" + code
         self.storages: list[Array] = []
 
     def value(self, value: Any) -> Pickle:
@@ -137,3 +144,35 @@ def write_safetensors(path: Path, arrays: Mapping[str, Array], *, changed: Mappi
     text = json.dumps(table).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(array.tobytes() for array in arrays.values()))
     return path
+
+
+@contextmanager
+def little() -> Iterator[None]:
+    """What is done inside takes less than 60 MB and ten seconds of a processor."""
+    tracemalloc.start()
+    begin = time.process_time()
+    try:
+        yield
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 60e6
+    assert time.process_time() - begin < 10
+
+
+def refused(path: Path, words: str) -> None:
+    with little(), pytest.raises(ModelError, match=words) as error:
+        open_network(path)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 700
+    assert path.name in str(error.value)
+
+
+def in_a_line(read: Callable[[], Any]) -> None:
+    said = ""
+    with little():
+        try:
+            read()
+        except ModelError as error:
+            said = str(error)
+    assert "\n" not in said
