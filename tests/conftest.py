@@ -55,7 +55,8 @@ _FULL = (
 """What `make check` leaves to `make test`: it needs TensorFlow, nvcc or TensorRT, or takes long."""
 _CHECKED = (
     "models/test_card.py", "models/test_config_graph.py", "models/test_hdf5.py", "models/test_ncnn_file.py",
-    "models/test_onnx_graph.py", "models/test_registry.py", "models/test_remote.py",
+    "models/test_onnx_graph.py", "models/test_registry.py", "models/test_remote.py", "models/test_torch_file.py",
+    "models/test_pickle_data.py",
     "training/test_degrade.py", "training/test_pictures.py", "training/test_recipe.py",
     "training/test_report.py", "training/test_crops.py", "training/test_learning_rate.py", "runtime/gpu/test_tiling.py",
 )  # fmt: skip

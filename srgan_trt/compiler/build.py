@@ -67,15 +67,15 @@ def build(
     """Builds a plan from a generator file.
 
     Args:
-        path: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, super-resolution ``.onnx``, or ncnn
-            ``.param``.
+        path: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, super-resolution ``.onnx``,
+            PyTorch's ``.pth``, ``.safetensors``, or ncnn ``.param``.
         out: Where the plan goes; None puts ``NAME.plan.onnx`` beside the file.
         precision: "fp32" (None) or "fp16", of weights and activations in the plan; or "int8", of the convolutions that
             measurement finds fit for it, the others fp32.
         input_range, output_range: Network values of level 0 and 255, as the file takes and gives them; None finds
             them by consistency.
         custom_objects: A Python file with the model's own layers; it is run.
-        trust_model: Run code that the model file carries.
+        trust_model: Run code that the model file carries; let spandrel build what else ``.pth`` files hold.
         arch: "paper", "superresolution-gans" or "compact", for a file with weights only.
         calibration: A folder of pictures like those that will be enlarged, in full size, for int8; None takes a
             small set inside this package.

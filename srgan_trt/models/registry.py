@@ -271,7 +271,9 @@ def _local(name: str | os.PathLike[str]) -> Path:
         return packaged(text)
     if "://" in text:
         raise ModelError(f"{redact_url(text)} is not an http or https address: only these can be fetched")
-    raise ModelError(f"there is no model {path}: name a plan, a Keras or ONNX file, or one of {', '.join(models)}")
+    raise ModelError(
+        f"there is no model {path}: name a plan, a Keras, ONNX or .pth file, or one of {', '.join(models)}"
+    )
 
 
 def _shipped() -> list[PackagedModel]:
