@@ -23,6 +23,8 @@ test: ## ruff, mypy --strict and all tests
 		|| echo "no Chromium here (Debian: apt install chromium): the tests of the page skip"
 	@$(BIN)/python -m pip show -q pycuda 2>/dev/null || $(BIN)/python -m tests.cuda_driver.pycuda_build -q -c constraints.txt \
 		|| echo "pycuda could not be built: see above; its tests skip"
+	@command -v npm >/dev/null && npm ci --silent --ignore-scripts --prefix tests/onnxruntime_web \
+		|| echo "no npm here, or no registry: the tests of onnxruntime-web skip"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -66,6 +68,6 @@ wheel: ## dist/: an sdist, and a wheel for every Python here (PYTHONS="python3.1
 	@$(PYTHON) scripts/wheels.py $(PYTHONS)
 
 clean: ## Takes away all that the other targets made
-	rm -rf .venv build dist demo srgan_trt.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist demo srgan_trt.egg-info tests/onnxruntime_web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf srgan_trt/_pixels*.so srgan_trt/csrc
 	find srgan_trt tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
