@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from .compiler.build import build
 from .compiler.plan import Plan, check_target
-from .errors import ModelError
+from .errors import MissingPackageError, ModelError, SrganTrtError
 from .models.keras3 import import_keras
 
 __all__ = ["BuildPlan"]
@@ -41,7 +41,7 @@ class BuildPlan(_Callback):  # type: ignore[misc]  # of a library without types
     Raises:
         TypeError: A setting that `build` does not have.
         PlanError: When the training begins: `out` cannot be written.
-        ModelError: When the training ends, if there is no plan at all: why not.
+        ModelError: A mode that there is not, or a setting of files only; when the training ends: why there is no plan.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class BuildPlan(_Callback):  # type: ignore[misc]  # of a library without types
     ) -> None:
         super().__init__()
         inspect.signature(build).bind(model, out=out, **settings)
+        if of_files := sorted({"custom_objects", "trust_model", "arch"} & settings.keys()):
+            raise ModelError(f"{', '.join(of_files)}: of files only, and a model in training is open already")
         if mode not in (None, "min", "max"):
             raise ModelError(f"there is no mode {mode!r}: give min or max")
         self.plan: Plan | None = None
@@ -76,7 +78,9 @@ class BuildPlan(_Callback):  # type: ignore[misc]  # of a library without types
                 generator = self.model if self._generator is None else self._generator
                 self.plan = build(generator, out=self._out, **self._settings)
                 self.best = figure
-            except ModelError as error:
+            except MissingPackageError:
+                raise  # no epoch will be better off
+            except SrganTrtError as error:
                 self._warn(epoch, str(error))
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:

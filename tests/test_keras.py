@@ -115,6 +115,8 @@ def test_an_epoch_without_a_plan_does_not_end_the_training(build_plan: Callable[
 def test_what_cannot_work_is_refused_before_the_first_epoch(build_plan: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="precison"):
         build_plan(tmp_path / "a.onnx", precison="fp16")
+    with pytest.raises(ModelError, match="arch, trust_model: of files only"):
+        build_plan(tmp_path / "a.onnx", trust_model=True, arch="paper")
     with pytest.raises(ModelError, match="there is no mode 'best'"):
         build_plan(tmp_path / "a.onnx", mode="best")
     (tmp_path / "mine.txt").write_text("precious")
