@@ -23,7 +23,7 @@ test: ## ruff, mypy --strict and all tests
 		|| echo "no Chromium here (Debian: apt install chromium): the tests of the page skip"
 	@$(BIN)/python -m pip show -q pycuda 2>/dev/null || $(BIN)/python -m tests.cuda_driver.pycuda_build -q -c constraints.txt \
 		|| echo "pycuda could not be built: see above; its tests skip"
-	@command -v npm >/dev/null && npm ci --silent --ignore-scripts --prefix tests/onnxruntime_web \
+	@cd tests/onnxruntime_web && { [ node_modules -nt package-lock.json ] || npm ci --silent --ignore-scripts; } \
 		|| echo "no npm here, or no registry: the tests of onnxruntime-web skip"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
