@@ -38,4 +38,4 @@ pixel_weight = 1.0
 checkerboard_weight = 3.0
 discriminator_filters = 32
 TOML
-train gan 5000 1e-4 128 4 --stage gan --recipe "$out/gan.toml" --degrade real --init "$out/mean/generator.h5"
+train gan 3000 1e-4 128 4 --stage gan --recipe "$out/gan.toml" --degrade real --init "$out/mean/generator.h5"
