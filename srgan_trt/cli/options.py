@@ -25,7 +25,7 @@ def add_checksum(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sha256",
         metavar="HASH",
-        help="checksum that the model file must have; models at an address are fetched only with it",
+        help="checksum that the model file must have; models at an http(s) address are fetched only with it",
     )
 
 
