@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,45 @@ def kernels() -> Path:
     return host.library()
 
 
+def test_an_unknown_engine_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="no engine 'cudnn': use one of tensorrt, tensorrt-rtx, torch"):
+        open_pipeline(small_plan(tmp_path), engine="cudnn")
+
+
+def test_an_engine_is_for_gpus(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="engine torch runs plans and models on a GPU"):
+        open_pipeline(small_plan(tmp_path), device="cpu", engine="torch")
+
+
+@without_driver
+def test_auto_says_that_the_cpu_needs_no_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(open_pipeline(small_plan(tmp_path), engine="torch")) as pipeline:
+        assert pipeline.info["device"] == "cpu"
+        assert pipeline.info["notes"][0] in caplog.text
+    assert "the CPU runs this without torch, which is for GPUs" in caplog.text
+
+
+def with_torch_s_double(path: Path) -> str:
+    """The engine that a picture ran by, if PyTorch's place is taken by a double, and no TensorRT is to be found."""
+    from srgan_trt import Upscaler
+    from srgan_trt.runtime.tensorrt import pytorch
+
+    from ..tensorrt_double import SourceDouble
+
+    pytorch.TorchSource = lambda plan: SourceDouble(plan.path)  # type: ignore[assignment,misc]
+    for name in ("tensorrt", "tensorrt_rtx", "openvino"):
+        sys.modules[name] = None  # type: ignore[assignment]
+    with Upscaler(load_plan(path), engine="torch", precision="fp32") as up:
+        np.testing.assert_array_equal(up(noise(70, 90)).shape, (280, 360, 3))
+        return str(up.info["engine"])
+
+
 @with_stand_in
 class TestWithADriver:
+    def test_pytorch_needs_no_tensorrt(self, tmp_path: Path, kernels: Path) -> None:
+        outcome = standin.run(with_torch_s_double, small_plan(tmp_path).path, kernels=kernels)
+        assert outcome.value == "onnxruntime in TensorRT's place"
+
     def test_auto_takes_the_first_gpu(self, tmp_path: Path, kernels: Path) -> None:
         info = imaginary(tmp_path, kernels, "auto", devices=2)["info"]
         assert (info["device"], info["precision"]) == ("cuda:0", "fp16")
