@@ -12,6 +12,8 @@ import dataclasses
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,6 +64,8 @@ class Script:
     opened: list[EngineSettings] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     """Of each run's input."""
+    first: list[tuple[int, ...]] = field(default_factory=list)
+    """Windows, height and width of what was told to run for the first time."""
     captures: int = 0
     engines: int = 0
     """That are open."""
@@ -141,6 +145,11 @@ class EngineDouble:
 
     def check(self, doing: str) -> None:
         self._messages.check(doing)
+
+    @contextmanager
+    def first_run(self, shape: tuple[int, int, int]) -> Iterator[None]:
+        self._script.first.append(shape)
+        yield
 
     def _say(self) -> None:
         if self._script.says:

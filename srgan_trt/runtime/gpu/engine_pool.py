@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ...errors import DeviceError
@@ -22,6 +22,14 @@ class HasDiagnostics(Protocol):
         check; doing: what was tried, after "cannot"."""
 
 
+@runtime_checkable
+class CompilesShapes(Protocol):
+    """An engine whose library may compile kernels, for seconds, when a shape first runs."""
+
+    def first_run(self, shape: tuple[int, int, int]) -> AbstractContextManager[None]:
+        """Inside, a context runs that shape (windows, height, width) for the first time."""
+
+
 class SharedEngine:
     """An engine and how many hold it; made by `EnginePool.take`, given back by `release`."""
 
@@ -32,9 +40,13 @@ class SharedEngine:
         """Whether CUDA graphs of it can be made; True until one could not."""
 
     def check(self, doing: str) -> None:
-        """See Explains; does nothing where the engine has nothing to say."""
+        """See HasDiagnostics; does nothing where the engine has nothing to say."""
         if isinstance(self.engine, HasDiagnostics):
             self.engine.check(doing)
+
+    def first_run(self, shape: tuple[int, int, int]) -> AbstractContextManager[None]:
+        """See CompilesShapes; does nothing where the engine compiles nothing."""
+        return self.engine.first_run(shape) if isinstance(self.engine, CompilesShapes) else nullcontext()
 
 
 class EnginePool:

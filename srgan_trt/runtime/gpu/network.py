@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +102,15 @@ class NetworkSlot:
             with cuda_errors():
                 shaped.graph.launch(self.stream)
             return
-        try:
-            self._execute(shaped.context)
-        except DeviceMemoryError:
-            raise
-        except DeviceError:
-            if not shaped.retry:
+        with nullcontext() if shaped.ran else self._shared.first_run(shape):
+            try:
+                self._execute(shaped.context)
+            except DeviceMemoryError:
                 raise
-            self._execute(shaped.context)
+            except DeviceError:
+                if not shaped.retry:
+                    raise
+                self._execute(shaped.context)
         shaped.ran, shaped.retry = True, False
 
     def record(self) -> Any:

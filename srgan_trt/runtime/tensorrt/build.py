@@ -32,6 +32,8 @@ Progress = Callable[[str, float], None]
 PORTABLE = ((8, 0), (8, 6), (8, 9), (12, 0))
 """What TensorRT-RTX builds for where no compute capability is named: all from Ampere on, but not Turing, which would
 cost the others speed (TensorRT-RTX documentation, "CPU-Only AOT")."""
+_UNLISTED = ((8, 0),)
+"""Of these, what NVIDIA's support matrices of TensorRT-RTX 1.0 to 1.5 do not list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,10 @@ def _set_targets(library: Library, config: Any, capabilities: tuple[tuple[int, i
     """Says which GPUs the engine is for."""
     if not capabilities:
         return
+    if set(capabilities) <= set(_UNLISTED):
+        _log.warning(
+            "%s builds for A100, which NVIDIA's support matrices of it do not list: use tensorrt there", library
+        )
     known = _known(library)
     config.num_compute_capabilities = len(capabilities)
     for index, target in enumerate(capabilities):

@@ -101,6 +101,15 @@ class TestWhatComesOut:
         built = build_engine(half, dataclasses.replace(HALF, compute_capability=None), library=rtx)
         assert built.compute_capabilities == PORTABLE
 
+    def test_what_nvidia_does_not_list_is_said(
+        self, half: bytes, rtx: Library, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        build_engine(half, dataclasses.replace(HALF, compute_capability=(8, 0)), library=rtx)
+        assert "builds for A100, which NVIDIA's support matrices of it do not list: use tensorrt there" in caplog.text
+        caplog.clear()
+        build_engine(half, HALF, library=rtx)
+        assert "support matrices" not in caplog.text
+
     def test_a_network_of_one_size(self, tmp_path: Path, rtx: Library) -> None:
         network = small_model(shape=(32, 48)).SerializeToString()
         build_engine(network, dataclasses.replace(ADA, tile=(32, 48)), library=rtx)

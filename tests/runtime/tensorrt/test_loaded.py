@@ -169,6 +169,25 @@ def test_compiled_kernels_are_kept_for_the_next_start(tmp_path: Path) -> None:
     assert read_checksummed(kernels) == b"new kernels"
 
 
+def test_kernels_of_a_new_shape_are_told_and_kept_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kernels = tmp_path / "small.kernels"
+    engine = load(TensorRt(), kernels=kernels)
+    with caplog.at_level("INFO"), engine.first_run((4, 256, 320)):
+        assert "compiles its kernels for 4 windows of 320 x 256 pixels" in caplog.text
+        assert not kernels.exists()
+    assert read_checksummed(kernels) == b"new kernels"
+    kernels.unlink()
+    with engine.first_run((1, 256, 320)):
+        pass
+    assert not kernels.exists(), "nothing new was compiled"
+
+
+def test_tensorrt_compiles_nothing_while_it_runs(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), load(TensorRt(CudaEngine)).first_run((4, 256, 320)):
+        pass
+    assert "compiles" not in caplog.text
+
+
 def test_kernels_of_another_driver_are_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kernels = tmp_path / "small.kernels"
     write_checksummed(kernels, b"strange kernels")
