@@ -23,11 +23,14 @@ class HasDiagnostics(Protocol):
 
 
 @runtime_checkable
-class CompilesShapes(Protocol):
-    """An engine whose library may compile kernels, for seconds, when a shape first runs."""
+class KnowsShapes(Protocol):
+    """An engine to which not all shapes (windows, height, width) that it takes are the same."""
+
+    def profile(self, shape: tuple[int, int, int]) -> int | None:
+        """TensorRT's optimisation profile that suits the shape best; None where the engine has one for all."""
 
     def first_run(self, shape: tuple[int, int, int]) -> AbstractContextManager[None]:
-        """Inside, a context runs that shape (windows, height, width) for the first time."""
+        """Inside, a context runs that shape for the first time, when the library may compile kernels, for seconds."""
 
 
 class SharedEngine:
@@ -44,9 +47,13 @@ class SharedEngine:
         if isinstance(self.engine, HasDiagnostics):
             self.engine.check(doing)
 
+    def profile(self, shape: tuple[int, int, int]) -> int | None:
+        """See KnowsShapes."""
+        return self.engine.profile(shape) if isinstance(self.engine, KnowsShapes) else None
+
     def first_run(self, shape: tuple[int, int, int]) -> AbstractContextManager[None]:
-        """See CompilesShapes; does nothing where the engine compiles nothing."""
-        return self.engine.first_run(shape) if isinstance(self.engine, CompilesShapes) else nullcontext()
+        """See KnowsShapes; does nothing where the engine compiles nothing."""
+        return self.engine.first_run(shape) if isinstance(self.engine, KnowsShapes) else nullcontext()
 
 
 class EnginePool:

@@ -145,6 +145,9 @@ class NetworkSlot:
                 f"({self._shared.engine.device_bytes / 1e6:.0f} MB): use a smaller tile or batch"
             )
         with cuda_errors():
+            if (profile := self._shared.profile(shape)) is not None:
+                taken = context.set_optimization_profile_async(profile, int(self.stream.handle))
+                self._accepted(taken, f"its profile {profile}")
             for name, buffer in self.tensors.items():
                 self._accepted(context.set_tensor_address(name, int(buffer.handle)), f"the address of {name}")
             self._tell(context, shape)

@@ -73,9 +73,19 @@ class LoadedEngine:
         said anything: it answers False and logs why. doing: what was tried, after "cannot"."""
         self._messages.check(doing)
 
+    def profile(self, shape: tuple[int, int, int]) -> int | None:
+        """See KnowsShapes."""
+        profiles: int = self._engine.num_optimization_profiles
+        count, height, width = shape
+        for index in range(profiles - 1, 0, -1):  # the smallest is the last
+            _, _, (most, _, tallest, widest) = self._engine.get_tensor_profile_shape("input", index)
+            if count <= most and height <= tallest and width <= widest:
+                return index
+        return 0 if profiles > 1 else None
+
     @contextmanager
     def first_run(self, shape: tuple[int, int, int]) -> Iterator[None]:
-        """See CompilesShapes. TensorRT-RTX compiles while the caller waits (EAGER, see below): it is said, and kept at
+        """See KnowsShapes. TensorRT-RTX compiles while the caller waits (EAGER, see below): it is said, and kept at
         once, as not every process comes to `close`."""
         if self._compiles:
             count, height, width = shape

@@ -199,6 +199,15 @@ def test_the_engine_hears_of_each_new_shape_once(plan: Plan) -> None:
     assert max(Counter(script.first).values()) <= 2
 
 
+def test_a_small_picture_has_a_profile_of_its_own(plan: Plan) -> None:
+    """Where the engine has one; a graph of each profile is captured and replayed."""
+    jobs = [job(handmade.noise(50, 61)), job(handmade.noise(20, 20))] * 2
+    script = run(plan, jobs, Script(small=(1, 24, 24)), precision="fp32").value["script"]
+    assert {profile for profile, _ in script.profiles} == {0, 1}
+    for profile, (count, _, _) in script.profiles:
+        assert profile == (count == 1)
+
+
 def test_cuda_s_runtime_is_not_loaded(plan: Plan) -> None:
     """The driver is all that is used of CUDA: libcudart would have to be of the version that others brought."""
     if not Path("/proc/self/maps").is_file():
