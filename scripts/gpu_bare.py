@@ -22,7 +22,7 @@ LIMITS = {
     "build": 90.0, "gpus": 30.0, "agreement": 60.0, "tests": 120.0, "timeline": 60.0, "times": 60.0, "kernels": 60.0,
     "arrays": 60.0, "sanitizer": 60.0,
 }  # fmt: skip
-_WHEELS = ("cuda-core", "cuda-bindings", "cuda-pathfinder", "msgspec", "platformdirs")
+_WHEELS = ("cuda-core", "cuda-bindings", "cuda-pathfinder", "msgspec", "platformdirs", "setuptools", "pybind11")
 """That a machine with PyTorch, CuPy, JAX, onnxruntime and pytest may lack, or have in another version. No OpenVINO and
 no imagecodecs: nothing here needs them. NVRTC comes with PyTorch; arrays of pycuda are not tried."""
 _PLATFORMS = ("2_28", "2_27", "2_24", "2_17")
