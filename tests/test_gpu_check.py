@@ -239,6 +239,18 @@ def test_a_pytest_that_dies_leaves_its_status(monkeypatch: pytest.MonkeyPatch, t
     assert check.run_tests("test_dies.py") == {"passed": 0, "failed": [], "skipped": {}, "exit_status": -6}
 
 
+def test_jax_leaves_memory_to_the_other_tests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It takes three quarters of the GPU when it is first used, and gives none back."""
+    check = script()
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    (tmp_path / "test_settings.py").write_text(
+        "import os\n\n\ndef test_one():\n"
+        "    assert os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] == 'false'\n"
+        "    assert os.environ['SRGAN_TRT_ON_GPU'] == '1'\n"
+    )
+    assert check.run_tests("test_settings.py") == counts(passed=1)
+
+
 def test_every_model_in_every_precision() -> None:
     check = script()
     pairs = {tuple(section[1:]) for section in check.sections(quick=True) if section[0] == "model"}
