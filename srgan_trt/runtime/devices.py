@@ -276,4 +276,5 @@ def _on_gpus(
 
 def _check_packages() -> None:
     if mend := gpu_packages():
-        raise MissingPackageError(f"TensorRT and cuda-core are needed to use it: {mend}")
+        other = "; or name the engine torch (--engine torch), as PyTorch is here" if find_spec("torch") else ""
+        raise MissingPackageError(f"TensorRT and cuda-core are needed to use it: {mend}{other}")

@@ -13,6 +13,7 @@ import pytest
 
 from srgan_trt.compiler.plan import load_plan
 from srgan_trt.errors import DeviceError
+from srgan_trt.runtime import devices
 from srgan_trt.runtime.devices import gpu_packages, nvidia_gpus, open_pipeline
 
 from ..cuda_driver import build, standin
@@ -107,6 +108,19 @@ def kernels() -> Path:
 def test_an_unknown_engine_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="no engine 'cudnn': use one of tensorrt, tensorrt-rtx, torch"):
         open_pipeline(small_plan(tmp_path), engine="cudnn")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_where_pytorch_is_and_no_tensorrt_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, there: bool
+) -> None:
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: ["Imaginary GPU"])
+    monkeypatch.setattr(devices, "gpu_packages", lambda: "pip install it")
+    monkeypatch.setattr(devices, "find_spec", lambda name: object() if there and name == "torch" else None)
+    with closing(open_pipeline(small_plan(tmp_path))) as pipeline:
+        assert pipeline.info["device"] == "cpu"
+    assert "TensorRT and cuda-core are needed to use it: pip install it" in caplog.text
+    assert ("--engine torch" in caplog.text) == there
 
 
 def test_an_engine_is_for_gpus(tmp_path: Path) -> None:
