@@ -52,6 +52,7 @@ class Upscaler:
         sha256: str | None = None,
         trust_model: bool = False,
         device: str = "auto",
+        engine: str | None = None,
         precision: str | None = None,
         tile: int | None = None,
         halo: int | None = None,
@@ -73,6 +74,8 @@ class Upscaler:
             trust_model: Run code that the model file carries: a Lambda's, an engine's.
             device: "cpu"; "cuda" for the first NVIDIA GPU, "cuda:1" for another, "cuda:0,1" for several, which share
                 the pictures; "auto" for a GPU if one is here and works, else the CPU.
+            engine: What runs the network on a GPU: "tensorrt", "tensorrt-rtx", or "torch" (PyTorch, of the extra
+                [torch]); None is the TensorRT that is installed.
             precision: "fp32", "bf16" (CPU), "fp16" (GPU), "int8" for a model that has a plan in it, or None for the
                 device's fastest that keeps the picture's levels.
             tile: Side, in input pixels, of the largest tile the network sees at once, halo included; None is the
@@ -106,7 +109,7 @@ class Upscaler:
         self._tile = tile
         self._halo, notes = resolve_halo(self.spec, tile, halo, exact)
         self._max_pixels = max_pixels
-        options: dict[str, Any] = {"device": device, "max_vram": max_vram, "threads": threads}
+        options: dict[str, Any] = {"device": device, "engine": engine, "max_vram": max_vram, "threads": threads}
         self._pipeline = open_pipeline(
             self.plan, precision="fp32" if exact else precision, build_progress=build_progress, **options
         )
@@ -352,6 +355,7 @@ def upscale(
     overwrite: bool = False,
     quality: Quality | None = None,
     device: str = "auto",
+    engine: str | None = None,
     precision: str | None = None,
     tile: int | None = None,
     halo: int | None = None,
@@ -383,17 +387,7 @@ def upscale(
         SrganTrtError: What `Upscaler` and calling it raise.
     """
     with Upscaler(
-        model,
-        sha256=sha256,
-        trust_model=trust_model,
-        device=device,
-        precision=precision,
-        tile=tile,
-        halo=halo,
-        exact=exact,
-        max_pixels=max_pixels,
-        max_vram=max_vram,
-        threads=threads,
-        denoise=denoise,
-    ) as up:
+        model, sha256=sha256, trust_model=trust_model, device=device, engine=engine, precision=precision, tile=tile,
+        halo=halo, exact=exact, max_pixels=max_pixels, max_vram=max_vram, threads=threads, denoise=denoise,
+    ) as up:  # fmt: skip
         return up(image, scale=scale, size=size, output=output, overwrite=overwrite, quality=quality, progress=progress)

@@ -148,6 +148,7 @@ def open_upscaler(plan: Plan, args: argparse.Namespace, console: Console) -> Ups
     return Upscaler(
         plan,
         device=args.device,
+        engine=args.engine,
         precision=args.precision,
         tile=args.tile,
         halo=args.halo,

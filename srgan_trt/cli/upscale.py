@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
-_OPTIONS = ("format", "quality", "device", "precision", "tile", "halo", "exact", "denoise")
+_OPTIONS = ("format", "quality", "device", "engine", "precision", "tile", "halo", "exact", "denoise")
 """Those that change the result."""
 _OF_PICTURES = (
     *("scale", "width", "height", "max_side", "fit", "quality", "skip_existing", "manifest", "dry_run", "json"),
@@ -112,6 +112,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_size(parser)
     add_device(parser)
+    parser.add_argument(
+        "--engine",
+        metavar="tensorrt|torch",
+        help="what runs the network on a GPU: tensorrt, tensorrt-rtx or torch (PyTorch; default: the TensorRT that is "
+        "installed)",
+    )
     parser.add_argument(
         "--max-vram",
         type=gigabytes,
