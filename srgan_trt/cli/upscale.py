@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from .argument_types import gigabytes, positive, whole
 from .options import (
+    add_after,
     add_checksum,
     add_denoise,
     add_device,
@@ -20,9 +21,10 @@ from .options import (
     add_precision,
     add_quiet,
     add_size,
+    add_texture,
     given,
+    open_model,
     open_upscaler,
-    opening,
     wanted_size,
 )
 from .summary import facts, pictures, summary
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
-_OPTIONS = ("format", "quality", "device", "precision", "tile", "halo", "exact", "denoise")
+_OPTIONS = ("format", "quality", "device", "precision", "tile", "halo", "exact", "denoise", "tta", "color_fix")
 """Those that change the result."""
 _OF_PICTURES = (
     *("scale", "width", "height", "max_side", "fit", "quality", "skip_existing", "manifest", "dry_run", "json"),
@@ -143,6 +145,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--exact", action="store_true", help="the whole receptive field as halo, in fp32")
     add_denoise(parser)
+    add_texture(parser)
+    add_after(parser)
     parser.add_argument(
         "--jobs",
         type=positive,
@@ -201,7 +205,6 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
     """Upscales those of `sources` that are no films. begin: when the command began."""
     from ..imaging.decode import MAX_PIXELS
     from ..imaging.sources import plan_outputs
-    from ..resolve import resolve
     from .console import one_line_of
     from .manifest import Manifest, failed, with_row
 
@@ -217,7 +220,7 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
             if source.error is not None:
                 console.error(source.error, source=source.name)
         return 1
-    plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
+    plan = open_model(args)
     label = size.label if size else f"x{plan.spec.scale}"
     manifest = None
     if args.manifest is not None:

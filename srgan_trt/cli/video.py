@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import open_upscaler, opening
+from .options import open_model, open_upscaler
 
 if TYPE_CHECKING:
     from ..imaging.encode import Quality
@@ -25,7 +25,6 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
     """Upscales the films among `sources`. Returns 0 if all came out, else 1."""
     from ..errors import MissingPackageError
     from ..imaging.sources import plan_outputs
-    from ..resolve import resolve
     from ..video.library import library
     from ..video.options import VideoOptions
     from ..video.upscale import VIDEO_MODEL
@@ -46,8 +45,7 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
     except MissingPackageError as error:
         console.error(str(error))
         return 1
-    model = VIDEO_MODEL if args.model is None else args.model
-    plan = resolve(model, sha256=args.sha256).plan(**opening(args))
+    plan = open_model(args, default=VIDEO_MODEL)
     label = f"x{plan.spec.scale}"
     # A target that exists is looked at later: it may be one that a killed run had just finished.
     jobs = plan_outputs(sources, output=args.output, format=args.format, label=label, overwrite=True)
