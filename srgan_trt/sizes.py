@@ -39,6 +39,8 @@ class Size:
 
     scale: float | None = None
     box: Box | None = None
+    even: bool = False
+    """Whether sides are rounded to even numbers, as films have them; but for one that is asked for itself."""
 
     def __post_init__(self) -> None:
         if (self.scale is None) == (self.box is None):
@@ -69,8 +71,12 @@ class Size:
         else:
             wide, high = self.box if isinstance(self.box, tuple) else (self.box, self.box)
             factor = min(Fraction(most, side) for most, side in ((wide, width), (high, height)) if most is not None)
-        # Python rounds halves to even
-        wanted = [max(1, math.floor(side * factor + Fraction(1, 2))) for side in (width, height)]
+        asked = self.box if isinstance(self.box, tuple) else (self.box,)
+        wanted = []
+        for side in (width, height):
+            step = 2 if self.even and side * factor not in asked else 1
+            # Python rounds halves to even
+            wanted.append(step * max(1, math.floor(side * factor / step + Fraction(1, 2))))
         return wanted[0], wanted[1]
 
 

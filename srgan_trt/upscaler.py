@@ -243,7 +243,7 @@ class Upscaler:
             DeviceError: The device fails, or this Upscaler was closed.
             PictureError: The result does not fit into memory, or `size` is too large.
         """
-        target = target_of(size, picture.width, picture.height, self.spec, max_pixels=self._max_pixels)
+        target = self.target(size, picture.width, picture.height)
         image = picture.pixels if picture.alpha is None else fill_transparent(picture.pixels, picture.alpha)
         level = level_for(self._denoise if denoise is None else checked(denoise), picture.compression, self.spec)
         if level is not None:
@@ -256,6 +256,10 @@ class Upscaler:
         if self._color_fix and target.passes:
             fix_colours(large.pixels, image)
         return large
+
+    def target(self, size: Size | None, width: int, height: int) -> Target:
+        """What a picture of `width` x `height` becomes, and how. Raises PictureError if `size` is too large."""
+        return target_of(size, width, height, self.spec, max_pixels=self._max_pixels)
 
     def tiles(self, height: int, width: int, *, channels: int, dtype: Any) -> int:
         """How many tiles a picture of this size, and kind as arrays have it, goes through the network in."""
@@ -357,7 +361,7 @@ class Upscaler:
     def _batch(self, images: NDArray[Any], size: Size | None, progress: Progress | None) -> NDArray[Any]:
         count, height, width, channels = images.shape
         probe = self._read(images[0] if count else np.zeros((1, 1, channels), images.dtype))
-        target = target_of(size, width, height, self.spec, max_pixels=self._max_pixels)
+        target = self.target(size, width, height)
         result: NDArray[Any] = np.empty((count, target.height, target.width, channels), probe.to_array().dtype)
         for image, large in zip(images, result, strict=True):
             large[...] = self.upscale_picture(self._read(image), size=size, progress=progress).to_array()

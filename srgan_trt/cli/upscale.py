@@ -45,10 +45,7 @@ FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
 _OPTIONS = ("format", "quality", "device", "precision", "tile", "halo", "exact", "denoise", "tta", "color_fix")
 """Those that change the result."""
-_OF_PICTURES = (
-    *("scale", "width", "height", "max_side", "fit", "quality", "skip_existing", "manifest", "dry_run", "json"),
-    "compare",
-)
+_OF_PICTURES = ("quality", "skip_existing", "manifest", "dry_run", "compare")
 """Those that films do not know."""
 
 
@@ -177,10 +174,12 @@ def run(args: Namespace, console: Console) -> int:
             console.error("standard output is a terminal or closed: pipe it on, or name a file with -o")
             return 2
         console.results_to = sys.stderr
+    from ..imaging.decode import MAX_PIXELS
     from ..imaging.encode import check_quality
     from ..imaging.sources import expand, plan_outputs
 
     begin = time.perf_counter()
+    args.max_pixels = args.max_pixels or MAX_PIXELS
     sources = expand(args.inputs, films=True)
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
     for job in plan_outputs(sources, output=args.output, format=args.format, label="x1", overwrite=True):
@@ -203,12 +202,10 @@ def run(args: Namespace, console: Console) -> int:
 
 def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, begin: float) -> int:
     """Upscales those of `sources` that are no films. begin: when the command began."""
-    from ..imaging.decode import MAX_PIXELS
     from ..imaging.sources import plan_outputs
     from .console import one_line_of
     from .manifest import Manifest, failed, with_row
 
-    args.max_pixels = args.max_pixels or MAX_PIXELS
     size = wanted_size(args)
     comparisons = None
     if args.compare is not None:

@@ -17,6 +17,7 @@ from .._version import __version__
 from ..errors import VideoError
 from ..imaging.encode import check_target
 from ..imaging.picture import Picture
+from ..sizes import Size
 from ..upscaler import Upscaler
 from . import encoding as encoders
 from .colour import FromRGB
@@ -140,7 +141,7 @@ def _make(
     try:
         result.busy = convey(
             frames,
-            lambda pixels: up.upscale_picture(Picture(pixels=pixels)).pixels,
+            lambda pixels: up.upscale_picture(Picture(pixels=pixels), size=_size(options)).pixels,
             write,
             at_once=max(1, up.max_concurrency),
         )
@@ -187,7 +188,8 @@ class _Growing:
 def _encoding(up: Upscaler, facts: VideoFacts, target: Path, options: VideoOptions) -> Encoding:
     codec = options.codec or encoders.default_codec(target)
     found = encoders.encoder(codec, target)
-    width, height = (side * up.spec.scale for side in facts.upright)
+    to = up.target(_size(options), *facts.upright)
+    width, height = to.width, to.height
     settings = Encoding(
         codec=codec,
         options=encoders.quality_options(found, crf=options.crf, preset=options.preset),
@@ -203,12 +205,19 @@ def _encoding(up: Upscaler, facts: VideoFacts, target: Path, options: VideoOptio
     return settings
 
 
+def _size(options: VideoOptions) -> Size | None:
+    """Of the result, with even sides, which 4:2:0 needs."""
+    return None if options.size is None else dataclasses.replace(options.size, even=True)
+
+
 def _job(up: Upscaler, source: Path, settings: Encoding, options: VideoOptions) -> Job:
     versions = f"{__version__} {library().__version__}"
     network = f"{up.plan.body_hash} {up.info['precision']} {up.info['halo']} {up.info['denoise']} {versions}"
+    network += "".join(f" {name}" for name in ("tta", "color_fix") if up.info[name])
     # All else of the encoding follows from these, the film and the network; sound is copied at the end.
     given = dataclasses.asdict(options) | {"codec": settings.codec}
     del given["resume"], given["audio"]
+    given["size"] = options.size.label if options.size else f"x{up.spec.scale}"
     return Job(source=source_hash(source), network=network, settings={k: str(v) for k, v in given.items()})
 
 
