@@ -149,6 +149,11 @@ def add_film_options(parser: argparse._ActionsContainer) -> None:
         default="refuse",
         help="films in HDR, which the networks were not trained on: keep treats their levels as a picture's",
     )
+    parser.add_argument(
+        "--steady",
+        action="store_true",
+        help="average noise over time where nothing moves, before the network: still scenes do not shimmer",
+    )
     parser.add_argument("--no-audio", action="store_true", help="leave the sound out")
     parser.add_argument("--no-resume", action="store_true", help="start a film that was begun before anew")
     parser.add_argument("--first-frame", action="store_true", help="of a moving GIF, PNG or WebP, the first frame only")

@@ -43,6 +43,7 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
         audio=not args.no_audio,
         resume=not args.no_resume,
         size=size,
+        steady=args.steady,
     )
     try:
         library()

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -26,9 +27,10 @@ from .join import choose_streams, join
 from .library import FORMATS, library, writing
 from .options import Progress, VideoOptions, VideoResult
 from .probe import VideoFacts, probe
-from .read import Frame, origin_of, read_frames
+from .read import Frame, origin_of, read_frames, steady
 from .stages import convey
-from .work import Job, Work, open_work, source_hash
+from .steady import Steadied
+from .work import Job, Segment, Work, open_work, source_hash
 
 _KEPT = "what is done is kept: run it again to go on"
 _LONGEST, _SHORTEST, _SEGMENT_PIXELS = 250, 48, 20_000_000
@@ -138,6 +140,8 @@ def _make(
         deinterlace=options.deinterlace == "auto",
         say=tell,
     )
+    if options.steady:
+        frames = steady(frames, _filter_after(before, work))
     try:
         result.busy = convey(
             frames,
@@ -150,6 +154,16 @@ def _make(
         growing.abandon()
 
 
+def _filter_after(segments: list[Segment], work: Work) -> Steadied | None:
+    if not segments:
+        return None
+    data = work.filter_after(len(segments) - 1)
+    try:
+        return Steadied.from_bytes(data)
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+        raise VideoError(f"{work.folder} is damaged: --no-resume starts {work.target} anew") from None
+
+
 class _Growing:
     """Frames into segments of `length`."""
 
@@ -159,6 +173,7 @@ class _Growing:
         self._from_rgb = FromRGB(settings.colour, pixel_format=settings.pixel_format)
         self._writer: SegmentWriter | None = None
         self._frames = self._repeats = self._last = 0
+        self._steadied: Steadied | None = None
 
     def write(self, frame: Frame, large: NDArray[Any]) -> None:
         if self._writer is None:
@@ -166,6 +181,7 @@ class _Growing:
             self._frames = self._repeats = 0
         self._writer.write(large, frame.pts)
         self._frames, self._repeats, self._last = self._frames + 1, self._repeats + frame.repeat, frame.pts
+        self._steadied = frame.steadied
         if self._frames == self._length:
             self.end()
 
@@ -173,6 +189,8 @@ class _Growing:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+            if self._steadied is not None:
+                self._work.keep_filter(self._number, self._steadied.to_bytes())
             self._work.keep(self._number, frames=self._frames, last=self._last, repeats=self._repeats)
             self._number += 1
 

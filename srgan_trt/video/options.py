@@ -30,6 +30,7 @@ class VideoOptions:
     resume: bool = True
     segment: int | None = None
     size: Size | None = None
+    steady: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (

@@ -52,6 +52,7 @@ def upscale_video(
     audio: bool = True,
     resume: bool = True,
     segment: int | None = None,
+    steady: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Upscales a film: every frame by the network; sound, subtitles, chapters and attachments are copied.
@@ -73,6 +74,7 @@ def upscale_video(
         audio: Whether sound is copied.
         resume: Whether what an earlier call left is gone on with; else it is removed.
         segment: Frames that are lost at most when the program is killed; None is 48 to 250, by their size.
+        steady: Average noise over time where nothing moves, before the network: still scenes do not shimmer.
         progress: Called with (frames done, about how many in all or None), from a thread.
 
     Returns:
@@ -95,6 +97,7 @@ def upscale_video(
         resume=resume,
         segment=segment,
         size=size_of(scale, size),
+        steady=steady,
     )
     library()
     with Upscaler(
