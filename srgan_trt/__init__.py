@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from .compat import SRGAN_predict as SRGAN_predict
     from .compat import show_image as show_image
     from .compiler.build import build
-    from .compiler.export import export
     from .compiler.mixing import mix
     from .compiler.plan import load_plan
+    from .exports import export
     from .oneshot import upscale
     from .spec import NetworkSpec
     from .upscaler import Upscaler
@@ -47,7 +47,7 @@ _HOMES = {
     "Upscaler": "upscaler",
     "build": "compiler.build",
     "compare": "comparison",
-    "export": "compiler.export",
+    "export": "exports",
     "load_plan": "compiler.plan",
     "mix": "compiler.mixing",
     "show_image": "compat",
