@@ -46,7 +46,7 @@ from srgan_trt.quality.metrics import psnr
 from srgan_trt.resolve import open_plan
 
 _ROOT = Path(__file__).resolve().parents[1]
-_NAMES = ("srgan-fast-x4", "srresnet-fast-x4", "srgan-x4", "srresnet-x4")
+_NAMES = ("srgan-photo-x4", "srresnet-photo-x4", "srgan-x4", "srresnet-x4")
 _SETS = ("Set5", "BSD100")
 MOST_DROP, LEAST_FIDELITY = 0.1, 45.0
 

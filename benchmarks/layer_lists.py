@@ -1,6 +1,6 @@
 """What TensorRT-RTX makes of networks: kernels by kind and bytes per pixel, and the times to be expected of them.
 
-    python -m benchmarks.layer_lists srgan-fast-x4 srgan-x4 [--out lists.json]
+    python -m benchmarks.layer_lists srgan-photo-x4 srgan-x4 [--out lists.json]
 
 No GPU is needed, and nothing is measured: a kernel takes as long as its operations take at 60 % of the peak of
 accelerators.py (40 % where it has 32 channels or fewer, which fill no tensor core's tile), or its bytes at 85 % of the

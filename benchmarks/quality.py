@@ -31,7 +31,7 @@ from srgan_trt.quality.metrics import psnr
 from srgan_trt.resolve import open_plan
 
 _ROOT = Path(__file__).resolve().parents[1]
-_MODELS = ("srgan-fast-x4", "srresnet-fast-x4", "srgan-x4", "srresnet-x4")
+_MODELS = ("srgan-photo-x4", "srresnet-photo-x4", "srgan-x4", "srresnet-x4")
 _SCALE = 4
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from srgan_trt.compiler.plan import Plan
 
-COLUMNS = (("srgan-fast-x4", "fp16"), ("srgan-x4", "fp16"), ("srgan-x4", "int8"))
+COLUMNS = (("srresnet-photo-x4", "fp16"), ("srgan-x4", "fp16"), ("srgan-x4", "int8"))
 _TILE = 256
 
 ELEMENT_BYTES = {"fp16": 2, "int8": 1}

@@ -69,7 +69,7 @@ async def metric(port: int, name: str) -> float:
 @contextlib.asynccontextmanager
 async def serving(*options: str) -> AsyncIterator[tuple[int, asyncio.subprocess.Process]]:
     """(port, process) of a service."""
-    command = [*COMMAND, "serve", "--port", "0", "--model", "srgan-fast-x4", *options]
+    command = [*COMMAND, "serve", "--port", "0", "--model", "srgan-photo-x4", *options]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:

@@ -35,7 +35,7 @@ from srgan_trt.resolve import open_plan
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PHOTO = _ROOT / "examples" / "coffee.jpg"
-_MODELS = ("srgan-fast-x4", "srresnet-fast-x4", "srgan-x4")
+_MODELS = ("srgan-photo-x4", "srresnet-photo-x4", "srgan-x4")
 
 
 def photos(folder: Path, count: int) -> list[Path]:

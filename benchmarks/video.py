@@ -39,7 +39,7 @@ from srgan_trt.video.steady import steadied
 from srgan_trt.video.upscale import VIDEO_MODEL
 
 _PHOTO = Path(__file__).resolve().parents[1] / "examples" / "coffee.jpg"
-_MODELS = ("srresnet-fast-x4", "srgan-fast-x4")
+_MODELS = ("srresnet-photo-x4", "srgan-photo-x4")
 _NOISE = 4.0
 """Levels of 255, standard deviation."""
 Pixels = NDArray[np.uint8]

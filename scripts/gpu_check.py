@@ -95,7 +95,7 @@ def sections(*, quick: bool) -> list[list[str]]:
     """What is done without --bare, in this order; each is the words after --section."""
     from srgan_trt.models.registry import packaged_models
 
-    models = ["srgan-fast-x4"] if quick else [name for name, model in packaged_models().items() if model.find()]
+    models = ["srgan-photo-x4"] if quick else [name for name, model in packaged_models().items() if model.find()]
     pairs = [["model", model, precision] for model in models for precision in ("fp16", "int8", "fp32")]
     return [["gpus"], *(["tests", path] for path in _TESTS), ["kernels"], *pairs]
 

@@ -20,7 +20,7 @@ from srgan_trt.errors import ModelError
 from srgan_trt.resolve import open_plan
 
 SECONDS = 4.0
-_MODEL = "srgan-fast-x4"
+_MODEL = "srgan-photo-x4"
 _LITTLE = 400_000_000
 """Bytes of the GPU's memory in which a picture goes through in smaller batches and bands."""
 

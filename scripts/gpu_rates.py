@@ -23,7 +23,7 @@ def kernel_rates(*, pack_side: int = 8192, unpack_side: int = 2048, repeats: int
     from srgan_trt.runtime.gpu.kernels import BandKernels, PixelKernels
     from srgan_trt.runtime.gpu.tiling import job_table
 
-    driver, gpu, spec = bindings(), find_gpu(0), open_plan("srgan-fast-x4").spec
+    driver, gpu, spec = bindings(), find_gpu(0), open_plan("srgan-photo-x4").spec
     element = np.dtype(np.float16)
 
     def memory(stack: ExitStack, size: int, content: Any = None) -> int:

@@ -99,7 +99,7 @@ class TestOpenvino:
     @pytest.mark.parametrize("fp16", [False, True])
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_the_picture_is_ours_to_one_level(self, layout: Any, fp16: bool, tmp_path: Path) -> None:
-        plan = open_plan("srresnet-fast-x4")
+        plan = open_plan("srresnet-photo-x4")
         path = export(plan, out=tmp_path / "fast.xml", to="openvino", layout=layout, fp16=fp16)
         assert files(tmp_path) == ["fast.bin", "fast.xml"]
         weights = sum(path.stat().st_size for path in tmp_path.glob("*.bin"))
@@ -123,7 +123,7 @@ class TestOpenvino:
 
 class TestTriton:
     def test_a_model_of_a_repository(self, tmp_path: Path) -> None:
-        export(open_plan("srresnet-fast-x4"), out=tmp_path / "models/fast-x4", to="triton", layout="nhwc-uint8")
+        export(open_plan("srresnet-photo-x4"), out=tmp_path / "models/fast-x4", to="triton", layout="nhwc-uint8")
         assert files(tmp_path) == ["models/fast-x4/1/model.onnx", "models/fast-x4/config.pbtxt"]
 
     @pytest.mark.parametrize("layout", LAYOUTS)

@@ -69,7 +69,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (place,) = find_spec("pytriton").submodule_search_locations  # type: ignore[union-attr]
     triton = Path(place) / "tritonserver"
     folder = tmp_path_factory.mktemp("triton")
-    plan = open_plan("srresnet-fast-x4")
+    plan = open_plan("srresnet-photo-x4")
     export(plan, out=folder / "models/floats", to="triton")
     export(plan, out=folder / "models/bytes", to="triton", layout="nhwc-uint8")
     shutil.copytree(triton / "backends/python", folder / "backends/python")
@@ -141,7 +141,7 @@ def asked(address: str, model: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def test_its_picture_is_ours_to_one_level(ready: str) -> None:
-    with Upscaler(dataclasses.replace(open_plan("srresnet-fast-x4"), int8=None), exact=True) as up:
+    with Upscaler(dataclasses.replace(open_plan("srresnet-photo-x4"), int8=None), exact=True) as up:
         for height, width in ((8, 8), (33, 20)):
             image = noise(height, width)
             assert differences(asked(ready, "bytes", image[None])[0], up(image)).max() <= 1

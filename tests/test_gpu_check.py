@@ -254,7 +254,7 @@ def test_jax_leaves_memory_to_the_other_tests(monkeypatch: pytest.MonkeyPatch, t
 def test_every_model_in_every_precision() -> None:
     check = script()
     pairs = {tuple(section[1:]) for section in check.sections(quick=True) if section[0] == "model"}
-    assert pairs == {("srgan-fast-x4", precision) for precision in ("fp16", "int8", "fp32")}
+    assert pairs == {("srgan-photo-x4", precision) for precision in ("fp16", "int8", "fp32")}
     todo = check.sections(quick=False)
     assert len(todo) > len(check.sections(quick=True))
     assert {section[0] for section in todo} == set(check._LIMITS)

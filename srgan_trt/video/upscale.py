@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..compiler.plan import Plan
     from ..sizes import Box
 
-VIDEO_MODEL = "srresnet-fast-x4"
+VIDEO_MODEL = "srresnet-photo-x4"
 """The model for films where none is named: GANs invent texture anew in every frame, which shimmers."""
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def upscale_video(
         scale, size: As calling an `Upscaler` takes them, rounded to even sides; None is what the network makes.
         overwrite: Whether `output` may exist.
         model, sha256, device, precision, tile, halo, max_vram, threads, denoise, texture, tta, color_fix: As `Upscaler`
-            takes them; the model None is srresnet-fast-x4, which is steadier than a GAN.
+            takes them; the model None is srresnet-photo-x4, which is steadier than a GAN.
         codec: FFmpeg's name of the encoder; None is libx264, for .webm libsvtav1.
         crf, preset: The encoder's; None is 17 for libx264, 18 for libx265, 22 for libsvtav1, 24 for libvpx-vp9.
         start, end: Seconds from the film's beginning; the result begins at 0.

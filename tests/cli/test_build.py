@@ -58,7 +58,7 @@ def ready(quantised: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def quantised() -> Plan:
     """A real network in int8: the package's, since making one takes a minute."""
-    plan = open_plan("srresnet-fast-x4").int8
+    plan = open_plan("srresnet-photo-x4").int8
     assert plan is not None
     return plan
 
@@ -192,7 +192,7 @@ class TestPlans:
         assert all(milliseconds > 0 for milliseconds, _ in times.values())
 
     def test_a_plan_of_the_package_is_timed_without_its_twin(self) -> None:
-        plan = open_plan("srresnet-fast-x4")
+        plan = open_plan("srresnet-photo-x4")
         assert plan.int8 is not None
         times = commands._times({"fp32": plan.path, "int8": plan.int8.path}, device="cpu")
         assert ["int8" in runs_in for _, runs_in in times.values()] == [False, True]
@@ -274,7 +274,7 @@ class TestEngines:
         out = tmp_path / "fast.engine"
         with_a_gpu(monkeypatch)
         monkeypatch.setattr(commands, "_times", times)
-        assert main(["build", "srresnet-fast-x4", *SMALL, *said, "-o", str(out)]) == 0
+        assert main(["build", "srresnet-photo-x4", *SMALL, *said, "-o", str(out)]) == 0
         told = capsys.readouterr()
         assert f"{fast} is the fastest here" in told.err + told.out
         assert read_header(out).settings.precision == fast
@@ -322,7 +322,7 @@ class TestEngines:
         with_a_gpu(monkeypatch)
         monkeypatch.setattr(devices, "build_engine_file", build_engine_file)
         monkeypatch.setattr(commands, "_times", lambda files, device: dict.fromkeys(files, (1.0, "x")))
-        assert main(["build", "srresnet-fast-x4", *SMALL, "-o", str(out)]) == 0
+        assert main(["build", "srresnet-photo-x4", *SMALL, "-o", str(out)]) == 0
         assert "int8 is left out: TensorRT-RTX has no int8 for this GPU" in capsys.readouterr().err
         assert read_header(out).settings.precision == "fp16"
 
@@ -356,7 +356,7 @@ class TestEngines:
         with_a_gpu(monkeypatch)
         monkeypatch.setattr(os, "replace", full)
         monkeypatch.setattr(commands, "_times", lambda files, device: dict.fromkeys(files, (1.0, "x")))
-        assert main(["build", "srresnet-fast-x4", *SMALL, "-o", str(out)]) == 1
+        assert main(["build", "srresnet-photo-x4", *SMALL, "-o", str(out)]) == 1
         assert "fast.engine: No space left on device" in capsys.readouterr().err
         assert out.read_bytes() == b"srgan-trt engine, an old one"
         assert [path.name for path in tmp_path.iterdir()] == ["fast.engine"]
@@ -432,7 +432,7 @@ def test_a_picture_of_the_int8_plan_is_that_of_fp32(quantised: Plan) -> None:
     """The gate's promise, on a picture that neither calibration nor gate has seen."""
     assert quantised.report["int8"]["gate"]["fidelity"] >= 45
     image = np.asarray(photo(96, 96))[::-1].copy()
-    with Upscaler("srresnet-fast-x4", precision="fp32") as wide, Upscaler(quantised, precision="fp32") as narrow:
+    with Upscaler("srresnet-photo-x4", precision="fp32") as wide, Upscaler(quantised, precision="fp32") as narrow:
         apart = differences(narrow(image), wide(image)).astype(np.float64)
         assert narrow.info["precision"] == "int8 and fp32"
     with Upscaler(quantised, precision="int8") as asked:

@@ -77,7 +77,7 @@ class TestTexture:
             done = command("upscale", "photo.png", "--model", model, "--texture", "0.4")
             assert (done.status, len(done.err)) == (1, 1)
             assert why in done.err[0]
-            assert "srresnet-fast-x4, srgan-fast-x4" in done.err[0]
+            assert "srresnet-photo-x4, srgan-photo-x4" in done.err[0]
         done = command("upscale", "photo.png", "--texture", "0.4", "--arch", "paper")
         assert done.err == [
             "srgan-trt: --arch: not with --texture, which is between two models of this package: leave it out"

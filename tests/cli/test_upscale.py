@@ -71,7 +71,7 @@ class TestPictures:
     )
     def test_a_model_with_two_plans_runs_in_either(self, command: Command, options: list[str], told: str) -> None:
         save_noise(Path("photo.png"), 12, 9)
-        done = command("upscale", "photo.png", "--model", "srresnet-fast-x4", *options)
+        done = command("upscale", "photo.png", "--model", "srresnet-photo-x4", *options)
         assert done.status == 0
         assert told in done.out
 

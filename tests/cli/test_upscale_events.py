@@ -134,7 +134,7 @@ class TestDryRun:
     def test_is_near_the_truth(self, command: Command, shared_images: Path) -> None:
         """Within a factor here, where others compute as well; within 30 % on a machine at rest."""
         photos = sorted((shared_images / "test/BSD100/HR").glob("*.png"))[:3]
-        model = ("--model", "srgan-fast-x4")
+        model = ("--model", "srgan-photo-x4")
         [*_, total] = events(command("upscale", *photos, "-o", "out/", *model, "--dry-run", "--json"))
         [*_, truth] = events(command("upscale", *photos, "-o", "out/", *model, "--jobs", "1", "--json"))
         written = sum(path.stat().st_size for path in Path("out").iterdir())

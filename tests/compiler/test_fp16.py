@@ -202,7 +202,7 @@ def test_pictures_have_the_size_that_the_network_takes(
 
 @pytest.fixture(scope="module")
 def shipped() -> Plan:
-    return load_plan(packaged("srresnet-fast-x4"))
+    return load_plan(packaged("srresnet-photo-x4"))
 
 
 @pytest.mark.full

@@ -68,7 +68,7 @@ def test_the_mix_of_two_plans_is_the_plan_of_the_mix(pair: tuple[Plan, Plan], tm
 
 
 def test_psnr_falls_and_edges_rise_from_pixels_to_gan(tmp_path: Path, shared_images: Path) -> None:
-    pixel, gan = (load_plan(packaged(name)) for name in ("srresnet-fast-x4", "srgan-fast-x4"))
+    pixel, gan = (load_plan(packaged(name)) for name in ("srresnet-photo-x4", "srgan-photo-x4"))
     small, large = (
         np.asarray(Image.open(next((shared_images / "test" / "Set5" / kind).glob("img_003*"))).convert("RGB"))
         for kind in ("LRx4", "HR")

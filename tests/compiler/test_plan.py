@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_written_is_said(model: onnx.ModelProto) -> None
 class TestMutatedFacts:
     """Whatever a plan says of itself, it is a plan of that, or a PlanError that names the file."""
 
-    SHIPPED = registry.SHIPPED / "srgan-fast-x4" / "srgan-fast-x4.int8.plan.onnx"
+    SHIPPED = registry.SHIPPED / "srgan-photo-x4" / "srgan-photo-x4.int8.plan.onnx"
     KEYS = ("self_test", "format", "spec", "report", "body_bytes", "body_sha256")
 
     @pytest.fixture

@@ -15,7 +15,7 @@ from ..cuda_host import kernels
 HEIGHT, WIDTH = 1080, 1920
 SCALE = SHUFFLE = 4
 NETWORKS = [10, 12]
-"""Halos, of srgan-fast-x4 and of the paper's network."""
+"""Halos, of srgan-photo-x4 and of the paper's network."""
 
 
 def planned(halo: int, channels: int, itemsize: int) -> TilePlan:

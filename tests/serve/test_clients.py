@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs/serving.md").read_text("utf-8")
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Service]:
-    with service("--model", "srgan-fast-x4") as found:
+    with service("--model", "srgan-photo-x4") as found:
         yield found
 
 

@@ -243,7 +243,7 @@ def test_pasted_and_dropped_pictures(tab: Any) -> None:
 
 
 def test_a_picture_is_given_up(browser: Any) -> None:
-    with service("--model", "srgan-fast-x4") as running:
+    with service("--model", "srgan-photo-x4") as running:
         page = browser.new_page()
         page.set_default_timeout(WAIT)
         page.goto(running.url)

@@ -25,7 +25,7 @@ def picture() -> bytes:
 @pytest.fixture(scope="module")
 def busy() -> Iterator[Service]:
     """With a real model and one place to wait."""
-    with service("--model", "srgan-fast-x4", "--queue", "1") as running:
+    with service("--model", "srgan-photo-x4", "--queue", "1") as running:
         yield running
 
 
@@ -103,7 +103,7 @@ class TestClients:
             assert 5 < time.perf_counter() - begin < 25
 
     def test_clients_that_dawdle_and_pictures_that_take_long(self, picture: bytes) -> None:
-        with service("--model", "srgan-fast-x4", "--timeout", "1") as running:
+        with service("--model", "srgan-photo-x4", "--timeout", "1") as running:
             with running.connect() as connection:
                 connection.sendall(head(len(picture)) + picture[:1000])
                 answer = connection.makefile("rb").read()
@@ -118,7 +118,7 @@ class TestClients:
 class TestTheEnd:
     @pytest.mark.parametrize("signal", [15, 2])
     def test_what_runs_is_finished_and_what_comes_is_refused(self, picture: bytes, signal: int) -> None:
-        with service("--model", "srgan-fast-x4") as running, ThreadPoolExecutor(1) as pool:
+        with service("--model", "srgan-photo-x4") as running, ThreadPoolExecutor(1) as pool:
             answer = pool.submit(running.post, SLOW, picture)
             wait_until("srgan_trt_running", running, 1)
             running.process.send_signal(signal)
@@ -131,7 +131,7 @@ class TestTheEnd:
 
     def test_nothing_is_left_behind(self, tmp_path: Path, picture: bytes) -> None:
         """Not even by kill -9 in the middle of it."""
-        with service("--model", "srgan-fast-x4", environment={"TMPDIR": str(tmp_path)}) as running:
+        with service("--model", "srgan-photo-x4", environment={"TMPDIR": str(tmp_path)}) as running:
             running.post(SLOW, files={"file": ("a.png", png())})
             assert not list(tmp_path.iterdir())
             with ThreadPoolExecutor(1) as pool:
