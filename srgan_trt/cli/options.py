@@ -130,11 +130,22 @@ def add_opening(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--arch", choices=("paper", "superresolution-gans", "compact"), help="architecture of a weights-only file"
     )
+    parser.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="generator within a Keras file, or its layer that gives the picture; output of an ONNX file or SavedModel",
+    )
+    parser.add_argument(
+        "--enlarge",
+        type=whole,
+        metavar="N",
+        help="times that pictures are enlarged, bicubic, before a network that keeps their size (SRCNN, VDSR)",
+    )
 
 
 def opening(args: argparse.Namespace) -> dict[str, Any]:
     """What was given of `add_opening`."""
-    return given(args, "input_range", "output_range", "custom_objects", "trust_model", "arch")
+    return given(args, "input_range", "output_range", "custom_objects", "trust_model", "arch", "layer", "enlarge")
 
 
 def open_upscaler(plan: Plan, args: argparse.Namespace, console: Console) -> Upscaler:

@@ -40,7 +40,7 @@ Interval = tuple[int, int]
 
 def receptive_field(model: ir.Model) -> Field:
     """Walks back from the output pixels that one input pixel becomes, in whole pixels, to the input."""
-    scales = _scales(model)
+    scales = node_scales(model)
     before, after = graph.dims(model.graph.inputs[0]), graph.dims(model.graph.outputs[0])
     scale = scales[model.graph.outputs[0]]
     if before and after and before[2] and after[2]:
@@ -89,7 +89,7 @@ def _acts_per_pixel(node: ir.Node) -> bool:
     return False
 
 
-def _scales(model: ir.Model) -> dict[ir.Value, Fraction]:
+def node_scales(model: ir.Model) -> dict[ir.Value, Fraction]:
     """Pixels of each tensor per input pixel, along a side."""
     scales = {model.graph.inputs[0]: Fraction(1)}
     for node in model.graph:
@@ -204,7 +204,7 @@ class Layer:
 
 def work(model: ir.Model) -> dict[ir.Node, Layer]:
     """Every convolution and matrix product, in order, by the node that does it."""
-    scales = _scales(model)
+    scales = node_scales(model)
     found = {}
     for node in model.graph:
         if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):

@@ -25,7 +25,7 @@ from .keras_ops import name_operations
 from .lambdas import resolve_lambdas
 from .source import check_input, check_output, check_scale, fixed_size
 from .tensorflow_export import export_function, import_tensorflow, quiet_logger
-from .wrapped import as_functional, generator_in
+from .wrapped import as_functional, generator_in, output_names
 
 if TYPE_CHECKING:
     import onnx
@@ -52,7 +52,7 @@ class KerasNetwork:
         output_range: tuple[float, float] | None = None,
         stripped: frozenset[str] = frozenset(),
     ) -> None:
-        """Raises ModelError unless ``model`` has one RGB picture in and one out."""
+        """Raises ModelError unless ``model`` has one picture in, RGB or luma, and one out."""
         self.name, self.kind, self.source_hash, self.notes = name, kind, source_hash, notes
         self.input_range, self.output_range = input_range, output_range
         self.stripped = stripped
@@ -61,9 +61,12 @@ class KerasNetwork:
         if len(inputs) != 1:
             raise ModelError(f"{name} has {len(inputs)} inputs: a generator takes one picture")
         if len(outputs) != 1:
-            raise ModelError(f"{name} has {len(outputs)} outputs: a generator gives one picture")
-        check_output(name, outputs[0])
-        check_input(name, inputs[0])
+            raise ModelError(
+                f"{name} has {len(outputs)} outputs: name the layer that gives the picture with --layer NAME "
+                f"({', '.join(output_names(model))})"
+            )
+        self.channels = check_input(name, inputs[0])
+        check_output(name, outputs[0], channels=self.channels)
         height, width = inputs[0][1:3]
         self.fixed_shape = fixed_size(height, width, notes)
         if self.fixed_shape is not None and None not in outputs[0][1:3]:
@@ -71,7 +74,7 @@ class KerasNetwork:
 
     def export(self, height: int, width: int) -> onnx.ModelProto:
         height, width = self.fixed_shape or (height, width)
-        return export_function(self._call, height, width, name=self.name)
+        return export_function(self._call, height, width, channels=self.channels, name=self.name)
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(self._call(batch), dtype=np.float32)
@@ -85,8 +88,12 @@ class KerasNetwork:
         return result
 
 
-def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_model: bool = False) -> KerasNetwork:
+def open_keras(
+    file: KerasFile, *, custom_objects: Path | None = None, trust_model: bool = False, layer: str | None = None
+) -> KerasNetwork:
     """Opens a Keras model with the Keras that wrote it, or with the other one if that fails.
+
+    layer: the generator in it, or the layer that gives the picture; None finds the only one.
 
     Raises ModelError (unsafe, unknown classes, no generator, neither Keras can read it) or
     MissingPackageError.
@@ -114,7 +121,7 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
         except Exception as error:
             failures.append(error)
             continue
-        model, found = generator_in(model, name)
+        model, found = generator_in(model, name, layer=layer)
         return KerasNetwork(
             model,
             name=name,
