@@ -54,10 +54,8 @@ def generator_in(model: Any, name: str, *, layer: str | None = None) -> tuple[An
     if not inner or (_is_generator(model) and not (around <= _GPU_COPIES and "Concatenate" in around)):
         return model, []
     if len(inner) > 1:
-        names = ", ".join(each.name for each in inner)
-        raise ModelError(
-            f"{name} is not a generator, but several are in it: name the one that is meant, --layer {names}"
-        )
+        names = " or ".join(f"--layer {each.name}" for each in inner)
+        raise ModelError(f"{name} is not a generator, but several are in it: name the one that is meant, {names}")
     return inner[0], [f"its layer {inner[0].name!r} is the generator: the rest of the file is left out"]
 
 

@@ -77,12 +77,31 @@ def test_the_generator_of_a_combined_gan(keras: Any, tmp_path: Path, outputs: in
     np.testing.assert_allclose(run_onnx(network.export(16, 16), batch), np.asarray(generator(batch)), atol=1e-5)
 
 
-def test_several_generators_are_named(keras2: Any, tmp_path: Path) -> None:
-    one, other = _generator(keras2, name="there"), _generator(keras2, size=32, name="back")
-    low = keras2.layers.Input((16, 16, 3))
-    keras2.Model(low, [one(low), other(one(low))]).save(tmp_path / "two.h5")
-    with pytest.raises(ModelError, match=r"several are in it \(there, back\)"):
+def test_several_generators_are_named(keras: Any, tmp_path: Path) -> None:
+    one, other = _generator(keras, name="there"), _generator(keras, size=32, name="back")
+    low = keras.layers.Input((16, 16, 3))
+    keras.Model(low, [one(low), other(one(low))]).save(tmp_path / "two.h5")
+    with pytest.raises(ModelError, match=r"several are in it: .* --layer there or --layer back$"):
         open_network(tmp_path / "two.h5")
+    network = open_network(tmp_path / "two.h5", layer="back")
+    batch = noise(32, 32)
+    np.testing.assert_allclose(run_onnx(network.export(32, 32), batch), np.asarray(other(batch)), atol=1e-5)
+    with pytest.raises(ModelError, match=r"has no layer 'sideways': --layer takes one of .*there, back"):
+        open_network(tmp_path / "two.h5", layer="sideways")
+
+
+def test_of_several_pictures_the_one_that_is_named(keras: Any, tmp_path: Path) -> None:
+    """LapSRN gives x2 and x4."""
+    layers = keras.layers
+    low = layers.Input((None, None, 3))
+    twice = layers.UpSampling2D(2, name="twice")(low)
+    keras.Model(low, [twice, layers.UpSampling2D(2, name="four_times")(twice)]).save(tmp_path / "pyramid.h5")
+    with pytest.raises(ModelError, match=r"has 2 outputs: .* --layer NAME \(twice, four_times\)"):
+        open_network(tmp_path / "pyramid.h5")
+    batch = noise(8, 8)
+    for name, scale in (("twice", 2), ("four_times", 4)):
+        result = run_onnx(open_network(tmp_path / "pyramid.h5", layer=name).export(8, 8), batch)
+        np.testing.assert_array_equal(result, batch.repeat(scale, 1).repeat(scale, 2))
 
 
 def test_copies_for_several_gpus(keras2: Any, tmp_path: Path) -> None:
