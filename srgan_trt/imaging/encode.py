@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 
-from ..errors import PictureError
+from ..errors import PictureError, StoppedError
 from ..files import atomic_file, cannot_write
 from . import jxl, lossy, png, tiff
 from .metadata import resized, resized_xmp
@@ -77,19 +78,42 @@ def check_quality(format: str, quality: Quality | None) -> None:
 
 
 def encode(
-    picture: Picture, path: Path, *, format: str | None = None, overwrite: bool = False, quality: Quality | None = None
+    picture: Picture,
+    path: Path,
+    *,
+    format: str | None = None,
+    overwrite: bool = False,
+    quality: Quality | None = None,
+    stop: threading.Event | None = None,
 ) -> tuple[str, ...]:
     """Writes ``picture`` to ``path``, making its folder if need be; on any error or Ctrl-C nothing is left behind.
 
     ``format``: one of ``FORMATS`` (default: by the suffix). ``quality``: as ``DEFAULT_QUALITY`` has it for
-    formats that lose something, or "lossless".
+    formats that lose something, or "lossless". ``stop``: once it is set, from any thread, nothing more is written.
     Returns what the format made necessary, for the user: "16 bits were reduced to 8". Raises PictureError if ``path``
-    exists and is not to be overwritten, cannot be written, or the format cannot hold a picture of this size.
+    exists and is not to be overwritten, cannot be written, or the format cannot hold a picture of this size;
+    StoppedError after ``stop``.
     """
     format = format or format_of(path)
     prepared, notes = _prepared(picture, format, str(path))
     with picture_file(path, overwrite=overwrite) as file:
-        return notes + _write(file, prepared, format, quality)
+        stream: Any = file if stop is None else _Stoppable(file, stop)
+        return notes + _write(stream, prepared, format, quality)
+
+
+class _Stoppable:
+    """A file that takes nothing more once `stop` is set."""
+
+    def __init__(self, file: BinaryIO, stop: threading.Event) -> None:
+        self._file, self._stop = file, stop
+
+    def write(self, data: Any) -> int:
+        if self._stop.is_set():
+            raise StoppedError("the picture was given up")
+        return self._file.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def encode_to(
