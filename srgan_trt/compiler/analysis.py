@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 _GLOBAL = frozenset(
     "GlobalAveragePool GlobalMaxPool ReduceMean ReduceSum ReduceMax ReduceMin InstanceNormalization MatMul Gemm "
-    "Softmax LayerNormalization Reshape".split()
+    "Softmax LogSoftmax LayerNormalization Reshape".split()
 )
+
+_CHANNELS_LAST = (0, 2, 3, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,12 @@ def _acts_per_pixel(node: ir.Node) -> bool:
     """A MatMul or Softmax over channels of a channels-last tensor sees one pixel at a time."""
     if node.op_type == "MatMul":
         return graph.constant(node.inputs[1]) is not None
+    if node.op_type in ("Softmax", "LogSoftmax"):
+        source = node.inputs[0]
+        shape, maker = graph.dims(source), None if source is None else source.producer()
+        perm = maker.attributes.get_ints("perm", ()) if maker is not None and maker.op_type == "Transpose" else ()
+        last = tuple(perm) == _CHANNELS_LAST
+        return shape is not None and len(shape) == 4 and node.attributes.get_int("axis", -1) % 4 == (3 if last else 1)
     if node.op_type in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin") and len(node.inputs) > 1:
         axes = graph.constant(node.inputs[1])
         return axes is not None and list(axes.reshape(-1)) == [1]

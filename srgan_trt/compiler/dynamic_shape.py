@@ -22,7 +22,7 @@ _FREE = frozenset(
     "Relu LeakyRelu PRelu Elu Selu ThresholdedRelu Tanh Sigmoid HardSigmoid HardSwish Softplus Softsign Gelu Mish "
     "Erf Exp Log Sqrt Pow Abs Neg Reciprocal Floor Ceil Round Clip Min Max Sum Mean Add Sub Mul Div Where Cast "
     "Identity Dropout MaxPool AveragePool GlobalAveragePool GlobalMaxPool ReduceMean ReduceSum ReduceMax ReduceMin "
-    "Concat Split Pad Transpose Squeeze Unsqueeze Softmax Resize MatMul Gemm Reshape Greater GreaterOrEqual "
+    "Concat Split Pad Transpose Squeeze Unsqueeze Softmax LogSoftmax Resize MatMul Gemm Reshape Greater GreaterOrEqual "
     "Less LessOrEqual Equal Not And Or Sign Swish Slice".split()
 )
 _SIDES = ("height", "width")
@@ -77,7 +77,7 @@ def _tie(node: ir.Node) -> str | None:
         scales = _resize_scales(node)
         if scales is None:
             return f"a Resize to given sides ({node.name})"
-    if kind in ("MatMul", "Gemm", "Softmax", "LayerNormalization"):
+    if kind in ("MatMul", "Gemm", "Softmax", "LogSoftmax", "LayerNormalization"):
         before = graph.dims(node.inputs[0])
         variable = any(graph.constant(value) is None for value in node.inputs[1:])
         if before is None or len(before) != 4 or kind == "Gemm" or variable:
