@@ -142,7 +142,10 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         if path.is_dir():
             raise PictureError(f"{path} is a folder: end the name in a slash to write into it")
         if not overwrite and os.path.lexists(path) and not _is_special(path):
-            raise PictureError(f"{path} exists: give --overwrite (overwrite=True) to replace it, or another name")
+            raise PictureError(
+                f"{path} exists: give --overwrite (overwrite=True) to replace it, --skip-existing to keep it, or "
+                "another name"
+            )
         os.stat(path) if os.path.lexists(path) else None
     except OSError as error:
         raise PictureError(cannot_write(path, error)) from error

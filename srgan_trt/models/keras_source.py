@@ -22,6 +22,7 @@ from .custom_layers import KNOWN_CLASSES, custom_layers
 from .keras3 import import_keras
 from .keras_file import Config, KerasFile, with_config
 from .keras_ops import name_operations
+from .lambda_activations import name_activations
 from .lambdas import resolve_lambdas
 from .source import check_input, check_output, check_scale, fixed_size
 from .tensorflow_export import export_function, import_tensorflow, quiet_logger
@@ -107,12 +108,16 @@ def open_keras(
     objects = _run_objects_file(custom_objects) if custom_objects is not None else {}
     given = frozenset(objects)
     functional, opened = as_functional(last, given=given)
+    own, other = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
+    functional, objects, replaced = name_activations(
+        name, functional, objects, modules=lambda: _modules(own), trust=trust_model
+    )
+    given = frozenset(objects)
     config, notes, stripped = resolve_lambdas(
         dataclasses.replace(file, config=functional), given=given, trust=trust_model
     )
     config = _without_training(config)
     check_config(name, config, given=given | KNOWN_CLASSES, trust=trust_model)
-    own, other = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
     failures: list[Exception] = []
     for library in (own, other):
         try:
@@ -127,7 +132,7 @@ def open_keras(
             name=name,
             kind=file.kind,
             source_hash=file.source_hash,
-            notes=[*opened, *found, *turned, *notes],
+            notes=[*opened, *found, *turned, *replaced, *notes],
             stripped=stripped,
         )
     if isinstance(failures[0], MissingPackageError):
@@ -136,11 +141,6 @@ def open_keras(
         raise ModelError(
             f"{name} uses {unknown!r}, which is not a part of Keras and is not in the file: give its code with "
             "--custom-objects FILE.py"
-        ) from failures[0]
-    if (layer := _unreadable_activation(config)) is not None:
-        raise ModelError(
-            f"{name}: the activation of its layer {layer!r} is a lambda, which Keras 2 saves but cannot read: save the "
-            "model with a named function there, and give its code with --custom-objects FILE.py"
         ) from failures[0]
     reasons = [f"{_TITLES[library]}: {one_line(e)}" for library, e in zip((own, other), failures, strict=True)]
     raise ModelError(f"no Keras can open {name}: {'; '.join(reasons)}") from failures[0]
@@ -164,6 +164,12 @@ def _import_keras(library: str) -> Any:
             raise missing("tf-keras", "keras", "read a file of Keras 2") from None
         return tf_keras
     return import_keras("read a file of Keras 3")
+
+
+def _modules(library: str) -> dict[str, Any]:
+    """What the code in a file calls by its usual names."""
+    keras = _import_keras(library)
+    return {"tf": import_tensorflow(), "keras": keras, "K": keras.backend}
 
 
 def _load(library: str, file: KerasFile, config: Config, objects: dict[str, Any]) -> Any:
@@ -234,16 +240,6 @@ def _unknown_name(error: Exception, config: Config) -> str | None:
             name = found.group(1).rpartition(">")[2]
             return _first_function(config) if name == "function" else name
     return None
-
-
-def _unreadable_activation(value: Any) -> str | None:
-    """The first layer whose activation is bytecode without a class that would read it."""
-    if isinstance(value, dict):
-        activation = value.get("activation")
-        if isinstance(activation, dict) and "value" in activation and "class_name" not in activation:
-            return str(value.get("name"))
-        value = list(value.values())
-    return next(filter(None, map(_unreadable_activation, value)), None) if isinstance(value, list) else None
 
 
 def _first_function(value: Any) -> str | None:

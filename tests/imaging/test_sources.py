@@ -168,7 +168,8 @@ def test_outputs_that_cannot_serve(tree: Path, inputs: list[str], output: str, f
 def test_names_that_exist_are_errors_before_any_work(tree: Path) -> None:
     (tree / "one_x4.png").write_bytes(b"")
     assert [job.error for job in planned("one.tiff")] == [
-        "one_x4.png exists: give --overwrite (overwrite=True) to replace it, or another name"
+        "one_x4.png exists: give --overwrite (overwrite=True) to replace it, --skip-existing to keep it, or another "
+        "name"
     ]
     assert [job.error for job in planned("one.tiff", overwrite=True)] == [None]
 

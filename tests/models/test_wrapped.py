@@ -134,11 +134,21 @@ def test_an_activation_of_the_author_s_own_is_named(keras: Any, tmp_path: Path) 
     (tmp_path / "mine.py").write_text("def _my_activation(x):\n    return x * 0.5\n")
 
 
-def test_a_lambda_for_an_activation_is_named(keras2: Any, tmp_path: Path) -> None:
-    layers = keras2.layers
-    model = keras2.Sequential([
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_lambda_for_an_activation(keras: Any, tmp_path: Path, suffix: str) -> None:
+    """Named; run on trust; or a function of the user's in its place."""
+    layers, path = keras.layers, tmp_path / f"model{suffix}"
+    model = keras.Sequential([
         layers.Input((None, None, 3)), layers.Conv2D(3, 3, padding="same", activation=lambda x: x * 0.5, name="odd"),
     ])  # fmt: skip
-    model.save(tmp_path / "model.h5")
-    with pytest.raises(ModelError, match=r"the activation of its layer 'odd' is a lambda, .*--custom-objects"):
-        open_network(tmp_path / "model.h5")
+    model.save(path)
+    with pytest.raises(ModelError, match=r"layer 'odd' is a lambda, .*--trust-model .*--custom-objects .*odd\(x\)"):
+        open_network(path)
+    batch = noise(8, 8)
+    trusted = open_network(path, trust_model=True)
+    assert any("runs the bytecode in the file" in note for note in trusted.notes)
+    np.testing.assert_allclose(run_onnx(trusted.export(8, 8), batch), np.asarray(model(batch)), atol=1e-5)
+    (tmp_path / "mine.py").write_text("def odd(x):\n    return x * 2.0\n")
+    given = open_network(path, custom_objects=tmp_path / "mine.py")
+    assert any("the function odd of the custom objects" in note for note in given.notes)
+    np.testing.assert_allclose(run_onnx(given.export(8, 8), batch), np.asarray(model(batch)) * 4, atol=1e-5)
