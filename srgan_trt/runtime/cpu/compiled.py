@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 _GLANCE = 20
 """Milliseconds between two looks at whether a run is to be stopped."""
+_LONG = 1e10
+"""Multiply-accumulates of a run from which on it is watched, though nobody but Ctrl-C may stop it: some 10 to 500 ms.
+Watching a run costs a change of threads, which shorter ones would feel."""
 
 
 class CompiledPlan:
@@ -192,6 +195,10 @@ class _Queue:
             self._tiles = iter(())
 
     @property
+    def may_be_cancelled(self) -> bool:
+        return self._stop is not None
+
+    @property
     def cancelled(self) -> bool:
         """Whether the caller wants no more of it."""
         return self._stop is not None and self._stop.is_set()
@@ -215,6 +222,7 @@ def _work(
     import openvino
 
     levels = float(np.iinfo(image.dtype).max)
+    watched = queue.may_be_cancelled or spec.macs * tiles.tile_height * tiles.tile_width * batch > _LONG
     (in_low, in_high), (out_low, out_high) = spec.input_range, spec.output_range
     in_scale, out_scale = (in_high - in_low) / levels, levels / (out_high - out_low)
     tensors: NDArray[np.float32] = np.empty((batch, 3, tiles.tile_height, tiles.tile_width), np.float32)
@@ -228,7 +236,9 @@ def _work(
                 request.set_input_tensor(openvino.Tensor(tensors[:bound], shared_memory=True))
             for tensor, tile in zip(tensors, taken, strict=False):
                 pack(image, tensor, y=tile.y, x=tile.x, scale=in_scale, bias=in_low)
-            if not _infer(request, queue, spec.name):
+            if not watched:
+                request.infer(share_outputs=True)
+            elif not _infer(request, queue, spec.name):
                 break
             results = request.get_output_tensor().data
             if results.shape != (bound, *expected):
