@@ -144,3 +144,10 @@ class TestEnlargedBefore:
     def test_it_is_refused(self, espcn: Path, tmp_path: Path, enlarge: int, words: str) -> None:
         with pytest.raises(ModelError, match=words):
             build(espcn, out=tmp_path / "plan.onnx", input_range=(0, 1), output_range=(0, 1), enlarge=enlarge)
+
+
+def test_gray_stays_gray_in_fp16(espcn: Path, tmp_path: Path) -> None:
+    plan = build(espcn, out=tmp_path / "half.onnx", input_range=(0, 1), output_range=(0, 1), precision="fp16")
+    gray = np.repeat(picture(7, 5)[None, ..., :1].transpose(0, 3, 1, 2), 3, axis=1)
+    result = shuffled(ReferenceRunner(onnx.load(plan.path))(gray), 3)
+    np.testing.assert_allclose(result, result[:, :1].repeat(3, axis=1), atol=1e-6)
