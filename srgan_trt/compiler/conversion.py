@@ -1,4 +1,4 @@
-"""A plan in another precision, or in another form, from a plan: neither the model file nor TensorFlow is needed."""
+"""A plan in another precision, or in another lowering, from a plan: neither the model file nor TensorFlow is needed."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ def convert_plan(
     return save_plan(proto, dataclasses.replace(spec, precision=precision), out, report=report, self_test=self_test)
 
 
-def forms_of(plan: Plan) -> tuple[str, ...]:
-    """The forms that the plan's network could have: those that its sub-pixel convolutions have not, and "summed" if it
+def lowerings_of(plan: Plan) -> tuple[str, ...]:
+    """Lowerings that the plan's network could have: those that its sub-pixel convolutions have not, and "summed" if it
     has convolutions of joined maps."""
     model = graph.from_plan(plan)
     graph.infer_shapes(model)
     return (*other_lowerings(model), *([SUMMED] if has_concat_convs(model) else []))
 
 
-def plan_in_form(plan: Plan, lowering: str) -> bytes:
-    """The plan's network in `lowering`, one of `forms_of`, as serialised ONNX.
+def relowered_network(plan: Plan, lowering: str) -> bytes:
+    """The plan's network in `lowering`, one of `lowerings_of`, as serialised ONNX.
 
     Proven as every rewrite is; of a network in int8 with its activations unrounded, since there a sum in another order
     may fall to the next level. Raises ModelError if `lowering` is not to be had.
@@ -105,7 +105,7 @@ def _change(lowering: str) -> Callable[[ir.Model], int]:
     for known in LOWERINGS:
         if lowering == known:
             return functools.partial(relower, lowering=known)
-    raise ModelError(f"{lowering!r} is not a form of a convolution: {', '.join((*LOWERINGS, SUMMED))} are")
+    raise ModelError(f"{lowering!r} is not a lowering of a convolution: {', '.join((*LOWERINGS, SUMMED))} are")
 
 
 def _unrounded(model: ir.Model) -> ir.Model:
