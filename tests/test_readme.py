@@ -168,6 +168,16 @@ def test_the_recipe_that_is_shown_is_one(tmp_path: Path) -> None:
     assert len(find_recipe(str(tmp_path / "messenger.json")).steps) == len(json.loads(content)["steps"])
 
 
+def test_the_configurations_of_other_servers_can_be_read() -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML comes with other packages")
+    page = DOCS / "serving.md"
+    (service,), (server,) = blocks(page, "yaml"), blocks(page, "json")
+    predictor = yaml.safe_load(service)["spec"]["predictor"]["model"]
+    assert predictor["storageUri"].endswith("/model_repository")
+    (model,) = json.loads(server)["model_config_list"]
+    assert f"-o model_repository/{model['config']['name']}" in page.read_text("utf-8")
+
+
 def test_every_target_of_the_makefile_that_a_page_names_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for page in (*PAGES, ROOT / "CONTRIBUTING.md"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError
 from . import graph
 from .concat_conv import SUMMED, has_concat_convs, sum_concat_convs
-from .fp16 import convert_to_fp16
+from .fp16 import half_network
 from .int8.selection import to_int8
 from .lowerings import LOWERINGS, other_lowerings, relower
 from .plan import Plan, check_target, save_plan
@@ -47,23 +47,16 @@ def convert_plan(
         )
     check_target(out, source=plan.path)
     model = graph.from_plan(plan)
-    graph.infer_shapes(model)
     report: dict[str, Any] = {**plan.report}
     self_test = None
     if precision == "fp16":
-        in_half = convert_to_fp16(
-            model,
-            input_range=spec.input_range,
-            output_range=spec.output_range,
-            shape=spec.fixed_shape,
-            multiple=spec.multiple,
-            fp16_io=False,
-        )
+        in_half = half_network(model, spec)
         proto = in_half.model()
         kept = [f"{layer.name} ({layer.kind}) stays in fp32: {layer.reason}" for layer in in_half.float32]
         report["notes"] = [*report.get("notes", []), *kept]
     else:
         folder = None if calibration is None else Path(calibration)
+        graph.infer_shapes(model)
         checker = RewriteChecker.of_plan(model, spec)
         quantised = to_int8(checker, spec, folder=folder, max_drop=max_drop)
         report["int8"], self_test = quantised.report, quantised.self_test
