@@ -224,9 +224,6 @@ def _compiled(
         log.warning("%s: %s", source.name, notes[-1])
     bare_in = normalization.bare_input_range(finding.input_range)
     bare_out = normalization.bare_output_range(finding.output_range)
-    shift = colour_shift(exact, input_range=bare_in, output_range=bare_out, shape=shape, multiple=field.multiple)
-    if (most := max(map(abs, shift))) > _SHIFT:
-        notes.append(f"it shifts colours, a channel's mean by {most:.1f} levels of 255: --color-fix brings them back")
     macs_before = macs_per_pixel(model)
     size = source.fixed_shape or (shape if border is None else None)
     against_source = _difference_from_source(source, unpadded, normalization, finding, size, field)
@@ -242,6 +239,9 @@ def _compiled(
             enlarge_first(model, scale=enlarge)
         scale *= enlarge
         field, exact = receptive_field(model), ReferenceRunner(graph.to_proto(model))
+    shift = colour_shift(exact, input_range=bare_in, output_range=bare_out, shape=shape, multiple=field.multiple)
+    if (most := max(map(abs, shift))) > _SHIFT:
+        notes.append(f"it shifts colours, a channel's mean by {most:.1f} levels of 255: --color-fix brings them back")
     halo = _default_halo(exact, field, scale, bare_in, bare_out, shape, macs_before)
     del exact, unpadded
     checker = verify.RewriteChecker(
