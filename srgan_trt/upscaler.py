@@ -32,7 +32,7 @@ from .spec import NetworkSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .runtime.pipeline import Pipeline
+    from .runtime.pipeline import Pipeline, Schedule
 
 _log = logging.getLogger(__name__)
 
@@ -241,10 +241,10 @@ class Upscaler:
         run = partial(self._run, stop=stop)
         return enlarge(visible, target, self.spec, halo=self._halo, run=run, progress=progress)
 
-    def tiles(self, height: int, width: int, *, channels: int, dtype: Any) -> int:
-        """How many tiles a picture of this size, and kind as arrays have it, goes through the network in."""
+    def schedule(self, height: int, width: int, *, channels: int, dtype: Any) -> Schedule:
+        """How a picture of this size, and kind as arrays have it, goes through the network."""
         options: Any = {"halo": self._halo, "tile": self._tile, "dtype": dtype, "channels": channels}
-        return len(self._pipeline.schedule(height, width, **options).tiles.tiles)
+        return self._pipeline.schedule(height, width, **options)
 
     def _denoiser(self, level: int) -> Upscaler:
         with self._denoiser_lock:

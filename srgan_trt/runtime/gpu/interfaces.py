@@ -44,6 +44,10 @@ class Engine(Protocol):
     def device_bytes(self) -> int:
         """Device memory that an execution context takes at most."""
 
+    @property
+    def compiles(self) -> bool:
+        """Whether kernels are compiled for each shape when it first runs, which takes seconds."""
+
     def create_execution_context(self) -> Any:
         """TensorRT's IExecutionContext, or None if it could not make one: what is used of it is
         set_input_shape(name, shape) -> bool, update_device_memory_size_for_shapes() -> bytes that this shape takes,

@@ -25,7 +25,7 @@ from .kernels import BandKernels, PixelKernels
 from .launch_geometry import TILE_JOB
 from .memory import DeviceBuffer, DeviceMemory, HostBuffer, quietly
 from .network import NetworkSlot
-from .tiling import Band, even_batches, job_table
+from .tiling import Band, job_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,14 +73,22 @@ class PictureWorker:
         if event is not None:
             checked(bindings().cuStreamWaitEvent(self._copies.handle, event, 0))
 
-    def prepare(self, shared: SharedEngine) -> None:
-        """Makes the slots of an engine, which this worker then holds. Takes `shared` over, even if it raises.
+    def prepare(self, shared: SharedEngine, schedule: Schedule) -> None:
+        """Makes the slots of an engine, which this worker then holds, with memory for the schedule's batches. Takes
+        `shared` over, even if it raises.
 
         Raises DeviceMemoryError, DeviceError.
         """
         if shared in self._slots:
             self._engines.release(shared)
-            return
+        else:
+            self._slots[shared] = self._made(shared)
+        tiles = schedule.tiles
+        batch = min(schedule.batch, shared.engine.settings.batch, len(tiles.tiles))
+        for slot in self._slots[shared][: -(-len(tiles.tiles) // batch)]:  # one run needs one slot
+            slot.prepare(batch, tiles.tile_height, tiles.tile_width)
+
+    def _made(self, shared: SharedEngine) -> list[NetworkSlot]:
         made: list[NetworkSlot] = []
         try:
             for _ in range(SLOTS):
@@ -90,7 +98,7 @@ class PictureWorker:
                 slot.close()
             self._engines.release(shared)
             raise
-        self._slots[shared] = made
+        return made
 
     def release_slots(self) -> bool:
         """Closes the slots of all engines; False if there were none. Nothing may be running."""
@@ -200,7 +208,8 @@ class PictureWorker:
     ) -> NDArray[np.uint32]:
         """The chosen tiles from the picture to the canvas, both on the GPU; returns each tile's count of values that
         were not finite. source: whose band is sent up before; None where it is there already."""
-        batches, batch = even_batches(len(chosen), shared.engine.settings.batch)
+        batch = min(schedule.batch, shared.engine.settings.batch, len(chosen))
+        batches = -(-len(chosen) // batch)
         rows, tile = batches * batch, (schedule.tiles.tile_height, schedule.tiles.tile_width)
         jobs = job_table(chosen, rows=rows, scale=self._spec.scale, top=placed.top, keep_top=placed.keep_top)
         table = self._send(placed.band, source, jobs, picture)
@@ -228,9 +237,10 @@ class PictureWorker:
             if len(ahead) == 2 * len(slots):
                 _finish(ahead, done)
             first = index * batch
-            kernels.pack(slot.stream, first, int(slot.tensors["input"].handle))
+            slot.prepare(batch, *tile)
+            kernels.pack(slot.stream, first, slot.address("input"))
             slot.enqueue(batch, *tile)
-            kernels.unpack(slot.stream, first, int(slot.tensors["output"].handle))
+            kernels.unpack(slot.stream, first, slot.address("output"))
             ahead.append((slot.record(), min(batch, len(chosen) - first)))
         found = self._receive_counts(rows, [event for event, _ in list(ahead)[-len(slots) :]])
         while ahead:

@@ -58,7 +58,8 @@ class LoadedEngine:
         theirs = library.module.ExecutionContextAllocationStrategy.USER_MANAGED
         self._new_context: Callable[[], Any] = lambda: self._engine.create_execution_context(theirs)
         self._keep_kernels: Callable[[], None] = lambda: None
-        if hasattr(self._engine, "create_runtime_config"):
+        self.compiles = hasattr(self._engine, "create_runtime_config")
+        if self.compiles:
             self._compile_ahead(library.module, kernels)
 
     def create_execution_context(self) -> Any:

@@ -83,6 +83,7 @@ class TorchEngine:
     """See Engine."""
 
     device_bytes = _SMALL
+    compiles = False
 
     def __init__(self, network: TorchNetwork, settings: EngineSettings, plan: Plan) -> None:
         self.settings, self.network, self._spec = settings, network, plan.spec

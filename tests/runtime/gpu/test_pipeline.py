@@ -262,9 +262,10 @@ def test_graph_is_captured_at_second_use_and_replayed(plan: Plan) -> None:
 
 
 def test_graphs_of_the_shapes_used_last_are_kept(plan: Plan) -> None:
-    """Two sizes in turns and a third: each is captured once for each slot, whatever comes between."""
+    """Two sizes in turns and a third: each is captured once for each slot, whatever comes between. The largest comes
+    first, so that the slots' memory stays where it is."""
     tiles = {90: 24, 70: 32, 43: 45}
-    heights = [90, 70, 90, 70, 43, 90, 70, 43, 90]
+    heights = [43, 90, 70, 90, 70, 43, 90, 70, 43, 90]
     jobs = [job(handmade.noise(height, 90, seed=height), tile=tiles[height]) for height in heights]
     outcome = run(plan, jobs, Script(), multiprocessors=2)
     script = outcome.value["script"]
@@ -275,6 +276,29 @@ def test_graphs_of_the_shapes_used_last_are_kept(plan: Plan) -> None:
     assert script.most_contexts == len(shapes) * 2
     for each, (out, _) in zip(jobs, outcome.value["results"], strict=True):
         np.testing.assert_array_equal(out, by_cpu_kernels(plan, each["image"], each["tiles"], np.float16))
+
+
+def test_larger_tiles_take_more_memory_and_graphs_of_smaller_ones_are_made_again(plan: Plan) -> None:
+    jobs = [job(handmade.noise(50, 60, seed=tile), tile=tile) for tile in (20, 32, 20)]
+    outcome = run(plan, jobs, Script(), multiprocessors=2)
+    assert outcome.value["script"].captures == 3 * 2
+    for each, (out, _) in zip(jobs, outcome.value["results"], strict=True):
+        np.testing.assert_array_equal(out, by_cpu_kernels(plan, each["image"], each["tiles"], np.float16))
+
+
+def test_small_pictures_take_no_memory_for_the_engine_s_largest_tile(plan: Plan) -> None:
+    each = job(handmade.noise(20, 20))
+    outcome = run(plan, [each], Script(), multiprocessors=2)
+    assert outcome.value["script"].opened[0].tile == (64, 64)
+    assert outcome.leaks["devices"][0]["peak"] < ENGINE_BYTES / 2
+
+
+def test_a_new_shape_that_must_be_compiled_is_told_once(plan: Plan) -> None:
+    outcome = run(plan, [job(handmade.noise(50, 61)), job(handmade.noise(50, 60))], Script(compiles=True))
+    lines = [line for line in outcome.value["log"].splitlines() if "kernels for tiles" in line]
+    (line,) = lines
+    assert line.startswith("INFO")
+    assert "small: kernels for tiles of 24 x 24, " in line
 
 
 def test_graphs_of_more_shapes_than_are_kept_come_and_go(plan: Plan) -> None:
