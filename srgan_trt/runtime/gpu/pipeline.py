@@ -147,6 +147,7 @@ class GpuPipeline:
         report = _Progress(progress, stop)
         with current(self.gpu.number) as before, after_caller(stream, before) as event:
             source, target = InputImage(image, 1), OutputImage(out, self.spec.scale)
+            freed = False
             while True:
                 with self._workers.borrow() as worker:
                     self._check_alive()
@@ -156,7 +157,8 @@ class GpuPipeline:
                         return self._run(worker, source, target, schedule, report)
                     except DeviceMemoryError as error:
                         worker.synchronize()
-                        worker.release()
+                        # Memory that earlier pictures needed may be all that is in the way, but once only.
+                        again, freed = worker.release() and not freed, True
                         shortage = str(error)  # the error itself would keep alive what its traceback names
                     except DeviceLostError as error:
                         with self._lock:
@@ -166,7 +168,8 @@ class GpuPipeline:
                     except BaseException:
                         worker.synchronize()
                         raise
-                self._give_way(shortage, schedule, self._precision_for(source.dtype))
+                if not again:
+                    self._give_way(shortage, schedule, self._precision_for(source.dtype))
 
     def pipeline_on(self, gpu: int) -> GpuPipeline | None:
         """See Pipeline."""

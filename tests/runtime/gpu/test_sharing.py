@@ -188,7 +188,7 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True)
 class Picture:
-    """When a picture went up, was computed and went down, in nanoseconds, and on which stream it was copied."""
+    """When a picture went up, was computed and had its last piece go down, in nanoseconds; which stream copied it."""
 
     worker: int
     up: Interval
@@ -219,11 +219,14 @@ def pictures(outcome: standin.Outcome) -> list[Picture]:
     packs = [line for line in outcome.executed("kernel") if line["kernel"].startswith("pack")]
     unpacks = [line for line in outcome.executed("kernel") if line["kernel"].startswith("unpack")]
     found = []
-    for up in (line for line in copies if line["direction"] == "HtoD"):
-        down = next(
+    ups = [line for line in copies if line["direction"] == "HtoD"]
+    for up in ups:
+        later = [line["begin"] for line in ups if line["stream"] == up["stream"] and line["begin"] > up["begin"]]
+        *_, down = (
             line
             for line in copies
-            if (line["direction"], line["stream"]) == ("DtoH", up["stream"]) and line["begin"] > up["begin"]
+            if (line["direction"], line["stream"]) == ("DtoH", up["stream"])
+            and up["begin"] < line["begin"] < min(later, default=line["end"])
         )
         mine = [
             line
