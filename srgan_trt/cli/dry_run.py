@@ -76,10 +76,12 @@ def dry_run(
         pixels = target.width * target.height
         network = rate.network * sum(height * width for height, width in inputs)
         kind_of: dict[str, Any] = {"channels": picture.channels, "dtype": picture.pixels.dtype}
-        made = [up.schedule(height, width, **kind_of) for height, width in inputs]
-        computed = sum(each.work * height * width for each, (height, width) in zip(made, inputs, strict=True))
+        made = [up.schedules(height, width, **kind_of) for height, width in inputs]
+        computed = sum(
+            each.work * height * width for times, (height, width) in zip(made, inputs, strict=True) for each in times
+        )
         facts = {
-            "tiles": sum(len(each.tiles.tiles) for each in made),
+            "tiles": sum(len(each.tiles.tiles) for times in made for each in times),
             "work": round(computed / sum(height * width for height, width in inputs), 3),
             "seconds": round(reading + network + rate.writing * pixels, 3),
             "memory_bytes": memory_peak() + bytes_needed(picture, up, size, max_pixels),

@@ -121,7 +121,10 @@ class TestDryRun:
 
         with Upscaler(plan, tile=20) as up:
             up(noise(45, 70))
-            assert len(up.schedule(45, 70, channels=3, dtype=np.uint8).tiles.tiles) == up.info["tiles"]
+            assert (
+                sum(len(each.tiles.tiles) for each in up.schedules(45, 70, channels=3, dtype=np.uint8))
+                == up.info["tiles"]
+            )
 
     def test_finds_what_would_fail(self, command: Command, plan: Plan) -> None:
         save_noise(Path("a.png"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...imaging.tiles import Tile
 from .device import core, cuda_errors
 from .image_buffers import OutputImage
-from .memory import HostBuffer, copy, copy_rectangle, quietly
+from .memory import HostBuffer, copy_rectangle, quietly
 from .tiling import Band
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class CanvasDownload:
         size = target.bytes(band)
         if size and not target.staged and last:
             # On the GPU, where copies of rectangles may be refused, and nothing is gained by them.
-            copy(self._stream, target.address(band), self._canvas, size)
+            target.copy_between_contexts(self._stream, band, self._canvas, out=True)
         if not (size and target.staged):
             return [(self._recorded(), None)]
         _, width, channels = target.shape(band)

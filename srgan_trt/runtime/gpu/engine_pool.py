@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ...errors import DeviceError
@@ -12,8 +11,6 @@ from .interfaces import Engine, EngineSettings, EngineSource
 
 if TYPE_CHECKING:
     from .device import Gpu
-
-_log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -25,6 +22,17 @@ class HasDiagnostics(Protocol):
         check; doing: what was tried, after "cannot"."""
 
 
+@runtime_checkable
+class KnowsShapes(Protocol):
+    """An engine to which not all shapes (windows, height, width) that it takes are the same."""
+
+    def profile(self, shape: tuple[int, int, int]) -> int | None:
+        """TensorRT's optimisation profile that suits the shape best; None where the engine has one for all."""
+
+    def first_run(self, shape: tuple[int, int, int]) -> AbstractContextManager[None]:
+        """Inside, a context runs that shape for the first time, when the library may compile kernels, for seconds."""
+
+
 class SharedEngine:
     """An engine and how many hold it; made by `EnginePool.take`, given back by `release`."""
 
@@ -33,24 +41,19 @@ class SharedEngine:
         self.holders = 0
         self.capturable = True
         """Whether CUDA graphs of it can be made; True until one could not."""
-        self._shapes: set[tuple[int, int, int]] = set()
-
-    def announce(self, shape: tuple[int, int, int], name: str) -> None:
-        """Says once of each shape (tiles, height, width) that it is new, before what may be a wait for its kernels."""
-        if shape in self._shapes:
-            return
-        self._shapes.add(shape)
-        count, height, width = shape
-        _log.log(
-            logging.INFO if self.engine.compiles else logging.DEBUG,
-            "%s: kernels for tiles of %d x %d, %d at once: compiled or loaded now, once for each size",
-            name, width, height, count,
-        )  # fmt: skip
 
     def check(self, doing: str) -> None:
-        """See Explains; does nothing where the engine has nothing to say."""
+        """See HasDiagnostics; does nothing where the engine has nothing to say."""
         if isinstance(self.engine, HasDiagnostics):
             self.engine.check(doing)
+
+    def profile(self, shape: tuple[int, int, int]) -> int | None:
+        """See KnowsShapes."""
+        return self.engine.profile(shape) if isinstance(self.engine, KnowsShapes) else None
+
+    def first_run(self, shape: tuple[int, int, int]) -> AbstractContextManager[None]:
+        """See KnowsShapes; does nothing where the engine compiles nothing."""
+        return self.engine.first_run(shape) if isinstance(self.engine, KnowsShapes) else nullcontext()
 
 
 class EnginePool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,6 @@ class NetworkSlot:
         if count > self._batch or height > self._tile[0] or width > self._tile[1]:
             raise DeviceError(f"{shape} is not a shape of an engine for {self._batch} tiles of {self._tile}")
         if shape not in self._shapes:
-            self._shared.announce(shape, self._name)
             self._shapes[shape] = self._shaped(shape)
         self._shapes.move_to_end(shape)
 
@@ -106,14 +105,15 @@ class NetworkSlot:
             with cuda_errors():
                 shaped.graph.launch(self.stream)
             return
-        try:
-            self._execute(shaped.context)
-        except DeviceMemoryError:
-            raise
-        except DeviceError:
-            if not shaped.retry:
+        with nullcontext() if shaped.ran else self._shared.first_run(shape):
+            try:
+                self._execute(shaped.context)
+            except DeviceMemoryError:
                 raise
-            self._execute(shaped.context)
+            except DeviceError:
+                if not shaped.retry:
+                    raise
+                self._execute(shaped.context)
         shaped.ran, shaped.retry = True, False
 
     def record(self) -> Any:
@@ -148,6 +148,9 @@ class NetworkSlot:
                 f"({self._shared.engine.device_bytes / 1e6:.0f} MB): use a smaller tile or batch"
             )
         with cuda_errors():
+            if (profile := self._shared.profile(shape)) is not None:
+                taken = context.set_optimization_profile_async(profile, int(self.stream.handle))
+                self._accepted(taken, f"its profile {profile}")
             self._tell(context, shape)
             pixels = math.prod(shape)
             needed = {self._tensors[name]: pixels * size for name, size in self._pixel_bytes.items()}

@@ -275,7 +275,7 @@ class PictureWorker:
         self._staged_upload.view(jobs.shape, jobs.dtype, offset=where - begin)[...] = jobs
         with cuda_errors():
             if source is not None and not source.staged:
-                copy(self._copies, address, source.address(band), picture)
+                source.copy_between_contexts(self._copies, band, address, out=False)
             copy(self._copies, address + begin, staged, size)
             self._counts.reserve(4 * len(jobs)).fill(0, stream=self._copies)
             self._copies.record(self._event)

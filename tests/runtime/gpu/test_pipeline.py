@@ -187,6 +187,27 @@ def test_pictures_of_all_kinds(plan: Plan, order: str, precision: str) -> None:
         assert told == sorted(told)
 
 
+def test_the_engine_hears_of_each_new_shape_once(plan: Plan) -> None:
+    """In each slot: TensorRT-RTX compiles kernels then."""
+    outcome = run(
+        plan, [job(handmade.noise(50, 61)), job(handmade.noise(37, 90), tile=33), job(handmade.noise(50, 61))], Script()
+    )
+    script = outcome.value["script"]
+    ran = {(count, height, width) for count, _, height, width in script.shapes}
+    assert set(script.first) == ran
+    assert len(ran) > 1
+    assert max(Counter(script.first).values()) <= 2
+
+
+def test_a_small_picture_has_a_profile_of_its_own(plan: Plan) -> None:
+    """Where the engine has one; a graph of each profile is captured and replayed."""
+    jobs = [job(handmade.noise(50, 61)), job(handmade.noise(20, 20))] * 2
+    script = run(plan, jobs, Script(small=(1, 24, 24)), precision="fp32").value["script"]
+    assert {profile for profile, _ in script.profiles} == {0, 1}
+    for profile, (count, _, _) in script.profiles:
+        assert profile == (count == 1)
+
+
 def test_cuda_s_runtime_is_not_loaded(plan: Plan) -> None:
     """The driver is all that is used of CUDA: libcudart would have to be of the version that others brought."""
     if not Path("/proc/self/maps").is_file():
@@ -322,14 +343,6 @@ def test_small_pictures_take_no_memory_for_the_engine_s_largest_tile(plan: Plan)
     outcome = run(plan, [each], Script(), multiprocessors=2)
     assert outcome.value["script"].opened[0].tile == (64, 64)
     assert outcome.leaks["devices"][0]["peak"] < ENGINE_BYTES / 2
-
-
-def test_a_new_shape_that_must_be_compiled_is_told_once(plan: Plan) -> None:
-    outcome = run(plan, [job(handmade.noise(50, 61)), job(handmade.noise(50, 60))], Script(compiles=True))
-    lines = [line for line in outcome.value["log"].splitlines() if "kernels for tiles" in line]
-    (line,) = lines
-    assert line.startswith("INFO")
-    assert "small: kernels for tiles of 24 x 24, " in line
 
 
 def test_graphs_of_more_shapes_than_are_kept_come_and_go(plan: Plan) -> None:
