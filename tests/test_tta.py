@@ -88,7 +88,7 @@ def test_16_bits_gray_alpha_and_sizes(once: Upscaler, eight: Upscaler) -> None:
 
 def test_tiles_and_memory_are_told(eight: Upscaler, once: Upscaler) -> None:
     options: Any = {"channels": 3, "dtype": np.uint8}
-    assert eight.tiles(20, 30, **options) == TIMES * once.tiles(20, 30, **options)
+    assert len(eight.schedules(20, 30, **options)) == TIMES * len(once.schedules(20, 30, **options))
     assert eight.info["tta"] is True
     target = Target(120, 80, 1)
     assert eight.working_pixels(target, 30, 20) == once.working_pixels(target, 30, 20) + 3 * 120 * 80
