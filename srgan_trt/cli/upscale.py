@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..imaging.picture import Picture
-    from ..imaging.sources import Job, Source
+    from ..imaging.sources import Job, Source, Target
+    from ..manifest import Manifest
+    from ..scheduler import Outcome
     from ..sizes import Size
     from ..upscaler import Upscaler
     from .comparisons import Comparisons
     from .console import Console
-    from .manifest import Manifest
-    from .scheduler import Outcome
 
 FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
@@ -201,9 +201,9 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
     """Upscales those of `sources` that are no films. begin: when the command began."""
     from ..imaging.decode import MAX_PIXELS
     from ..imaging.sources import plan_outputs
+    from ..manifest import Manifest, failed, with_row
     from ..resolve import resolve
     from .console import one_line_of
-    from .manifest import Manifest, failed, with_row
 
     args.max_pixels = args.max_pixels or MAX_PIXELS
     size = wanted_size(args)
@@ -224,12 +224,15 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
         named = f"{plan.spec.name} {plan.body_hash}"
         options = {"label": label, **given(args, *_OPTIONS)}
         manifest = Manifest(args.manifest, plan=named, options=options, read_only=args.dry_run)
+        if manifest.others:
+            others = pictures(manifest.others)
+            console.note(f"{args.manifest} has {others} of another plan than {plan.spec.name}: they count for nothing")
 
-    def is_there(source: Source, target: Path) -> bool:
-        return (args.skip_existing and target.is_file()) or (manifest is not None and manifest.is_done(source, target))
+    def is_done(source: Source, target: Target) -> bool:
+        return args.skip_existing or (manifest is not None and manifest.is_done(source, target))
 
     where = {"output": args.output, "format": args.format}
-    jobs = plan_outputs(sources, label=label, overwrite=args.overwrite, done=is_there, **where)
+    jobs = plan_outputs(sources, label=label, overwrite=args.overwrite, done=is_done, **where)
     jobs = [job for job in jobs if not job.source.film]
     if comparisons is not None:
         jobs = [comparisons.checked(job) for job in jobs]
@@ -288,8 +291,8 @@ def _upscaled(
     comparisons: Comparisons | None,
 ) -> list[Outcome]:
     """What came out; what did not is said."""
-    from .manifest import with_row
-    from .scheduler import run_jobs
+    from ..manifest import with_row
+    from ..scheduler import run_jobs
     from .video import is_moving, run_moving
 
     moving = [] if args.first_frame else [job for job in jobs if is_moving(job)]
