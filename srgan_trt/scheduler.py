@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import PictureError, SrganTrtError
-from .imaging.addresses import Address
+from .imaging.addresses import Address, ExistsError
 from .imaging.decode import MAX_PIXELS, decode
 from .imaging.encode import Quality, encode, encode_to
 from .imaging.picture import Picture
@@ -43,6 +43,8 @@ class Outcome:
 
     job: Job
     error: str | None = None
+    exists: bool = False
+    """Whether the error is that another result was there before this one."""
     notes: tuple[str, ...] = ()
     """What was changed on the way, for the user: "the first of 3 frames was taken"."""
     size: tuple[int, int] = (0, 0)
@@ -234,7 +236,7 @@ def _write(large: Picture, outcome: Outcome, overwrite: bool, quality: Quality |
             assert job.target is not None
             notes = encode(large, job.target, format=job.format, overwrite=overwrite, quality=quality)
     except (SrganTrtError, MemoryError) as error:
-        return Outcome(job=job, error=_said(error, job))
+        return Outcome(job=job, error=_said(error, job), exists=isinstance(error, ExistsError))
     return dataclasses.replace(outcome, notes=outcome.notes + notes, writing=time.perf_counter() - begin)
 
 

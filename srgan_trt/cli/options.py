@@ -114,6 +114,19 @@ def add_film_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--first-frame", action="store_true", help="of a moving GIF, PNG or WebP, the first frame only")
 
 
+def add_ray(parser: argparse._ActionsContainer) -> None:
+    """Whether a cluster does the work, and by what."""
+    parser.add_argument(
+        "--ray",
+        metavar="auto|ADDRESS",
+        help="work on a Ray cluster, with -o a folder that all its machines reach; auto: that of this machine, else "
+        "processes here",
+    )
+    parser.add_argument("--actors", type=positive, metavar="N", help="how many (default: as there are cores for)")
+    parser.add_argument("--cpus-per-actor", type=positive, metavar="N", help="cores and threads of each (default: 4)")
+    parser.add_argument("--gpus-per-actor", type=float, metavar="N", help="GPUs of each, also 0.5 (default: none)")
+
+
 def add_opening(parser: argparse._ActionsContainer) -> None:
     """How a generator file is opened."""
     for option in _RANGES:
@@ -141,19 +154,13 @@ def open_upscaler(plan: Plan, args: argparse.Namespace, console: Console) -> Ups
     """An `Upscaler` with the options of `upscale`; `console` shows what is built."""
     from ..upscaler import Upscaler
 
-    return Upscaler(
-        plan,
-        device=args.device,
-        precision=args.precision,
-        tile=args.tile,
-        halo=args.halo,
-        exact=args.exact,
-        max_pixels=args.max_pixels,
-        max_vram=args.max_vram,
-        threads=args.threads,
-        denoise=args.denoise,
-        build_progress=console.build_progress,
-    )
+    return Upscaler(plan, **of_upscaler(args), build_progress=console.build_progress)
+
+
+def of_upscaler(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `upscale` that an `Upscaler` takes."""
+    names = "device precision tile halo exact max_pixels max_vram threads denoise"
+    return {name: getattr(args, name) for name in names.split()}
 
 
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from .options import (
     add_opening,
     add_precision,
     add_quiet,
+    add_ray,
     add_size,
     given,
     open_upscaler,
@@ -30,6 +31,7 @@ from .summary import facts, pictures, summary
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..compiler.plan import Plan
     from ..imaging.picture import Picture
     from ..imaging.sources import Job, Source, Target
     from ..manifest import Manifest
@@ -157,6 +159,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="pixels of the largest picture accepted, and of the largest size asked for (default: 200 million)",
     )
     add_quiet(parser, "print errors and warnings only")
+    add_ray(parser.add_argument_group("for more than one machine"))
     add_film_options(parser.add_argument_group("for films and moving pictures"))
     add_opening(parser.add_argument_group("for a --model that is not a plan yet"))
 
@@ -177,6 +180,13 @@ def run(args: Namespace, console: Console) -> int:
     from ..imaging.sources import expand, plan_outputs
 
     begin = time.perf_counter()
+    if args.ray is not None:
+        from .on_ray import run_on_ray
+
+        return run_on_ray(args, console, begin)
+    if others := given(args, "actors", "cpus_per_actor", "gpus_per_actor"):
+        console.error(f"--{next(iter(others)).replace('_', '-')} goes with --ray only: give that, too")
+        return 2
     sources = expand(args.inputs, films=True)
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
     for job in plan_outputs(sources, output=args.output, format=args.format, label="x1", overwrite=True):
@@ -201,7 +211,7 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
     """Upscales those of `sources` that are no films. begin: when the command began."""
     from ..imaging.decode import MAX_PIXELS
     from ..imaging.sources import plan_outputs
-    from ..manifest import Manifest, failed, with_row
+    from ..manifest import failed, with_row
     from ..resolve import resolve
     from .console import one_line_of
 
@@ -219,14 +229,7 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
         return 1
     plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
     label = size.label if size else f"x{plan.spec.scale}"
-    manifest = None
-    if args.manifest is not None:
-        named = f"{plan.spec.name} {plan.body_hash}"
-        options = {"label": label, **given(args, *_OPTIONS)}
-        manifest = Manifest(args.manifest, plan=named, options=options, read_only=args.dry_run)
-        if manifest.others:
-            others = pictures(manifest.others)
-            console.note(f"{args.manifest} has {others} of another plan than {plan.spec.name}: they count for nothing")
+    manifest = open_manifest(args, plan, label, console)
 
     def is_done(source: Source, target: Target) -> bool:
         return args.skip_existing or (manifest is not None and manifest.is_done(source, target))
@@ -278,6 +281,21 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
     elif there and not good:
         console.result(f"nothing to do: {pictures(there)} {'is' if there == 1 else 'are'} there already")
     return 1 if missing else 0
+
+
+def open_manifest(args: Namespace, plan: Plan, label: str, console: Console) -> Manifest | None:
+    """That of `--manifest`."""
+    from ..manifest import Manifest
+
+    if args.manifest is None:
+        return None
+    options = {"label": label, **given(args, *_OPTIONS)}
+    named = f"{plan.spec.name} {plan.body_hash}"
+    manifest = Manifest(args.manifest, plan=named, options=options, read_only=args.dry_run)
+    if manifest.others:
+        others = pictures(manifest.others)
+        console.note(f"{args.manifest} has {others} of another plan than {plan.spec.name}: they count for nothing")
+    return manifest
 
 
 def _upscaled(

@@ -111,6 +111,16 @@ class Address:
                 raise PictureError(f"{self}: there is no bucket {bucket}: make it first, or check the name")
         return set()
 
+    def exists(self) -> bool:
+        """Whether the object is there. Raises PictureError if it is refused."""
+        with _explained(self):
+            store, path = self._opened()
+            try:
+                _tried(functools.partial(store.info, path, refresh=True))
+            except FileNotFoundError:
+                return False
+            return True
+
     def read(self, *, max_bytes: int = MAX_BYTES) -> bytes:
         """The content. Raises PictureError if it cannot be read, or has more than ``max_bytes``: asked first."""
         with _explained(self):

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import PictureError
 from ..files import atomic_file, cannot_write
 from . import jxl, lossy, png, tiff
-from .addresses import Address, exists
+from .addresses import Address, ExistsError, exists
 from .metadata import resized, resized_xmp
 from .picture import Picture, Samples, bands, reduced
 
@@ -114,12 +114,12 @@ def encode_to(
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raises PictureError if ``path`` cannot become a result: it exists, is a folder, or its name is impossible."""
+    """Raises PictureError if ``path`` cannot become a result: it exists (ExistsError), is a folder, or cannot be."""
     try:
         if path.is_dir():
             raise PictureError(f"{path} is a folder: end the name in a slash to write into it")
         if not overwrite and os.path.lexists(path) and not _is_special(path):
-            raise PictureError(exists(path))
+            raise ExistsError(exists(path))
         os.stat(path) if os.path.lexists(path) else None
     except OSError as error:
         raise PictureError(cannot_write(path, error)) from error

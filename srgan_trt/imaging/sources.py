@@ -6,7 +6,7 @@ import dataclasses
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
@@ -88,16 +88,20 @@ def expand(inputs: Sequence[str | os.PathLike[str]], *, films: bool = False) -> 
     left out, in sorted order; so are patterns. What names nothing becomes a Source with an ``error``. A file named
     twice is one source.
     """
-    sources: list[Source] = []
-    seen: set[str] = set()
+    return list(find(inputs, films=films))
+
+
+def find(inputs: Iterable[str | os.PathLike[str]], *, films: bool = False) -> Iterator[Source]:
+    """The same one by one: those of a million objects are not in memory at a time."""
+    seen: set[int] = set()  # of hashes, for the same reason
     for text in inputs:
         for source in _expanded(os.fspath(text), SUFFIXES | FILM_SUFFIXES if films else SUFFIXES):
-            key = _key(source.address or source.location) if source.kind in ("file", "object") else None
-            if key is None or source.error or key not in seen:
-                sources.append(source)
-            if key is not None and not source.error:
+            if source.kind in ("file", "object") and not source.error:
+                key = hash(_key(source.address or source.location))
+                if key in seen:
+                    continue
                 seen.add(key)
-    return sources
+            yield source
 
 
 def find_objects(text: str) -> Iterator[Source]:
@@ -156,49 +160,58 @@ def plan_outputs(
         return [Job(source=s, target=None if s.error else "-", format=format or "png", error=s.error) for s in sources]
     folder = None if output is None else _as_folder(output, sources)
     if isinstance(folder, Address) and any(source.film for source in sources):
-        raise PictureError(
-            f"a film is written to a file, {folder} takes pictures: name a folder of this machine with -o"
-        )
+        raise PictureError(f"{folder} takes pictures, and there are films: name a folder of this machine with -o")
     if output is not None and folder is None and not any(source.film for source in sources):
         format = _checked_format(_file(output), format)
-    chosen = format or "png"
-    targets = _targets(good, output=output, folder=folder, ending=f"_{label}", suffix=f".{chosen}")
+    where: dict[str, Any] = {"output": output, "folder": folder, "format": format or "png", "label": label}
     # A file that is its own target is none of these: it was asked for.
-    results = {
-        _key(target)
-        for source in good
-        if _key(target := targets[id(source)]) != _key(source.address or source.location)
-    }
-    jobs: list[Job] = []
-    taken: dict[str, str] = {}
+    named = ((_key(source.address or source.location), _key(target)) for source, target in _named(good, **where))
+    results = {target for source, target in named if source != target}
+    jobs = stream_jobs(sources, **where, overwrite=overwrite, done=done)
+    return [
+        job
+        for job in jobs
+        if job.source.error or not job.source.found or _key(job.source.address or job.source.location) not in results
+    ]
+
+
+def stream_jobs(
+    sources: Iterable[Source],
+    *,
+    folder: Target | None,
+    output: str | None = None,
+    format: str,
+    label: str,
+    overwrite: bool = False,
+    done: Callable[[Source, Target], bool] | None = None,
+) -> Iterator[Job]:
+    """The jobs that ``plan_outputs`` makes, one by one; where no ``folder`` is given the target is ``output``. Pictures
+    that are results of others are not known here."""
+    taken: dict[int, str] = {}
     listed: dict[str, Set[str]] = {}
-    for source in sources:
+    for source, target in _named(sources, output=output, folder=folder, format=format, label=label):
         if source.error is not None:
-            jobs.append(Job(source=source, format=chosen, error=source.error))
+            yield Job(source=source, format=format, error=source.error)
             continue
-        if source.found and _key(source.address or source.location) in results:
-            continue
-        target = targets[id(source)]
-        key = _key(target)
-        job = Job(source=source, target=target, format=chosen)
+        key = hash(_key(target))
+        job = Job(source=source, target=target, format=format)
         if key in taken:
             error = f"{source.name} would become {target}, as {taken[key]} does: give them apart, or rename one"
-            job = dataclasses.replace(job, target=None, error=error)
-        else:
-            taken[key] = source.name
+            yield dataclasses.replace(job, target=None, error=error)
+            continue
+        taken[key] = source.name
+        try:
             there = is_there(target, listed)
             if done is not None and there and done(source, target):
-                jobs.append(dataclasses.replace(job, skipped=True))
+                yield dataclasses.replace(job, skipped=True)
                 continue
-            try:
-                if isinstance(target, Path):
-                    check_target(target, overwrite=overwrite)
-                elif there and not overwrite:
-                    raise PictureError(exists(target))
-            except PictureError as problem:
-                job = dataclasses.replace(job, target=None, error=str(problem))
-        jobs.append(job)
-    return jobs
+            if isinstance(target, Path):
+                check_target(target, overwrite=overwrite)
+            elif there and not overwrite:
+                raise PictureError(exists(target))
+        except PictureError as problem:
+            job = dataclasses.replace(job, target=None, error=str(problem))
+        yield job
 
 
 def is_there(target: Target, listed: dict[str, Set[str]]) -> bool:
@@ -326,20 +339,21 @@ def _checked_format(path: Target, format: str | None) -> str:
     return format
 
 
-def _targets(
-    sources: Sequence[Source], *, output: str | None, folder: Target | None, ending: str, suffix: str
-) -> dict[int, Target]:
-    """The target of each source by its ``id``. Names that differ in their suffix only have two."""
-    options: dict[str, Any] = {"output": output, "folder": folder, "suffix": suffix}
-    targets: dict[int, Target] = {}
-    names: dict[str, str] = {}
+def _named(
+    sources: Iterable[Source], *, output: str | None, folder: Target | None, format: str, label: str
+) -> Iterator[tuple[Source, Target]]:
+    """Each source with its target. Names that differ in their suffix only have two."""
+    options: dict[str, Any] = {"output": output, "folder": folder, "suffix": f".{format}"}
+    names: dict[int, int] = {}  # of hashes: see `find`
     for source in sources:
+        if source.error is not None:
+            yield source, Path()
+            continue
         name, own = source.relative.name, source.relative.suffix
-        target = _target(source, ending=ending, **options)
-        if names.setdefault(_key(target), name) != name and own:
-            target = _target(source, ending=f"_{own[1:].lower()}{ending}", **options)
-        targets[id(source)] = target
-    return targets
+        target = _target(source, ending=f"_{label}", **options)
+        if names.setdefault(hash(_key(target)), hash(name)) != hash(name) and own:
+            target = _target(source, ending=f"_{own[1:].lower()}_{label}", **options)
+        yield source, target
 
 
 def _target(source: Source, *, output: str | None, folder: Target | None, ending: str, suffix: str) -> Target:
