@@ -6,12 +6,9 @@ what was there already is left: so nothing is lost, and nothing is there twice.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import logging
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cache import key_of
-from .errors import SrganTrtError, missing, one_line, pip_command
+from .errors import SrganTrtError
 from .files import atomic_write
 from .imaging.addresses import Address, address_of, is_address
 from .imaging.sources import Job, Source, Target, find, stream_jobs
 from .plan_cache import plan_built_once
+from .ray_cluster import connected, silent
 from .resolve import open_plan
 from .scheduler import Outcome, run_jobs
 from .upscaler import Upscaler
@@ -32,13 +30,10 @@ from .upscaler import Upscaler
 if TYPE_CHECKING:
     from .compiler.plan import Plan
 
-_OLDEST, _TOO_NEW = (2, 55), (2, 64)
 _BATCH = 16
 """Pictures of a task: what an actor that dies has in work. Each task costs the driver some milliseconds."""
 _TRIES = 2
 """Of a task whose actor dies: then its pictures are tried one by one, as often."""
-_STORE = 256 << 20
-"""Bytes of the object store of a Ray of one's own: it holds addresses only."""
 _LOCAL = -1
 """As the number of a root: a file."""
 
@@ -94,7 +89,7 @@ def upscale_dataset(
     A picture that kills its actor twice among others and twice alone is an error that says so.
     """
     plan = open_plan(model)
-    with _connected(address):
+    with connected(address):
         writing = {"overwrite": overwrite, **(writing or {})}
         chosen = pool or Pool()
         rows = _Rows(chosen.batch)
@@ -227,8 +222,8 @@ class _Run:
         context = DataContext.get_current().copy()
         context.max_errored_blocks = -1  # tasks whose actors died: their rows are left
         context.enable_progress_bars = False
-        with DataContext.current(context), _silent():
-            # Of its parameters only those without a name of their own are deprecated: _TOO_NEW has none for retries.
+        with DataContext.current(context), silent():
+            # Of its parameters only those without a name of their own are deprecated: there is none for retries.
             results = ray.data.from_arrow(tables).map_batches(
                 _Worker,
                 batch_size=None,
@@ -338,65 +333,3 @@ def _sized(pool: Pool) -> Pool:
     cpus = pool.cpus or max(1, int(min([4, *cores])))
     actors = pool.actors or max(1, sum(int(count // cpus) for count in cores))
     return Pool(actors=actors, cpus=cpus, gpus=pool.gpus, batch=pool.batch)
-
-
-@contextlib.contextmanager
-def _connected(address: str | None) -> Iterator[None]:
-    """Within a Ray: one that is connected already, else that of `address`, which is left at the end."""
-    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_BACKEND_LOG_LEVEL", "fatal")):
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError as error:
-        raise missing("ray", "ray", "use a cluster") from error
-    version = tuple(int(part) for part in ray.__version__.split(".")[:2])
-    if not _OLDEST <= version < _TOO_NEW:
-        wanted, newer = (".".join(map(str, each)) for each in (_OLDEST, _TOO_NEW))
-        raise SrganTrtError(
-            f"Ray {ray.__version__} is installed, and {wanted} or later, before {newer}, is needed: {pip_command('ray')}"
-        )
-    if ray.is_initialized():
-        yield
-        return
-    try:
-        _join(address)
-    except (RuntimeError, ConnectionError, ValueError) as error:
-        where = address or "auto"
-        said = one_line(error, most=300)
-        if "ersion mismatch" in said:
-            raise SrganTrtError(f"the cluster {where} has another Ray or Python ({said}): install the same") from error
-        raise SrganTrtError(f"no Ray cluster answers at {where} ({said}): start one, or give its address") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _join(address: str | None) -> None:
-    import ray
-
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if address is None:
-        # Where this machine belongs to no cluster, a Ray of processes here. Options of a new one an old one refuses.
-        try:
-            ray.init(address="auto", **quiet)
-        except ConnectionError:
-            ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **quiet)
-    else:
-        ray.init(address=address, **quiet)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Ray tells of every actor that dies, with a traceback; here that is an ordinary thing."""
-    loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
-    before = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"`ray_remote_args`", DeprecationWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -67,6 +67,39 @@ def run(folder: Path, plan: Plan) -> dict[str, Outcome]:
     return named
 
 
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("options", "status", "message"),
+        [
+            (["--ray", "auto"], 2, "a cluster needs a folder that all its machines reach: give one with -o"),
+            (["--ray", "auto", "-o", "out", "--jobs", "2"], 2, "--jobs is for one machine: leave it out, or --ray"),
+            (["--actors", "2"], 2, "--actors goes with --ray only: give that, too"),
+            (["--ray", "127.0.0.1:1", "-o", "out"], 1, "no Ray cluster answers at 127.0.0.1:1 ("),
+        ],
+    )
+    def test_is_said_in_one_line(
+        self, command: Command, plan: Plan, tmp_path: Path, options: list[str], status: int, message: str
+    ) -> None:
+        save_noise(tmp_path / "photo.png")
+        done = command("upscale", tmp_path / "photo.png", "--model", plan.path, *options)
+        assert (done.status, done.out, len(done.err)) == (status, "", 1)
+        assert done.err[0].startswith(f"srgan-trt: {message}")
+
+    def test_another_version(self, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import ray
+
+        monkeypatch.setattr(ray, "__version__", "3.1.0")
+        with pytest.raises(SrganTrtError, match=r"Ray 3.1.0 is here, and 2.55 or later, before 2.64, is needed"):
+            next(upscale_dataset([tmp_path], output=tmp_path / "out", model=plan))
+
+    def test_none(self, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import sys
+
+        monkeypatch.setitem(sys.modules, "ray", None)
+        with pytest.raises(SrganTrtError, match=r"ray is needed to use a cluster: pip install"):
+            next(upscale_dataset([tmp_path], output=tmp_path / "out", model=plan))
+
+
 @pytest.mark.usefixtures("cluster")
 def test_whatever_dies_every_picture_is_there_once_and_right(folder: Path, plan: Plan, command: Command) -> None:
     said = run(folder, plan)
@@ -95,36 +128,3 @@ def test_whatever_dies_every_picture_is_there_once_and_right(folder: Path, plan:
     assert {path: path.stat().st_mtime_ns for path in times} == times
     [row] = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
     assert (row["input"], row["size"], row["error"]) == (str(folder / "in/broken.png"), [68, 48], None)
-
-
-class TestBadInput:
-    @pytest.mark.parametrize(
-        ("options", "status", "message"),
-        [
-            (["--ray", "auto"], 2, "a cluster needs a folder that all its machines reach: give one with -o"),
-            (["--ray", "auto", "-o", "out", "--jobs", "2"], 2, "--jobs is for one machine: leave it out, or --ray"),
-            (["--actors", "2"], 2, "--actors goes with --ray only: give that, too"),
-            (["--ray", "127.0.0.1:1", "-o", "out"], 1, "no Ray cluster answers at 127.0.0.1:1 ("),
-        ],
-    )
-    def test_is_said_in_one_line(
-        self, command: Command, plan: Plan, tmp_path: Path, options: list[str], status: int, message: str
-    ) -> None:
-        save_noise(tmp_path / "photo.png")
-        done = command("upscale", tmp_path / "photo.png", "--model", plan.path, *options)
-        assert (done.status, done.out, len(done.err)) == (status, "", 1)
-        assert done.err[0].startswith(f"srgan-trt: {message}")
-
-    def test_another_version(self, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        import ray
-
-        monkeypatch.setattr(ray, "__version__", "3.1.0")
-        with pytest.raises(SrganTrtError, match=r"Ray 3.1.0 is installed, and 2.55 or later, before 2.64, is needed"):
-            next(upscale_dataset([tmp_path], output=tmp_path / "out", model=plan))
-
-    def test_none(self, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        import sys
-
-        monkeypatch.setitem(sys.modules, "ray", None)
-        with pytest.raises(SrganTrtError, match=r"ray is needed to use a cluster: pip install"):
-            next(upscale_dataset([tmp_path], output=tmp_path / "out", model=plan))

@@ -6,7 +6,7 @@ import time
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from .options import given, of_upscaler, opening, wanted_size
+from .options import given, of_upscaler, open_manifest, opening, wanted_size
 from .summary import facts, pictures
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ def run_on_ray(args: Namespace, console: Console, begin: float) -> int:
     from ..manifest import with_row
     from ..ray import Pool, upscale_dataset
     from ..resolve import resolve
-    from .upscale import open_manifest
 
     if others := given(args, *_NOT_THERE):
         console.error(f"--{next(iter(others)).replace('_', '-')} is for one machine: leave it out, or --ray")

@@ -10,10 +10,13 @@ from .argument_types import box, factor, gpu_numbers, positive, seconds, value_r
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
+    from ..manifest import Manifest
     from ..sizes import Size
     from ..upscaler import Upscaler
     from .console import Console
 
+_CHANGE_RESULTS = ("format", "quality", "device", "precision", "tile", "halo", "exact", "denoise")
+"""Options that change the result."""
 _RANGES = ("--input-range", "--output-range")
 
 
@@ -161,6 +164,22 @@ def of_upscaler(args: argparse.Namespace) -> dict[str, Any]:
     """The options of `upscale` that an `Upscaler` takes."""
     names = "device precision tile halo exact max_pixels max_vram threads denoise"
     return {name: getattr(args, name) for name in names.split()}
+
+
+def open_manifest(args: argparse.Namespace, plan: Plan, label: str, console: Console) -> Manifest | None:
+    """That of `--manifest`."""
+    from ..manifest import Manifest
+    from .summary import pictures
+
+    if args.manifest is None:
+        return None
+    options = {"label": label, **given(args, *_CHANGE_RESULTS)}
+    named = f"{plan.spec.name} {plan.body_hash}"
+    manifest = Manifest(args.manifest, plan=named, options=options, read_only=args.dry_run)
+    if manifest.others:
+        others = pictures(manifest.others)
+        console.note(f"{args.manifest} has {others} of another plan than {plan.spec.name}: they count for nothing")
+    return manifest
 
 
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

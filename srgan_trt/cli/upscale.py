@@ -22,6 +22,7 @@ from .options import (
     add_ray,
     add_size,
     given,
+    open_manifest,
     open_upscaler,
     opening,
     wanted_size,
@@ -31,7 +32,6 @@ from .summary import facts, pictures, summary
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..compiler.plan import Plan
     from ..imaging.picture import Picture
     from ..imaging.sources import Job, Source, Target
     from ..manifest import Manifest
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
-_OPTIONS = ("format", "quality", "device", "precision", "tile", "halo", "exact", "denoise")
-"""Those that change the result."""
 _OF_PICTURES = (
     *("scale", "width", "height", "max_side", "fit", "quality", "skip_existing", "manifest", "dry_run", "json"),
     "compare",
@@ -281,21 +279,6 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
     elif there and not good:
         console.result(f"nothing to do: {pictures(there)} {'is' if there == 1 else 'are'} there already")
     return 1 if missing else 0
-
-
-def open_manifest(args: Namespace, plan: Plan, label: str, console: Console) -> Manifest | None:
-    """That of `--manifest`."""
-    from ..manifest import Manifest
-
-    if args.manifest is None:
-        return None
-    options = {"label": label, **given(args, *_OPTIONS)}
-    named = f"{plan.spec.name} {plan.body_hash}"
-    manifest = Manifest(args.manifest, plan=named, options=options, read_only=args.dry_run)
-    if manifest.others:
-        others = pictures(manifest.others)
-        console.note(f"{args.manifest} has {others} of another plan than {plan.spec.name}: they count for nothing")
-    return manifest
 
 
 def _upscaled(
