@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cache import key_of
-from .errors import SrganTrtError
+from .errors import SrganTrtError, one_line
 from .files import atomic_write
 from .imaging.addresses import Address, address_of, is_address
 from .imaging.sources import Job, Source, Target, find, stream_jobs
@@ -110,11 +110,13 @@ def upscale_dataset(
             yield from run.round(alone=alone)
         for number in run.left():
             job = rows.job(number, folder)
-            text = (
-                f"{job.source.name}: its actor died {_TRIES} times over it alone, so it is set aside: try it by "
-                "'srgan-trt upscale' on a machine of its own, with a smaller --tile"
-            )
-            yield Outcome(job=job, error=text)
+            text = f"the cluster broke off before it was done ({run.broke_off}): run it again"
+            if run.broke_off is None:
+                text = (
+                    f"its actor died {_TRIES} times over it alone, so it is set aside: try it by 'srgan-trt upscale' "
+                    "on a machine of its own, with a smaller --tile"
+                )
+            yield Outcome(job=job, error=f"{job.source.name}: {text}")
 
 
 class _Rows:
@@ -195,6 +197,8 @@ class _Run:
         self._rows = rows
         self._folder = folder
         self._seen = bytearray(len(rows))
+        self.broke_off: str | None = None
+        """Why the last round ended before its time."""
         self._pool = _sized(pool)
         plans = [part.path.read_bytes() for part in (plan, plan.int8) if part is not None]
         options = {"threads": self._pool.cpus, **{name: value for name, value in options.items() if value is not None}}
@@ -209,6 +213,7 @@ class _Run:
     def round(self, *, alone: bool) -> Iterator[Outcome]:
         """Does what is left: in tasks of many, or each picture alone on its actor."""
         import ray.data
+        import ray.exceptions
         from ray.data import ActorPoolStrategy, DataContext
 
         tables = self._rows.finish()
@@ -234,11 +239,15 @@ class _Run:
                 max_restarts=-1,
                 max_task_retries=_TRIES - 1,
             )
-            for row in results.iter_rows():
-                number = int(row["number"])
-                if not self._seen[number]:
-                    self._seen[number] = 1
-                    yield _outcome(self._rows.job(number, self._folder), json.loads(row["facts"]))
+            try:
+                for row in results.iter_rows():
+                    number = int(row["number"])
+                    if not self._seen[number]:
+                        self._seen[number] = 1
+                        yield _outcome(self._rows.job(number, self._folder), json.loads(row["facts"]))
+                self.broke_off = None
+            except ray.exceptions.RayError as error:  # with a machine its results may be lost, too
+                self.broke_off = one_line(error)
 
 
 class _Worker:
