@@ -119,7 +119,7 @@ def rows(count: int, batch: int) -> dict[str, Any]:
     at_plan = memory_peak()
     on_ray._Worker = Idle  # type: ignore[assignment,misc]
     begin = time.perf_counter()
-    on_ray.find = simulated  # type: ignore[assignment]
+    on_ray.find = simulated  # type: ignore[assignment,attr-defined]
     done = 0
     pool = Pool(actors=2, cpus=1, batch=batch)
     for outcome in upscale_dataset([], output="memory://out", model=_MODEL, pool=pool, address="local"):
