@@ -18,11 +18,13 @@ demo: ## The main job: a photo upscaled x4, by the default and by a real Keras g
 	@$(PYTHON) scripts/demo.py
 
 test: ## ruff, mypy --strict and all tests
-	@$(PYTHON) scripts/environment.py train weights real denoise video cloud ray plot serve gpu-dev docs dev
+	@$(PYTHON) scripts/environment.py train weights real denoise video cloud ray plot serve hub gpu-dev docs dev
 	@command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } \
 		|| echo "no Chromium here (Debian: apt install chromium): the tests of the page skip"
 	@$(BIN)/python -m pip show -q pycuda 2>/dev/null || $(BIN)/python -m tests.cuda_driver.pycuda_build -q -c constraints.txt \
 		|| echo "pycuda could not be built: see above; its tests skip"
+	@cd tests/onnxruntime_web && { [ node_modules -nt package-lock.json ] || npm ci --silent --ignore-scripts; } \
+		|| echo "no npm here, or no registry: the tests of onnxruntime-web skip"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -66,6 +68,6 @@ wheel: ## dist/: an sdist, and a wheel for every Python here (PYTHONS="python3.1
 	@$(PYTHON) scripts/wheels.py $(PYTHONS)
 
 clean: ## Takes away all that the other targets made
-	rm -rf .venv build dist demo srgan_trt.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist demo srgan_trt.egg-info tests/onnxruntime_web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf srgan_trt/_pixels*.so srgan_trt/csrc
 	find srgan_trt tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Trains the photo models, or goes on with that: sh scripts/photo_training.sh PYTHON CC0_FOLDER OUT
 #
-# PYTHON has srgan-trt[train]. OUT gets the pictures (scripts/photo_data.py), then clean/, a training on pictures made small
-# by bicubic, pixel/, which goes on from it with pictures as people have them (srresnet-photo-x4 of today), and mean/, which
-# goes on from that against the mean instead of the median, with larger crops: those of 32 small pixels are mostly border to
-# a network that sees 19 pixels around each. Takes many hours; run it again after a stop. The precision is named, so that
-# trainings go on in it on every machine.
+# PYTHON has srgan-trt[train]. OUT gets the pictures (scripts/photo_data.py), then
+#   clean/  a training on pictures made small by bicubic;
+#   pixel/  from it, on pictures as people have them;
+#   mean/   from that, against the mean instead of the median, with larger crops: those of 32 small pixels are mostly border
+#           to a network that sees 19 around each (srresnet-photo-x4);
+#   gan/    from that, with features and a discriminator (srgan-photo-x4).
+# Takes many hours; run it again after a stop. The precision is named, so that trainings go on in it on every machine.
 set -eu
 python=$1 photos=$2 out=$3
 here=$(dirname "$0")
@@ -28,4 +30,12 @@ train() { # OUT STEPS RATE CROP BATCH OPTIONS...
 train clean 15000 5e-4 128 8 --arch compact --blocks 8 --filters 64
 train pixel 20000 4e-4 128 8 --degrade real --init "$out/clean/generator.h5"
 printf 'loss = "mse"\n' > "$out/mean.toml"
-train mean 30000 4e-4 192 4 --recipe "$out/mean.toml" --degrade real --init "$out/pixel/generator.h5"
+train mean 16000 4e-4 192 4 --recipe "$out/mean.toml" --degrade real --init "$out/pixel/generator.h5"
+cat > "$out/gan.toml" <<'TOML'
+content_layers = ["block3_conv3", "block5_conv2"]
+adversarial_weight = 0.02
+pixel_weight = 1.0
+checkerboard_weight = 3.0
+discriminator_filters = 32
+TOML
+train gan 3000 1e-4 128 4 --stage gan --recipe "$out/gan.toml" --degrade real --init "$out/mean/generator.h5"

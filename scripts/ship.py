@@ -46,6 +46,7 @@ def main() -> None:
     args = _arguments()
     folder = SHIPPED / args.name
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{args.name}.int8.plan.onnx").unlink(missing_ok=True)  # of weights that are replaced
     for name in ("recipe.json", "manifest.json"):
         shutil.copyfile(args.training / name, folder / name)
     for count, training in enumerate(args.earlier, 1):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .compat import SRGAN_predict as SRGAN_predict
     from .compat import show_image as show_image
     from .compiler.build import build
-    from .compiler.export import export
     from .compiler.plan import load_plan
+    from .exports import export
     from .spec import NetworkSpec
     from .upscaler import Upscaler, upscale
     from .video.upscale import upscale_video
@@ -44,7 +44,7 @@ _HOMES = {
     "Upscaler": "upscaler",
     "build": "compiler.build",
     "compare": "comparison",
-    "export": "compiler.export",
+    "export": "exports",
     "load_plan": "compiler.plan",
     "show_image": "compat",
     "upscale": "upscaler",

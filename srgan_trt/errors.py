@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _PROJECT = "."
 """What pip installs, from the folder of the checkout. "srgan-trt" when that name is registered on PyPI, not before:
 whoever else registered it would be installed by our advice."""
@@ -85,10 +87,10 @@ def missing(package: str, extra: str, purpose: str) -> MissingPackageError:
 
 
 def one_line(error: BaseException, *, most: int = 160) -> str:
-    """What another library's error says, in one line of at most `most` characters.
+    """What another library's error says, in one line of at most `most` characters, without a terminal's colours.
 
-    >>> one_line(OSError("no\\n  space"))
+    >>> one_line(OSError("\x1b[1mno\\n  space\x1b[0m"))
     'no space'
     """
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(re.sub(r"\x1b\[[\d;]*m", "", str(error)).split()) or type(error).__name__
     return text if len(text) <= most else text[: most - 3] + "..."

@@ -9,6 +9,7 @@ import functools
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,24 @@ def atomic_write(path: Path, data: bytes) -> None:
     """Makes `data` the content of `path`, whole or not at all; see `atomic_path`."""
     with atomic_file(path) as file:
         file.write(data)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path`, empty, that becomes `path` when the block ends well; if it raises, nothing is left of it.
+
+    Folders that are missing above are made. Raises OSError, FileExistsError if there is a `path` already.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    partial = path.with_name(f".srgan-trt-{secrets.token_hex(6)}.part")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def with_filename(error: OSError, path: Path) -> OSError:

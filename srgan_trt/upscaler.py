@@ -66,8 +66,8 @@ class Upscaler:
 
         Args:
             model: A plan, an engine (`srgan-trt build --target`), a Keras or ONNX file (built once, then cached), the
-                http(s) address of one of them (fetched once, then cached), or a name that `srgan-trt models` lists;
-                None is the one it marks as the default.
+                http(s) or hf: address of one (fetched once, then cached), or a name that `srgan-trt models` lists; None
+                is the one it marks as the default.
             sha256: Checksum of the model file, as 64 hexadecimal digits: needed for an address, checked for a file or
                 a name if given.
             trust_model: Run code that the model file carries: a Lambda's, an engine's.

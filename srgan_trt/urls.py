@@ -12,6 +12,11 @@ def is_url(text: str) -> bool:
     return re.match(r"https?://", text, re.IGNORECASE) is not None
 
 
+def is_hub_address(text: str) -> bool:
+    """Whether ``text`` begins as an address of the Hugging Face Hub does here: hf:OWNER/REPO@REVISION/FILE."""
+    return text.startswith("hf:")
+
+
 def redact_url(url: str) -> str:
     """``url`` without user, password, query and fragment, in one printable line."""
     try:

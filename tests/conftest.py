@@ -50,12 +50,14 @@ _FULL = (
     "runtime/gpu/", "serve/test_clients.py", "serve/test_page.py", "serve/test_server.py",
     "tensorrt/", "tensorrt_double/", "training/", "cli/test_build.py", "cli/test_evaluate.py",
     "cli/test_train.py", "models/", "cli/test_upscale.py", "cli/test_upscale_gpu.py", "test_fidelity.py",
-    "test_gpu_check.py", "test_ray.py", "test_readme.py", "video/test_work.py", "test_upscaler_on_gpu.py",
+    "test_exports_in_node.py", "test_gpu_check.py", "test_keras.py", "test_ray.py", "test_readme.py",
+    "video/test_work.py", "test_upscaler_on_gpu.py",
 )  # fmt: skip
 """What `make check` leaves to `make test`: it needs TensorFlow, nvcc or TensorRT, or takes long."""
 _CHECKED = (
     "models/test_card.py", "models/test_config_graph.py", "models/test_hdf5.py", "models/test_ncnn_file.py",
-    "models/test_onnx_graph.py", "models/test_registry.py", "models/test_remote.py",
+    "models/test_onnx_graph.py", "models/test_registry.py", "models/test_remote.py", "models/test_torch_file.py",
+    "models/test_pickle_data.py",
     "training/test_degrade.py", "training/test_pictures.py", "training/test_recipe.py",
     "training/test_report.py", "training/test_crops.py", "training/test_learning_rate.py", "runtime/gpu/test_tiling.py",
 )  # fmt: skip

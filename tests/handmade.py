@@ -105,7 +105,7 @@ def dense_plan(folder: Path) -> Plan:
 
 
 def enlarging_plan(folder: Path) -> Plan:
-    """Of a network whose sub-pixel convolution may have other forms; its halo is that of `small_plan` or less."""
+    """Of a network whose sub-pixel convolution may have other lowerings; its halo is that of `small_plan` or less."""
     return save_plan(enlarging_model(), small_spec(name="enlarging"), folder / "enlarging.onnx")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from srgan_trt.files import atomic_file, atomic_path, atomic_write, cannot_write, naming
+from srgan_trt.files import atomic_file, atomic_path, atomic_write, cannot_write, naming, new_folder
 
 
 def test_a_new_file_has_the_content_and_the_users_permissions(tmp_path: Path) -> None:
@@ -96,3 +96,21 @@ def test_a_full_disk_is_told_with_what_to_do() -> None:
     assert cannot_write(Path("a/b.onnx"), error, what="the plan ") == (
         "cannot write the plan a/b.onnx: the disk of a is full: make room, or name another folder"
     )
+
+
+def test_a_folder_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    def half_way() -> None:
+        with new_folder(tmp_path / "sub/folder") as partial:
+            (partial / "file").write_text("half")
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        half_way()
+    assert list((tmp_path / "sub").iterdir()) == []
+    with new_folder(tmp_path / "sub/folder") as partial:
+        (partial / "file").write_text("whole")
+        assert not (tmp_path / "sub/folder").exists()
+    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["folder"]
+    with pytest.raises(FileExistsError), new_folder(tmp_path / "sub/folder"):
+        pytest.fail("it is there already")
+    assert (tmp_path / "sub/folder/file").read_text() == "whole"

@@ -474,6 +474,7 @@ def test_threads_share_an_upscaler(plan: Plan) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.full
 def test_a_real_network_on_a_real_photo_hides_its_seams(shared_images: Path) -> None:
     """The paper's generator: the default halo within a level, bf16 within 50 dB, exact tiles exact up to float32's
     rounding: OpenVINO adds in another order for another width on some processors (on AVX2 without AVX512: 7 of 576,000

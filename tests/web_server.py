@@ -26,6 +26,8 @@ class Server:
                 with contextlib.suppress(OSError):
                     server.answers[self.path](self)
 
+            do_HEAD = do_GET
+
             def log_message(self, *_: object) -> None:
                 pass
 
@@ -47,7 +49,8 @@ def answer(code: int = 200, body: bytes = BODY, **headers: str) -> Answer:
             if value:
                 handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
-        handler.wfile.write(body)
+        if handler.command != "HEAD":
+            handler.wfile.write(body)
 
     return send
 

@@ -31,8 +31,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a Keras .h5 or .keras file, a SavedModel folder, a super-resolution .onnx, an ncnn .param, the http(s) "
-        "address of a file, or a name that 'srgan-trt models' lists",
+        help="a Keras .h5 or .keras file, a SavedModel folder, a super-resolution .onnx, a .pth or .safetensors, an "
+        "ncnn .param, the http(s) or hf:OWNER/REPO@REVISION/FILE address of a file, or a name that 'srgan-trt models' "
+        "lists",
     )
     add_checksum(parser)
     parser.add_argument(

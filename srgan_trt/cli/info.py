@@ -269,7 +269,7 @@ def _layer_table(found: Sequence[Layer]) -> str:
 def _foreign(path: Path) -> Rows:
     """A model file that is not a plan; opened as data only, so that neither TensorFlow nor its code is needed."""
     from ..models.faults import faults_of
-    from ..models.files import HDF5_SIGNATURE, NCNN_MAGIC, ZIP_SIGNATURE, check_known
+    from ..models.files import HDF5_SIGNATURE, NCNN_MAGIC, ZIP_SIGNATURE, check_known, is_torch
     from ..models.keras_file import read_keras_file
 
     try:
@@ -279,7 +279,9 @@ def _foreign(path: Path) -> Rows:
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     with faults_of(str(path)):
-        if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
+        if head != HDF5_SIGNATURE and is_torch(path):
+            yield from _torch(path)
+        elif head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
             yield from _keras(read_keras_file(path))
         elif head.startswith(NCNN_MAGIC) or path.suffix.lower() == ".param":
             yield from _ncnn(path)
@@ -287,8 +289,8 @@ def _foreign(path: Path) -> Rows:
             yield from _onnx(path)
         else:
             raise ModelError(
-                f"{path} is not a model: give a plan, an .onnx, an ncnn .param, a Keras .h5 or .keras file, or a "
-                "SavedModel"
+                f"{path} is not a model: give a plan, an .onnx, an ncnn .param, a .pth or .safetensors, a Keras .h5 or "
+                ".keras file, or a SavedModel"
             )
 
 
@@ -320,6 +322,18 @@ def _ncnn(path: Path) -> Rows:
     yield "model", f"{path}: {network.kind}, its weights in {ncnn_weights(path).name}"
     kinds = Counter(layer.kind for layer in network.layers)
     yield "layers", ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    for note in network.notes:
+        yield "note", note
+
+
+def _torch(path: Path) -> Rows:
+    from ..models.torch_file import read_torch_file
+    from ..models.torch_source import open_torch, weights_of
+
+    tensors, _ = weights_of(read_torch_file(path))
+    network = open_torch(path)
+    yield "model", f"{path}: {network.kind}"
+    yield "weights", f"{len(tensors)} arrays, {sum(tensor.count for tensor in tensors.values()):,} numbers"
     for note in network.notes:
         yield "note", note
 

@@ -28,7 +28,7 @@ def add_checksum(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sha256",
         metavar="HASH",
-        help="checksum that the model file must have; models at an address are fetched only with it",
+        help="checksum that the model file must have; models at an http(s) address are fetched only with it",
     )
 
 
@@ -142,7 +142,11 @@ def add_opening(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--custom-objects", metavar="FILE.py", help="Python file with the model's own layers; it is run"
     )
-    parser.add_argument("--trust-model", action="store_true", help="run Python code that the model file carries")
+    parser.add_argument(
+        "--trust-model",
+        action="store_true",
+        help="run Python code that the model file carries, or let spandrel build it",
+    )
     parser.add_argument(
         "--arch", choices=("paper", "superresolution-gans", "compact"), help="architecture of a weights-only file"
     )

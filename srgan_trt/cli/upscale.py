@@ -67,8 +67,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="FILE",
-        help="a plan, a Keras, ONNX or ncnn file (its plan is built once and cached), the address of one (fetched once "
-        "and cached), or a name that 'srgan-trt models' lists",
+        help="a plan, a Keras, PyTorch, ONNX or ncnn file (its plan is built once and cached), the http(s) or hf: "
+        "address of one (fetched once and cached), or a name that 'srgan-trt models' lists",
     )
     add_checksum(parser)
     parser.add_argument("--format", choices=FORMATS, help="output format (default: from OUTPUT's suffix, else png)")

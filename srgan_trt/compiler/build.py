@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import logging
 import math
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ _HALF_TOLERANCE = 5e-3
 
 
 def build(
-    path: str | Path,
+    model: Any,
     *,
     out: str | Path | None = None,
     precision: str | None = None,
@@ -64,18 +65,19 @@ def build(
     max_drop: float | None = None,
     restores: bool = False,
 ) -> Plan:
-    """Builds a plan from a generator file.
+    """Builds a plan from a generator.
 
     Args:
-        path: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, super-resolution ``.onnx``, or ncnn
-            ``.param``.
-        out: Where the plan goes; None puts ``NAME.plan.onnx`` beside the file.
+        model: The path of a Keras ``.h5`` or ``.keras``, a SavedModel folder, a weights-only ``.h5``, a
+            super-resolution ``.onnx``, PyTorch's ``.pth``, ``.safetensors``, or an ncnn ``.param``; or a model object
+            of Keras 3 or tf_keras.
+        out: Where the plan goes; None puts ``NAME.plan.onnx`` beside the file, or into the current folder.
         precision: "fp32" (None) or "fp16", of weights and activations in the plan; or "int8", of the convolutions that
             measurement finds fit for it, the others fp32.
         input_range, output_range: Network values of level 0 and 255, as the file takes and gives them; None finds
             them by consistency.
         custom_objects: A Python file with the model's own layers; it is run.
-        trust_model: Run code that the model file carries.
+        trust_model: Run code that the model file carries; let spandrel build what else ``.pth`` files hold.
         arch: "paper", "superresolution-gans" or "compact", for a file with weights only.
         calibration: A folder of pictures like those that will be enlarged, in full size, for int8; None takes a
             small set inside this package.
@@ -94,22 +96,12 @@ def build(
         MissingPackageError: TensorFlow is needed to read it and not installed.
         PlanError: The plan cannot be written.
     """
-    from ..models.loader import open_network
-
-    source_path = Path(path)
     precision = precision or "fp32"
     if precision not in PRECISIONS:
         raise ModelError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-    target = Path(out) if out is not None else source_path.with_name(f"{source_path.stem}.plan.onnx")
-    check_target(target, source=source_path)
-    if source_path.is_file() and is_plan(source_path):
-        raise ModelError(f"{source_path} is a plan, built already: name the model file that it was built from")
-    source = open_network(
-        source_path,
-        custom_objects=None if custom_objects is None else Path(custom_objects),
-        trust_model=trust_model,
-        arch=arch,
-    )
+    chosen = None if out is None else Path(out)
+    opening = {"custom_objects": custom_objects, "trust_model": trust_model, "arch": arch}
+    source, target = (_opened_file if isinstance(model, str | os.PathLike) else _opened_object)(model, chosen, opening)
     return compile_network(
         source,
         out=target,
@@ -120,6 +112,33 @@ def build(
         max_drop=max_drop,
         restores=restores,
     )
+
+
+def _opened_file(path: str | os.PathLike[str], out: Path | None, opening: dict[str, Any]) -> tuple[SourceNetwork, Path]:
+    """The network in a file, and where its plan goes, which is checked."""
+    from ..models.loader import open_network
+
+    source_path = Path(path)
+    target = out or source_path.with_name(f"{source_path.stem}.plan.onnx")
+    check_target(target, source=source_path)
+    if source_path.is_file() and is_plan(source_path):
+        raise ModelError(f"{source_path} is a plan, built already: name the model file that it was built from")
+    if opening["custom_objects"] is not None:
+        opening["custom_objects"] = Path(opening["custom_objects"])
+    return open_network(source_path, **opening), target
+
+
+def _opened_object(model: Any, out: Path | None, opening: dict[str, Any]) -> tuple[SourceNetwork, Path]:
+    """The network of a model that is no file, and where its plan goes, which is checked."""
+    from ..models.keras_live import is_keras_model, open_live
+
+    if not is_keras_model(model):
+        raise ModelError(f"{type(model).__name__} is neither the path of a model file nor a model of Keras")
+    if unused := [name for name, value in opening.items() if value]:
+        raise ModelError(f"{', '.join(unused)}: of files only, and {model.name} is open already: leave this out")
+    target = out or Path(f"{model.name}.plan.onnx")
+    check_target(target)
+    return open_live(model), target
 
 
 def compile_network(

@@ -3,7 +3,7 @@
 conv(concat(p, q, ...)) = conv_p(p) + conv_q(q) + ...: the same multiplications, and nothing is joined. One phase at a
 time is in memory instead of all of them twice, and each may be in int8 (joined channels may not: int8/activations.py).
 
-Dense blocks (RRDB, RDN) join maps before every convolution. For them the same is a form that is tried by `tune`, not a
+Dense blocks (RRDB, RDN) join maps before every convolution. For them the same is a lowering that `tune` tries, not a
 rewrite: on two cores of an EPYC (Zen 4, OpenVINO 2026.4.1) it gains 1 to 3 % in bf16 and nothing in fp32.
 """
 

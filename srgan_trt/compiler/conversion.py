@@ -1,4 +1,4 @@
-"""A plan in another precision, or in another form, from a plan: neither the model file nor TensorFlow is needed."""
+"""A plan in another precision, or in another lowering, from a plan: neither the model file nor TensorFlow is needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError
 from . import graph
 from .concat_conv import SUMMED, has_concat_convs, sum_concat_convs
-from .fp16 import convert_to_fp16
+from .fp16 import half_network
 from .int8.selection import to_int8
 from .lowerings import LOWERINGS, other_lowerings, relower
 from .plan import Plan, check_target, save_plan
@@ -47,23 +47,16 @@ def convert_plan(
         )
     check_target(out, source=plan.path)
     model = graph.from_plan(plan)
-    graph.infer_shapes(model)
     report: dict[str, Any] = {**plan.report}
     self_test = None
     if precision == "fp16":
-        in_half = convert_to_fp16(
-            model,
-            input_range=spec.input_range,
-            output_range=spec.output_range,
-            shape=spec.fixed_shape,
-            multiple=spec.multiple,
-            fp16_io=False,
-        )
+        in_half = half_network(model, spec)
         proto = in_half.model()
         kept = [f"{layer.name} ({layer.kind}) stays in fp32: {layer.reason}" for layer in in_half.float32]
         report["notes"] = [*report.get("notes", []), *kept]
     else:
         folder = None if calibration is None else Path(calibration)
+        graph.infer_shapes(model)
         checker = RewriteChecker.of_plan(model, spec)
         quantised = to_int8(checker, spec, folder=folder, max_drop=max_drop)
         report["int8"], self_test = quantised.report, quantised.self_test
@@ -73,16 +66,16 @@ def convert_plan(
     return save_plan(proto, dataclasses.replace(spec, precision=precision), out, report=report, self_test=self_test)
 
 
-def forms_of(plan: Plan) -> tuple[str, ...]:
-    """The forms that the plan's network could have: those that its sub-pixel convolutions have not, and "summed" if it
+def lowerings_of(plan: Plan) -> tuple[str, ...]:
+    """Lowerings that the plan's network could have: those that its sub-pixel convolutions have not, and "summed" if it
     has convolutions of joined maps."""
     model = graph.from_plan(plan)
     graph.infer_shapes(model)
     return (*other_lowerings(model), *([SUMMED] if has_concat_convs(model) else []))
 
 
-def plan_in_form(plan: Plan, lowering: str) -> bytes:
-    """The plan's network in `lowering`, one of `forms_of`, as serialised ONNX.
+def relowered_network(plan: Plan, lowering: str) -> bytes:
+    """The plan's network in `lowering`, one of `lowerings_of`, as serialised ONNX.
 
     Proven as every rewrite is; of a network in int8 with its activations unrounded, since there a sum in another order
     may fall to the next level. Raises ModelError if `lowering` is not to be had.
@@ -105,7 +98,7 @@ def _change(lowering: str) -> Callable[[ir.Model], int]:
     for known in LOWERINGS:
         if lowering == known:
             return functools.partial(relower, lowering=known)
-    raise ModelError(f"{lowering!r} is not a form of a convolution: {', '.join((*LOWERINGS, SUMMED))} are")
+    raise ModelError(f"{lowering!r} is not a lowering of a convolution: {', '.join((*LOWERINGS, SUMMED))} are")
 
 
 def _unrounded(model: ir.Model) -> ir.Model:

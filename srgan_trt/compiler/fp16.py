@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ModelError, PlanError
-from ..spec import Prelu
+from ..spec import NetworkSpec, Prelu
 from . import graph
 from .emulation import Emulation, rounded_network
 from .half_sums import CHUNK, HEADROOM
@@ -115,6 +115,19 @@ def fp16_network(plan: Plan, *, prelu: Prelu = "inside", chunk: int = CHUNK) -> 
         multiple=plan.spec.multiple,
         fp16_io=True,
         chunk=chunk,
+    )
+
+
+def half_network(model: ir.Model, spec: NetworkSpec) -> Fp16Network:
+    """`model`, the network of an fp32 plan with `spec`, with float32 ends. Raises ModelError as `fp16_network` does."""
+    graph.infer_shapes(model)
+    return convert_to_fp16(
+        model,
+        input_range=spec.input_range,
+        output_range=spec.output_range,
+        shape=spec.fixed_shape,
+        multiple=spec.multiple,
+        fp16_io=False,
     )
 
 

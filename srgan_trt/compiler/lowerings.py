@@ -1,11 +1,11 @@
-"""The forms of a sub-pixel convolution: the same sums by different nodes, of which each processor has its favourite.
+"""Lowerings of a sub-pixel convolution: the same sums by different nodes, of which each processor has its favourite.
 
 phases      one small convolution per phase, side by side: the fewest multiplications
 dense       one convolution for all phases, zeros included: 36 taps where 16 are needed, and one pass
 shifted     one small convolution for all phases on a map that is padded by one more, each phase then cut out of it at
             its own offset: the fewest multiplications in one pass, and a copy
 transposed  one transposed convolution: no shuffle, but what the processor's library makes of it
-`benchmarks/subpixel_forms.py` times them; `srgan-trt tune` does on the user's machine.
+`benchmarks/subpixel_lowerings.py` times them; `srgan-trt tune` does on the user's machine.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def of_parts(parts: list[SubPixel], factor: int) -> SubPixel:
 
 
 def other_lowerings(model: ir.Model) -> tuple[Lowering, ...]:
-    """The forms that would change the network; none where it has no sub-pixel convolution that can be told as one."""
+    """Lowerings that would change the network; none where it has no sub-pixel convolution that can be told as one."""
     side_by_side = any(_parallel(node) is not None for node in model.graph if node.op_type == "Concat")
     transposed = any(of_transposed(node) is not None for node in model.graph if node.op_type == "ConvTranspose")
     found: list[Lowering] = ["phases"] if transposed else []
@@ -120,11 +120,11 @@ def of_transposed(node: ir.Node) -> SubPixel | None:
 
 
 class _ParallelTo(RewriteRuleClassBase):
-    """Convolutions of one map side by side, in another form."""
+    """Convolutions of one map side by side, in another lowering."""
 
     def __init__(self, lowering: Lowering) -> None:
         super().__init__(name=f"ParallelTo{lowering}")
-        self._form = lowering
+        self._lowering = lowering
 
     def pattern(self, op: Any, x: Any) -> Any:
         return op.Concat(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["y"])
@@ -132,7 +132,7 @@ class _ParallelTo(RewriteRuleClassBase):
     def check(self, context: Any, y: ir.Value, **_: Any) -> bool:
         node = y.producer()
         assert node is not None
-        return self._form in ("dense", "shifted") and _parallel(node) is not None
+        return self._lowering in ("dense", "shifted") and _parallel(node) is not None
 
     def rewrite(self, op: Any, y: ir.Value, **_: Any) -> ir.Value:
         node = y.producer()
@@ -140,7 +140,7 @@ class _ParallelTo(RewriteRuleClassBase):
         found = _parallel(node)
         assert found is not None
         source, what = found
-        return emit_channels(op, source, what, self._form)
+        return emit_channels(op, source, what, self._lowering)
 
 
 class _TransposedTo(RewriteRuleClassBase):
@@ -148,7 +148,7 @@ class _TransposedTo(RewriteRuleClassBase):
 
     def __init__(self, lowering: Lowering) -> None:
         super().__init__(name=f"TransposedTo{lowering}")
-        self._form = lowering
+        self._lowering = lowering
 
     def pattern(self, op: Any, x: Any) -> Any:
         return op.ConvTranspose(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["y"])
@@ -156,14 +156,14 @@ class _TransposedTo(RewriteRuleClassBase):
     def check(self, context: Any, y: ir.Value, **_: Any) -> bool:
         node = y.producer()
         assert node is not None
-        return self._form != "transposed" and of_transposed(node) is not None
+        return self._lowering != "transposed" and of_transposed(node) is not None
 
     def rewrite(self, op: Any, x: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
         node = y.producer()
         assert node is not None
         what = of_transposed(node)
         assert what is not None
-        return emit(op, x, what, self._form)
+        return emit(op, x, what, self._lowering)
 
 
 def _parallel(node: ir.Node) -> tuple[ir.Value, SubPixel] | None:

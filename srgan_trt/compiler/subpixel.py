@@ -36,7 +36,7 @@ class NearestThenConv(RewriteRuleClassBase):
 
     def __init__(self, lowering: Lowering | None) -> None:
         super().__init__(name="NearestThenConv")
-        self._form = lowering
+        self._lowering = lowering
 
     def pattern(self, op: Any, x: Any) -> Any:
         enlarged = op.Resize(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["enlarged"])
@@ -69,7 +69,7 @@ class NearestThenConv(RewriteRuleClassBase):
         assert factor is not None
         kernel, pads = polyphase.fold_nearest(facts.weight, factor, facts.pads)
         bias = None if facts.bias is None else np.tile(facts.bias, factor * factor)
-        lowering: Lowering = self._form or ("phases" if would_sink(y, factor) else "transposed")
+        lowering: Lowering = self._lowering or ("phases" if would_sink(y, factor) else "transposed")
         if len(kernel) <= _FEW:
             lowering = "dense"
         return emit(op, x, SubPixel(kernel, pads, factor, bias), lowering)

@@ -13,6 +13,9 @@ NCNN_MAGIC = b"7767517"
 """How ncnn's text ``.param`` begins."""
 NCNN_BINARY_MAGIC = (7767517).to_bytes(4, "little")
 """How a ``.param.bin`` begins, its binary form."""
+LEGACY_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""How a ``.pth`` of PyTorch before 1.6 begins: a number, pickled."""
+_TORCH_NAMES = frozenset({".pth", ".pt", ".ckpt", ".safetensors"})
 
 
 _FOREIGN = {
@@ -34,6 +37,29 @@ def check_known(path: Path) -> None:
             raise ModelError(f"{path} is {what}")
 
 
+def is_torch(path: Path) -> bool:
+    """Whether ``path`` is a file of PyTorch's or of safetensors, or is called one. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(len(LEGACY_TORCH_MAGIC))
+    if path.suffix.lower() in _TORCH_NAMES or head == LEGACY_TORCH_MAGIC or is_safetensors(head):
+        return True
+    if not head.startswith(ZIP_SIGNATURE):
+        return False
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            return "config.json" not in names and any(name.endswith("/data.pkl") for name in names)
+    except zipfile.BadZipFile:
+        return False
+
+
+def is_safetensors(head: bytes) -> bool:
+    """Whether a file that begins so is one of safetensors: the length of a JSON text, and that text."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32
+
+
 def files_of(path: Path) -> list[Path]:
     """The files that the model file ``path`` consists of, itself first: an ncnn ``.param`` has its weights beside it,
     an ONNX file perhaps its larger tensors.
@@ -44,7 +70,7 @@ def files_of(path: Path) -> list[Path]:
         head = file.read(len(HDF5_SIGNATURE))
     if head.startswith(NCNN_MAGIC):
         return [path, ncnn_weights(path)]
-    if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
+    if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE) or is_torch(path):
         return [path]
     return [path, *_external_files(path)]
 

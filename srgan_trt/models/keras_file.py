@@ -112,8 +112,6 @@ def _read_archive(path: Path) -> KerasFile:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist()}
             if "config.json" not in members:
-                if any(name.endswith("data.pkl") for name in members):
-                    raise ModelError(f"{path} is a PyTorch file: export it to ONNX and name the .onnx")
                 raise ModelError(f"{path} is a zip archive but no .keras file: it has no config.json")
             if WEIGHTS not in members:
                 raise ModelError(f"{path} is a .keras file without weights (no {WEIGHTS}): save it again")

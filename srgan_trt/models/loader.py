@@ -6,22 +6,23 @@ from pathlib import Path
 
 from ..errors import ModelError
 from .faults import faults_of
-from .files import HDF5_SIGNATURE, NCNN_BINARY_MAGIC, NCNN_MAGIC, ZIP_SIGNATURE, check_known
+from .files import HDF5_SIGNATURE, NCNN_BINARY_MAGIC, NCNN_MAGIC, ZIP_SIGNATURE, check_known, is_torch
 from .source import SourceNetwork
 
 
 def open_network(
     path: Path, *, custom_objects: Path | None = None, trust_model: bool = False, arch: str | None = None
 ) -> SourceNetwork:
-    """Opens a generator: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, ``.onnx``, or ncnn's
-    ``.param`` with its ``.bin`` beside it.
+    """Opens a generator: Keras ``.h5`` or ``.keras``, SavedModel folder, weights-only ``.h5``, ``.onnx``, PyTorch's
+    ``.pth``, ``.safetensors``, or ncnn's ``.param`` with its ``.bin`` beside it.
 
     What the file is shows in its first bytes, not in its name.
 
     Args:
         path: The file, or the folder of a SavedModel.
         custom_objects: A Python file whose top-level classes and functions the model may use; it is run.
-        trust_model: Run Python bytecode and unlisted TensorFlow functions that the model file carries.
+        trust_model: Run Python bytecode and unlisted TensorFlow functions that the model file carries; build networks
+            of weights by spandrel.
         arch: "paper", "superresolution-gans" or "compact": the architecture of a file that holds weights only.
 
     Raises:
@@ -46,6 +47,10 @@ def _opened(path: Path, custom_objects: Path | None, trust_model: bool, arch: st
         head = file.read(8)
     if not head:
         raise ModelError(f"{path} is empty (0 bytes): download or save the model again")
+    if head != HDF5_SIGNATURE and is_torch(path):
+        from .torch_source import open_torch
+
+        return open_torch(path, trust_model=trust_model)
     if head == HDF5_SIGNATURE or head.startswith(ZIP_SIGNATURE):
         from .keras_file import read_keras_file
 

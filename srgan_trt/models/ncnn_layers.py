@@ -8,17 +8,14 @@ would compute something else, is refused: nothing is passed over.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..errors import ModelError
+from .graph_writer import Blob, NodeWriter
 from .ncnn_file import Floats, NcnnLayer, Number, Stored
-
-if TYPE_CHECKING:
-    import onnx
 
 _MOST_CHANNELS = 1 << 14
 _LARGEST = 1 << 16
@@ -37,54 +34,7 @@ _RESIZE: dict[int, dict[str, Any]] = {
 """What ncnn's kinds of Interp are in ONNX."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """What flows between layers: its name in the ONNX graph and its shape."""
-
-    tensor: str
-    channels: int
-    height: int
-    width: int
-
-    @property
-    def shown(self) -> str:
-        return f"{self.width}x{self.height} with {self.channels} channels"
-
-
 Emit: TypeAlias = "Callable[[_Layer, NodeWriter, list[Blob]], Blob]"
-
-
-class NodeWriter:
-    """Collects the nodes and constants of a graph."""
-
-    def __init__(self, *, shapes_only: bool = False) -> None:
-        """shapes_only: nothing is collected, only names are given."""
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
-        self._shapes_only = shapes_only
-        self._count = 0
-
-    def constant(self, array: np.ndarray[Any, Any]) -> str:
-        """The name of a new constant."""
-        name = self._name("c")
-        if not self._shapes_only:
-            from onnx import numpy_helper
-
-            self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def node(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """The name of what a new node gives."""
-        output = output or self._name("t")
-        if not self._shapes_only:
-            from onnx import helper
-
-            self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def _name(self, kind: str) -> str:
-        self._count += 1
-        return f"{kind}{self._count}"
 
 
 def stored(path: Path, layer: NcnnLayer) -> list[Stored]:

@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from .files import hash_files, ncnn_weights
+from .graph_writer import Blob, NodeWriter
 from .ncnn_file import Floats, NcnnLayer, read_param, read_weights
-from .ncnn_layers import Blob, NodeWriter, emit, padded, stored
+from .ncnn_layers import emit, padded, stored
 from .source import check_input, check_output, check_scale
 
 if TYPE_CHECKING:
     import onnx
 
-_OPSET = 18
-_IR_VERSION = 8
 _INEXACT = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage", "vulkan_compute")
 """Options of the ncnn package that would not compute in float32 on the CPU."""
 _SIZES = ((192, 256), (384, 320))
@@ -54,19 +53,8 @@ class NcnnNetwork:
         self._margins = self._find_margins()
 
     def export(self, height: int, width: int) -> onnx.ModelProto:
-        import onnx
-        from onnx import TensorProto, helper
-
         writer = NodeWriter()
-        blob = self._write(writer, height, width)
-        writer.node("Identity", blob.tensor, output="output")
-        shapes = [("input", [1, 3, height, width]), ("output", [1, 3, blob.height, blob.width])]
-        source, result = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes)
-        graph = helper.make_graph(writer.nodes, "ncnn", [source], [result], writer.initializers)
-        opsets = [helper.make_opsetid("", _OPSET)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="srgan-trt")
-        onnx.checker.check_model(model)
-        return model
+        return writer.model(self._write(writer, height, width), height, width, name="ncnn")
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """By the ncnn package, in float32 on the CPU; None where it is not installed.

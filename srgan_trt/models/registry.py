@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, missing, pip_command
-from ..urls import filename_from_url, is_url, redact_url
+from ..urls import filename_from_url, is_hub_address, is_url, redact_url
 from .card import Scores, read_card
 from .files import files_of
 
@@ -216,7 +216,8 @@ def packaged(name: str) -> Path:
 
 def find_model(name: str | os.PathLike[str] | None, *, sha256: str | None = None) -> Path:
     """The model file that a user named: a path that exists, an http(s) address (fetched once into the cache, see
-    models/remote.py), or the name of a packaged generator; None for ``DEFAULT_MODEL``.
+    models/remote.py), one of the Hugging Face Hub (models/hub.py), or the name of a packaged generator; None for
+    ``DEFAULT_MODEL``.
 
     sha256: What the file's content must be, as 64 hexadecimal digits; an address is not fetched without it.
 
@@ -227,6 +228,10 @@ def find_model(name: str | os.PathLike[str] | None, *, sha256: str | None = None
         from .remote import fetch_model
 
         return fetch_model(name, sha256=sha256)
+    if isinstance(name, str) and is_hub_address(name):
+        from .hub import fetch_from_hub
+
+        return fetch_from_hub(name, sha256=sha256)
     path = packaged(DEFAULT_MODEL) if name is None else _local(name)
     if sha256 is not None:
         from .remote import check_sha256
@@ -256,7 +261,7 @@ def int8_beside(path: Path) -> Path | None:
 def plan_target(name: str) -> Path | None:
     """Where the plan of the model that a user named goes if nobody says: None for beside the file; for an address or
     a packaged name into the current folder, as neither the cache nor Python's folders are a place for it."""
-    if is_url(name):
+    if is_url(name) or is_hub_address(name):
         return Path(f"{Path(filename_from_url(name)).stem}.plan.onnx")
     return None if os.path.lexists(name) else Path(f"{name}.plan.onnx")
 
@@ -271,7 +276,9 @@ def _local(name: str | os.PathLike[str]) -> Path:
         return packaged(text)
     if "://" in text:
         raise ModelError(f"{redact_url(text)} is not an http or https address: only these can be fetched")
-    raise ModelError(f"there is no model {path}: name a plan, a Keras or ONNX file, or one of {', '.join(models)}")
+    raise ModelError(
+        f"there is no model {path}: name a plan, a Keras, ONNX or .pth file, or one of {', '.join(models)}"
+    )
 
 
 def _shipped() -> list[PackagedModel]:

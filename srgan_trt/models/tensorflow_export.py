@@ -35,7 +35,7 @@ def import_tensorflow() -> Any:
             if not os.path.exists(os.path.expanduser("~/.keras")):
                 # Keras and tf_keras write their settings at import; users who have none should not find a new folder.
                 os.environ.setdefault("KERAS_HOME", str(cache_folder() / "keras"))
-            with _quiet_stderr(), _default_environment("TF_CPP_MIN_LOG_LEVEL", "3"):
+            with _quiet_stderr(), default_environment("TF_CPP_MIN_LOG_LEVEL", "3"):
                 try:
                     import tensorflow
                 except ModuleNotFoundError as error:
@@ -167,7 +167,7 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _default_environment(key: str, value: str) -> Iterator[None]:
+def default_environment(key: str, value: str) -> Iterator[None]:
     """Sets an environment variable for a while, unless the user did."""
     if key in os.environ:
         yield

@@ -225,6 +225,16 @@ def nvidia_gpus() -> list[str] | None:
     return names
 
 
+def openvino_ir(network: bytes, *, fp16: bool) -> tuple[bytes, bytes]:
+    """What the .xml and the .bin hold of `network`, serialised ONNX, as OpenVINO keeps networks; fp16: its weights.
+
+    Raises DeviceError if OpenVINO cannot be loaded.
+    """
+    from .cpu.ir_file import openvino_ir as made
+
+    return made(network, fp16=fp16)
+
+
 def _on_the_cpu(plan: Plan, precision: str | None, threads: int | None) -> Pipeline:
     from .cpu.openvino import CpuPipeline
 

@@ -1,8 +1,8 @@
-"""How a network runs best on this machine, found by trying: tiles, streams, batches, form of convolutions.
+"""How a network runs best on this machine, found by trying: tiles, streams, batches, lowering of convolutions.
 
 Counting (runtime/cpu/tiling.py) knows halos, cores and memory, but not caches: where a network's activations fall out
-of them, smaller tiles win although their halos cost more. Nor does anyone know beforehand which form of the same sums
-(compiler/forms.py, sums.py) a processor's convolutions are best at. What was found is kept in the user's cache.
+of them, smaller tiles win although their halos cost more. Nor does anyone know beforehand which lowering
+(compiler/lowerings.py, concat_conv.py) a processor is best at. What was found is kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEEDED_GAIN = 1.03
 _ROUNDS = (3, 15)
 _FORMAT = 3
 """Of what is kept."""
-_TILINGS_UNTIL, _FORMS_UNTIL = 0.4, 0.6
+_TILINGS_UNTIL, _LOWERINGS_UNTIL = 0.4, 0.6
 """Parts of the budget."""
 
 
@@ -108,7 +108,7 @@ def search(
     fastest = min(first, key=first.__getitem__, default=DEFAULT)
     if fastest in first and first[fastest] > base:
         fastest = DEFAULT
-    attempt((Setting(fastest.tiling, lowering) for lowering in lowerings), _FORMS_UNTIL)
+    attempt((Setting(fastest.tiling, lowering) for lowering in lowerings), _LOWERINGS_UNTIL)
     left = budget - (clock() - start)
     count = max(1, min(FINALISTS, int(left / (_ROUNDS[0] * base)) - 1))
     possible = [setting for setting in sorted(first, key=first.__getitem__) if first[setting] < math.inf]

@@ -205,6 +205,7 @@ def shipped() -> Plan:
     return load_plan(packaged("srresnet-fast-x4"))
 
 
+@pytest.mark.full
 def test_the_shipped_network_is_float16_throughout(shipped: Plan) -> None:
     digest = hashlib.sha256(shipped.path.read_bytes()).hexdigest()
     half = fp16_network(shipped)

@@ -1,4 +1,4 @@
-"""The forms of a sub-pixel convolution: each computes the same, and any network is brought from one to another."""
+"""The lowerings of a sub-pixel convolution: each computes the same, and any network is brought from one to another."""
 
 from __future__ import annotations
 

@@ -77,12 +77,6 @@ def test_what_is_often_saved_in_a_models_place(tmp_path: Path, name: str, conten
     refused(tmp_path / name, words)
 
 
-def test_a_pytorch_file(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "model.pth", "w") as archive:
-        archive.writestr("archive/data.pkl", b"")
-    refused(tmp_path / "model.pth", "PyTorch file: export it to ONNX")
-
-
 def test_a_folder_that_is_no_saved_model(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     refused(tmp_path / "pictures", "without a saved_model.pb")

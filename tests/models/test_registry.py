@@ -208,7 +208,9 @@ def test_shipped_plans_are_of_this_version() -> None:
 
 
 def test_what_is_no_model_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"there is no model .*none\.h5: name a plan, a Keras or ONNX file, or one of"):
+    with pytest.raises(
+        ModelError, match=r"there is no model .*none\.h5: name a plan, a Keras, ONNX or \.pth file, or one of"
+    ):
         find_model(tmp_path / "none.h5")
 
 

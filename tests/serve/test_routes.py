@@ -212,6 +212,7 @@ class TestDocument:
         told = {(m.upper(), path) for path, paths in document["paths"].items() for m in paths if m in methods}
         assert told == {(method, path) for method, path, _ in ROUTES}
 
+    @pytest.mark.full
     def test_schemathesis_finds_nothing(self, served: Service, tmp_path: Path) -> None:
         """But that bytes at random are not picture, and names at random no model."""
         pytest.importorskip("schemathesis", reason='pip install ".[dev]"')

@@ -34,7 +34,7 @@ _GLANCE = 20
 
 
 class CompiledPlan:
-    """A plan compiled for one precision, one number of streams and one form, with its requests."""
+    """A plan compiled for one precision, one number of streams and one lowering, with its requests."""
 
     def __init__(
         self,
@@ -48,8 +48,9 @@ class CompiledPlan:
         like: CompiledPlan | None = None,
     ) -> None:
         """settings: OpenVINO's, by name. cached: where the compiled network is kept between processes.
-        form: of the convolutions, None as they are. like: the same but for the number of streams, if there is
-        one: OpenVINO reads in what it compiled sooner than it compiles, which takes longest in int8.
+        lowering: of the sub-pixel convolutions (compiler/lowerings.py); None as they are.
+        like: the same but for the number of streams, if there is one: OpenVINO reads in what it compiled sooner than
+        it compiles, which takes longest in int8.
 
         Raises DeviceError if OpenVINO cannot take the plan or the plan's self-test fails, ModelError
         if it cannot be brought into `lowering`.
@@ -57,7 +58,7 @@ class CompiledPlan:
         self.pixel_values = 0.0
         """Values per input pixel that must be in memory at the same time."""
         self._streams = streams
-        self._form = lowering
+        self._lowering = lowering
         self._requests: list[openvino.InferRequest] = []
         self._used = False
         self._cached = cached
@@ -84,10 +85,10 @@ class CompiledPlan:
 
     def _compile(self, core: openvino.Core, plan: Plan, settings: dict[str, Any]) -> openvino.CompiledModel:
         network: Any = plan.network()
-        if self._form is not None:
-            from ...compiler.conversion import plan_in_form  # here: graphs take half a second to import
+        if self._lowering is not None:
+            from ...compiler.conversion import relowered_network  # here: graphs take half a second to import
 
-            network = plan_in_form(plan, self._form)
+            network = relowered_network(plan, self._lowering)
         try:
             model = core.read_model(network)
             compiled = core.compile_model(model, "CPU", settings)

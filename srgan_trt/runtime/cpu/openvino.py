@@ -137,10 +137,10 @@ class CpuPipeline:
 
     def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:
         """See Pipeline."""
-        from ...compiler.conversion import forms_of  # here: graphs take half a second to import
+        from ...compiler.conversion import lowerings_of  # here: graphs take half a second to import
 
         way = self._choice.narrow
-        lowerings = forms_of(way.plan)
+        lowerings = lowerings_of(way.plan)
         one_way = self.spec.fixed_shape is not None or self.spec.halo is None
         if one_way and not lowerings:
             raise DeviceError(f"{self.spec.name} leaves nothing to tune: it runs in one way only")
@@ -179,7 +179,7 @@ class CpuPipeline:
         return np.ascontiguousarray(image[:rows, :columns])
 
     def _seconds_of(self, setting: Setting, image: NDArray[np.uint8], way: Way) -> float:
-        """That `image` takes so, compiling not counted; infinity where the plan cannot be brought into the form, or
+        """That `image` takes so, compiling not counted; infinity where the plan cannot be lowered so, or
         OpenVINO does not do with that what it should."""
         height, width, _ = image.shape
         spec = self.spec
@@ -248,7 +248,7 @@ class CpuPipeline:
         tried: tuple[Way, str | None] | None = None,
         stop: threading.Event | None = None,
     ) -> int:
-        """tried: way and form to be measured; None: what the picture's depth asks for."""
+        """tried: way and lowering to be measured; None: what the picture's depth asks for."""
         tiles = schedule.tiles
         check_arrays(image, out, tiles, self.spec.scale)
         with self._lock:

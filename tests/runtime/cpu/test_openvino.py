@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from srgan_trt.cache import write_checksummed, write_record
-from srgan_trt.compiler.conversion import forms_of
+from srgan_trt.compiler.conversion import lowerings_of
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.errors import DeviceError, PlanError, StoppedError
 from srgan_trt.imaging.tiles import plan_tiles
@@ -494,7 +494,7 @@ class TestTuning:
         self, tmp_path: Path, cache: Path, lowering: str
     ) -> None:
         plan = dense_plan(tmp_path) if lowering == "summed" else enlarging_plan(tmp_path)
-        assert lowering in forms_of(plan)
+        assert lowering in lowerings_of(plan)
         image = noise(40, 50)
         use(plan, Setting(None, lowering))
         for _ in range(2):
@@ -508,18 +508,18 @@ class TestTuning:
         plan = enlarging_plan(tmp_path)
         pipeline = CpuPipeline(plan, precision="fp32")
         found = pipeline.tune(noise(120, 150), seconds=10.0)
-        assert {trial.setting.lowering for trial in found.trials} == {None, *forms_of(plan)}
+        assert {trial.setting.lowering for trial in found.trials} == {None, *lowerings_of(plan)}
         pipeline.close()
 
     def test_a_form_that_gives_another_picture_is_not_chosen(
         self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """As if OpenVINO computed all forms but the plan's own wrongly."""
+        """As if OpenVINO computed all lowerings but the plan's own wrongly."""
         plan = witnessed(enlarging_plan(tmp_path), tmp_path / "witnessed.onnx")
         check = CompiledPlan._check
 
         def other_picture(self: CompiledPlan, plan: Plan) -> None:
-            check(self, plan if self._form is None else witnessed(plan, tmp_path / "shifted.onnx", shift=20))
+            check(self, plan if self._lowering is None else witnessed(plan, tmp_path / "shifted.onnx", shift=20))
 
         monkeypatch.setattr(CompiledPlan, "_check", other_picture)
         pipeline = CpuPipeline(plan, precision="fp32")

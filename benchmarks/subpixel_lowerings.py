@@ -1,6 +1,6 @@
-"""Which form of the sub-pixel convolution is fastest, on the seed's generator: two enlargements to 256 channels.
+"""Which lowering of the sub-pixel convolution is fastest, on the seed's generator: two enlargements to 256 channels.
 
-    python benchmarks/subpixel_forms.py [--rounds N] [--size N ...]
+    python benchmarks/subpixel_lowerings.py [--rounds N] [--size N ...]
 
 unmodified   the export as it is
 phases       one 2x2 convolution per phase, Concat, shuffle

@@ -1,16 +1,14 @@
-"""Plan -> a plain ONNX file for other programs: the ends that a plan leaves to the kernels are put back."""
+"""A plan's network for other programs: the ends that a plan leaves to the kernels are put back."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from .._version import __version__
-from ..errors import PlanError
-from ..files import atomic_write
-from .plan import Plan, load_plan
+from . import graph
+from .fp16 import half_network
+from .plan import Plan
 
 if TYPE_CHECKING:
     import onnx
@@ -20,58 +18,28 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 _IMAGE, _RESULT = "image", "result"
 
 
-def export(
-    plan: str | os.PathLike[str] | Plan,
-    *,
-    out: str | os.PathLike[str],
-    layout: Layout = "nchw-float",
-    overwrite: bool = False,
-) -> Path:
-    """Writes a plan as an ONNX file that onnxruntime, OpenVINO, TensorRT and others run by themselves.
+def with_ends(plan: Plan, layout: Layout, *, fp16: bool = False) -> onnx.ModelProto:
+    """The network of `plan`, from pixels to pixels: its input is "image", its output "result".
 
-    A plan's own file gives network values before the last pixel shuffle: this one takes pixels and gives pixels.
+    fp16: Convert the network of an fp32 plan, as `build --precision fp16` does; its ends stay in float32.
 
-    Args:
-        plan: The file of a plan, or what `load_plan` or `build` returned, in fp32 or fp16.
-        out: The file to write.
-        layout: Of its input "image" and output "result": "nchw-float", float32 (N, 3, H, W) of 0..1, or "nhwc-uint8",
-            uint8 (N, H, W, 3). RGB.
-        overwrite: Whether `out` may exist.
-
-    Returns:
-        `out`.
-
-    Raises:
-        PlanError: It is no plan, in int8, or `out` cannot be written.
+    Raises PlanError if the file was replaced since it was opened, ModelError if float16 loses too much.
     """
-    target = Path(out)
-    if layout not in LAYOUTS:
-        raise PlanError(f"there is no layout {layout!r}: give one of {', '.join(LAYOUTS)}")
-    opened = plan if isinstance(plan, Plan) else load_plan(Path(plan))
-    if opened.spec.precision == "int8" or opened.engine:
-        kind = "an engine" if opened.engine else "in int8, whose scales are for OpenVINO and TensorRT only"
-        raise PlanError(f"{opened.path} is {kind}: export a plan in fp32")
-    if not overwrite and os.path.lexists(target):
-        raise PlanError(f"{target} exists: give --overwrite (overwrite=True) to replace it, or another name")
-    try:
-        atomic_write(target, with_ends(opened, layout).SerializeToString())
-    except OSError as error:
-        raise PlanError(f"cannot write {target}: {error.strerror}") from error
-    return target
-
-
-def with_ends(plan: Plan, layout: Layout) -> onnx.ModelProto:
-    """The network of `plan`, from pixels to pixels."""
     import onnx
     from onnx import TensorProto, helper
 
-    model: onnx.ModelProto = onnx.ModelProto.FromString(plan.network())
-    graph, spec = model.graph, plan.spec
+    spec = plan.spec
+    model: onnx.ModelProto
+    if fp16 and spec.precision == "fp32":
+        model = half_network(graph.from_plan(plan), spec).model()
+    else:
+        model = onnx.ModelProto.FromString(plan.network())
+    main = model.graph
     bytes_last = layout == "nhwc-uint8"
     highest = 255.0 if bytes_last else 1.0
     (low, high), (out_low, out_high) = spec.input_range, spec.output_range
-    inner_input, inner_output = graph.input[0].name, graph.output[0].name
-    sides = [dim.dim_value or None for dim in graph.input[0].type.tensor_type.shape.dim[2:]]
+    inner_input, inner_output = main.input[0].name, main.output[0].name
+    sides = [dim.dim_value or None for dim in main.input[0].type.tensor_type.shape.dim[2:]]
     axes = ["batch", *(side or name for side, name in zip(sides, ("height", "width"), strict=True))]
     large = ["batch", *(side and side * spec.scale for side in sides)]
     first = [
@@ -90,11 +58,11 @@ def with_ends(plan: Plan, layout: Layout) -> onnx.ModelProto:
             else []
         ),
     ]
-    nodes = list(graph.node)
-    del graph.node[:], graph.input[:], graph.output[:]
-    graph.node.extend([*_chain(graph, first, _IMAGE, inner_input), *nodes, *_chain(graph, last, inner_output, _RESULT)])
+    nodes = list(main.node)
+    del main.node[:], main.input[:], main.output[:]
+    main.node.extend([*_chain(main, first, _IMAGE, inner_input), *nodes, *_chain(main, last, inner_output, _RESULT)])
     kind = TensorProto.UINT8 if bytes_last else TensorProto.FLOAT
-    for values, name, (batch, *size) in ((graph.input, _IMAGE, axes), (graph.output, _RESULT, large)):
+    for values, name, (batch, *size) in ((main.input, _IMAGE, axes), (main.output, _RESULT, large)):
         shape = [batch, *size, 3] if bytes_last else [batch, 3, *size]
         values.append(helper.make_tensor_value_info(name, kind, shape))
     model.producer_name, model.producer_version = "srgan-trt", __version__
