@@ -77,14 +77,19 @@ def _knock(address: str) -> None:
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
     """Ray tells of every actor that dies, with a traceback; here that is an ordinary thing."""
+    from ray._private import worker  # nothing public keeps its messages off standard output, where ours go
+
     loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
     before = [logger.level for logger in loggers]
+    told = worker._worker_logs_enabled
     try:
+        worker._worker_logs_enabled = False
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`ray_remote_args`", DeprecationWarning)
             yield
     finally:
+        worker._worker_logs_enabled = told
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
