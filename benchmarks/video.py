@@ -35,6 +35,7 @@ from srgan_trt.scheduler import run_jobs
 from srgan_trt.video.convert import convert
 from srgan_trt.video.library import library
 from srgan_trt.video.options import VideoOptions
+from srgan_trt.video.steady import steadied
 from srgan_trt.video.upscale import VIDEO_MODEL
 
 _PHOTO = Path(__file__).resolve().parents[1] / "examples" / "coffee.jpg"
@@ -130,8 +131,11 @@ def _processor() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
-def flicker(enlarge: Any, *, size: tuple[int, int], frames: int = 12) -> float:
-    """How much of a still scene's noise is left, or is made more, between neighbouring frames."""
+def flicker(enlarge: Any, *, size: tuple[int, int], frames: int = 12, steady: bool = False) -> float:
+    """How much of a still scene's noise is left, or is made more, between neighbouring frames.
+
+    steady: by the filter of --steady, of which the first half of the frames is left out: it begins without a past.
+    """
     width, height = size
     with Image.open(_PHOTO) as opened:
         still = np.asarray(opened.convert("RGB"))[:height, :width].astype(np.float64)
@@ -139,7 +143,14 @@ def flicker(enlarge: Any, *, size: tuple[int, int], frames: int = 12) -> float:
     small = [
         np.clip(np.rint(still + noise.normal(0, _NOISE, still.shape)), 0, 255).astype(np.uint8) for _ in range(frames)
     ]
-    return _change([enlarge(frame) for frame in small]) / _change(small)
+    given, state = small, None
+    if steady:
+        given = []
+        for frame in small:
+            state = steadied(state, frame)
+            given.append(state.pixels)
+        given = given[frames // 2 :]
+    return _change([enlarge(frame) for frame in given]) / _change(small)
 
 
 def _change(frames: list[Pixels]) -> float:
@@ -168,6 +179,7 @@ def main() -> None:
         with Upscaler(model) as up:
             up(np.zeros((height, width, 3), np.uint8))
             report["flicker"][model] = flicker(up, size=size)
+            report["flicker"][f"{model} --steady"] = flicker(up, size=size, steady=True)
             if model == VIDEO_MODEL:
                 report["speed"] = speeds(up, size=size, frames=args.frames, rounds=args.rounds)
                 report["precision"] = up.info["precision"]

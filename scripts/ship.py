@@ -3,6 +3,7 @@
 
 Usage: python scripts/ship.py TRAINING NAME --what TEXT --limits TEXT --data TEXT [--data TEXT ...]
        --data-licence TEXT --set Set5=DIR [--set "BSD100 web=DIR" ...] [--earlier TRAINING ...] [--blend MODEL.h5=SHARE]
+       [--gan NAME]
 
 TRAINING is the --out of `srgan-trt train`; each DIR holds high-resolution pictures, which were not trained on, made
 small by bicubic, or by the recipe of `evaluate --degrade` that ends the name of the set. --data says what was trained
@@ -11,7 +12,8 @@ the gate lets it pass (int8_plans.py); the Keras file goes to weights/, from whe
 
 --blend takes SHARE of each weight from another model of the same shape and the rest from the training: between a model
 trained on pixels and the same model after its adversarial training, it trades texture against artefacts (Wang et al.,
-"ESRGAN", arXiv 1809.00219, section 3.4).
+"ESRGAN", arXiv 1809.00219, section 3.4). --gan names the model that is, or will be, sharpened from this one: `upscale
+--texture` mixes their plans.
 """
 
 from __future__ import annotations
@@ -85,6 +87,7 @@ def main() -> None:
         data_licence=args.data_licence,
         limits=args.limits,
         date=datetime.date.today().isoformat(),
+        gan=args.gan,
     )
     (folder / "card.json").write_bytes(encode(card, indent=2) + b"\n")
     before = plan.report["macs_before"] / 1e6
@@ -105,6 +108,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--note", help="what else is worth knowing about this training")
     parser.add_argument("--earlier", type=Path, action="append", default=[], help="a training before it: its recipe")
     parser.add_argument("--blend", type=_model_and_share, metavar="MODEL.h5=SHARE")
+    parser.add_argument("--gan", metavar="NAME")
     parser.add_argument("--set", action="append", required=True, type=lambda text: tuple(text.split("=", 1)))
     return parser.parse_args()
 

@@ -1,12 +1,12 @@
-"""Looks for all that we call of TensorRT in the bindings of several versions, without its libraries or a GPU.
+"""Looks for all that we call of TensorRT, and whether it takes our arguments, in the bindings of several versions,
+without its libraries or a GPU.
 
     pip download --no-deps -d wheels tensorrt-cu12-bindings==10.9.0.34
     pip download --no-deps -d wheels tensorrt-cu13-bindings==11.4.0.106
     python scripts/tensorrt_names.py wheels/*.whl
 
 The bindings are loaded over libraries that hold their symbols and nothing else, none of which is called; needs a C
-compiler. Ends with 1 if a name is
-absent that is not asked for first.
+compiler. Ends with 1 if a name is absent that is not asked for first, or a call does not fit.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import sys
 sys.setdlopenflags(1)  # lazily: functions that nobody calls need not be there
 sys.path[:0] = [{root!r}, {bindings!r}]
 import tensorrt as trt
-from tests.tensorrt.names import absent
-print("\\n".join(absent(trt)))
+from tests.tensorrt.names import absent, misfits
+print("\\n".join([*absent(trt), *("call " + each for each in misfits(trt))]))
 """
 
 
 def absent_from(wheel: Path) -> list[str]:
-    """The names that the bindings in `wheel` have not."""
+    """The names that the bindings in `wheel` have not, and "call ..." for those whose arguments do not fit."""
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
@@ -51,7 +51,7 @@ def absent_from(wheel: Path) -> list[str]:
         )  # fmt: skip
     if ran.returncode:
         raise SystemExit(f"{wheel.name} cannot be loaded: {ran.stderr.strip().splitlines()[-1]}")
-    return ran.stdout.split()
+    return ran.stdout.splitlines()
 
 
 def main(wheels: list[str]) -> int:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from .compat import SRGAN_predict as SRGAN_predict
     from .compat import show_image as show_image
     from .compiler.build import build
+    from .compiler.mixing import mix
     from .compiler.plan import load_plan
     from .exports import export
+    from .oneshot import upscale
     from .spec import NetworkSpec
-    from .upscaler import Upscaler, upscale
+    from .upscaler import Upscaler
     from .video.upscale import upscale_video
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "compare",
     "export",
     "load_plan",
+    "mix",
     "upscale",
     "upscale_video",
 ]
@@ -46,8 +49,9 @@ _HOMES = {
     "compare": "comparison",
     "export": "exports",
     "load_plan": "compiler.plan",
+    "mix": "compiler.mixing",
     "show_image": "compat",
-    "upscale": "upscaler",
+    "upscale": "oneshot",
     "upscale_video": "video.upscale",
 }
 

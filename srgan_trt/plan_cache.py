@@ -31,6 +31,24 @@ def cached_plan(path: Path, **settings: Any) -> Plan:
     return plan_built_once(_key(path, settings), lambda out: _build(path, out, settings), of=str(path))
 
 
+def mixed_plan(pixel: Plan, gan: Plan, texture: float) -> Plan:
+    """What `srgan_trt.mix` makes of two plans, built when it is first asked for.
+
+    Raises ModelError as `mix` does.
+    """
+    from .compiler.build import compile_network
+    from .compiler.mixing import MixedNetwork
+
+    network = MixedNetwork(pixel, gan, texture)  # what cannot be mixed is said before anything is waited for
+    facts = {"mix": network.source_hash, "version": __version__, "format": FORMAT}
+
+    def build(out: Path) -> Plan:
+        _log.info("building a plan of %s: this takes a while, the first time", network.name)
+        return compile_network(network, out=out, restores=network.restores)
+
+    return plan_built_once(key_of(facts), build, of=network.name)
+
+
 def plan_built_once(key: str, build: Callable[[Path], Plan], *, of: str) -> Plan:
     """The plan that the cache has for `key`, else what `build` makes at the path that it is given.
 

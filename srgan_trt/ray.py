@@ -120,7 +120,7 @@ def upscale_dataset(
 
 
 class _Rows:
-    """The pictures of a run, in tables of as many as a task has: a million take about 200 MB."""
+    """The pictures of a run, in tables of as many as a task has."""
 
     def __init__(self, batch: int) -> None:
         self._batch = batch

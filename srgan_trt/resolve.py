@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from .compiler.plan import Plan, is_plan, load_plan
 from .errors import ModelError
-from .models.registry import build_settings, find_model, int8_beside
+from .models.registry import build_settings, find_model, int8_beside, texture_pair
 from .runtime.devices import engine_plan, is_engine
 
 
@@ -71,17 +71,44 @@ def _kind(path: Path) -> Literal["plan", "engine", "network"]:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
 
 
+def textured_plan(model: str | os.PathLike[str] | None, texture: float) -> Plan:
+    """Between the model trained on pixels and its GAN, one of which `model` names: `texture` 0 is the one, 1 the other,
+    as they are; what is between them is built once, then cached.
+
+    Raises ModelError as `texture_pair` does, or for a texture out of range; MissingPackageError if a package is needed.
+    """
+    from .compiler.mixing import checked_texture
+    from .plan_cache import mixed_plan
+
+    share = checked_texture(texture)
+    pixel, gan = texture_pair(model)
+    if share in (0, 1):
+        return resolve(gan if share else pixel).plan()
+    return mixed_plan(resolve(pixel).plan(), resolve(gan).plan(), share)
+
+
 def open_plan(
-    model: str | os.PathLike[str] | Plan | None = None, *, sha256: str | None = None, trust_model: bool = False
+    model: str | os.PathLike[str] | Plan | None = None,
+    *,
+    sha256: str | None = None,
+    trust_model: bool = False,
+    texture: float | None = None,
 ) -> Plan:
     """The plan that `model` names (see `resolve`), or `model` itself.
 
     trust_model: Run code that the file carries: a Lambda's, an engine's.
+    texture: Between the named model and its partner: see `textured_plan`.
 
-    Raises what `resolve` and `ModelFile.plan` raise, and ModelError for a checksum of an open plan.
+    Raises what `resolve`, `ModelFile.plan` and `textured_plan` raise, and ModelError for a checksum or a texture of an
+    open plan.
     """
     if isinstance(model, Plan):
-        if sha256 is not None:
-            raise ModelError(f"the plan {model.path} is open already: its checksum comes too late; name the file")
+        if sha256 is not None or texture is not None:
+            what = "checksum" if sha256 is not None else "texture"
+            raise ModelError(f"the plan {model.path} is open already: its {what} comes too late; name the file")
         return model
+    if texture is not None:
+        if sha256 is not None:
+            raise ModelError("texture is between two models, of which sha256 can be but one's: leave it out")
+        return textured_plan(model, texture)
     return resolve(model, sha256=sha256).plan(trust_model=trust_model)

@@ -25,7 +25,7 @@ from .imaging.encode import Quality, encode, encode_to
 from .imaging.picture import Picture
 from .imaging.sources import Job
 from .machine import memory_bytes
-from .sizes import Size, target_of, working_pixels
+from .sizes import Size, target_of
 
 if TYPE_CHECKING:
     from .upscaler import Upscaler
@@ -274,7 +274,7 @@ def bytes_needed(picture: Picture, up: Upscaler, size: Size | None, max_pixels: 
     """While it is enlarged, about. Raises PictureError for a size that is not to be had."""
     bytes_a_pixel = (picture.channels + (picture.alpha is not None)) * picture.bits // 8
     target = target_of(size, picture.width, picture.height, up.spec, max_pixels=max_pixels)
-    return bytes_a_pixel * working_pixels(target, picture.width, picture.height, up.spec)
+    return bytes_a_pixel * up.working_pixels(target, picture.width, picture.height)
 
 
 def _memory_budget() -> int:

@@ -39,6 +39,8 @@ class Size:
 
     scale: float | None = None
     box: Box | None = None
+    even: bool = False
+    """Whether sides are rounded to even numbers, as films have them; but for one that is asked for itself."""
 
     def __post_init__(self) -> None:
         if (self.scale is None) == (self.box is None):
@@ -69,8 +71,12 @@ class Size:
         else:
             wide, high = self.box if isinstance(self.box, tuple) else (self.box, self.box)
             factor = min(Fraction(most, side) for most, side in ((wide, width), (high, height)) if most is not None)
-        # Python rounds halves to even
-        wanted = [max(1, math.floor(side * factor + Fraction(1, 2))) for side in (width, height)]
+        asked = self.box if isinstance(self.box, tuple) else (self.box,)
+        wanted = []
+        for side in (width, height):
+            step = 2 if self.even and side * factor not in asked else 1
+            # Python rounds halves to even
+            wanted.append(step * max(1, math.floor(side * factor / step + Fraction(1, 2))))
         return wanted[0], wanted[1]
 
 
@@ -155,19 +161,20 @@ def _enlarged(
         return resize(image, target.height, target.width), notes
     if target.passes == 2:
         whole, second = height * width, height * width * spec.scale**2
-        image, notes = _native(image, spec.scale, run, _part(progress, 0, whole, whole + second))
-        progress = _part(progress, whole, second, whole + second)
+        image, notes = _native(image, spec.scale, run, part_of(progress, 0, whole, whole + second))
+        progress = part_of(progress, whole, second, whole + second)
         height, width, _ = image.shape
     if (height * spec.scale, width * spec.scale) == (target.height, target.width):
         result, said = _native(image, spec.scale, run, progress)
         return result, notes + said
     result = _new(target.height, target.width, channels, image.dtype)
     source = height * spec.scale
-    strips = _strips(target, height, width, spec, halo)
-    total = sum(end - begin for _, _, begin, end in strips)
+    cut = strips(target, height, width, spec, halo)
+    total = sum(end - begin for _, _, begin, end in cut)
     done = 0
-    for top, bottom, begin, end in strips:
-        through = progress if len(strips) == 1 else _part(progress, done * width, (end - begin) * width, total * width)
+    for top, bottom, begin, end in cut:
+        share = (end - begin) * width
+        through = progress if len(cut) == 1 else part_of(progress, done * width, share, total * width)
         rows, said = _native(image[begin:end], spec.scale, run, through)
         first = begin * spec.scale
         resize_rows(rows, result[top:bottom], first=first, source=source, top=top, target=target.height)
@@ -197,7 +204,7 @@ def network_inputs(
     if (height * spec.scale, width * spec.scale) == (target.height, target.width):
         return [*inputs, (height, width)]
     if target.passes:
-        inputs += [(end - begin, width) for _, _, begin, end in _strips(target, height, width, spec, halo)]
+        inputs += [(end - begin, width) for _, _, begin, end in strips(target, height, width, spec, halo)]
     return inputs
 
 
@@ -216,30 +223,31 @@ def _native(image: Samples, scale: int, run: Run, progress: Progress | None) -> 
     return out, run(image, out, progress)
 
 
-def _strips(
-    target: Target, height: int, width: int, spec: NetworkSpec, halo: int | None
+def strips(
+    target: Target, height: int, width: int, spec: NetworkSpec, halo: int | None, *, most: int | None = None
 ) -> list[tuple[int, int, int, int]]:
-    """(top, bottom, begin, end): rows [top, bottom) of the result are made of rows [begin, end) of the network's input.
+    """(top, bottom, begin, end): rows [top, bottom) of the result are made of rows [begin, end) of the network's input,
+    of which it makes about `most` pixels (None: a bounded number); one strip if `halo` is None.
 
     All inputs have the same height, about, so that tiles of few shapes are compiled.
     """
-    count = 1 if halo is None else -(-height * width * spec.scale**2 // _STRIP_PIXELS)
+    count = 1 if halo is None else -(-height * width * spec.scale**2 // (most or _STRIP_PIXELS))
     edges = [target.height * number // count for number in range(count + 1)]
-    strips = []
+    cut = []
     for top, bottom in pairwise(edges):
         first, last = rows_needed(top, bottom, source=height * spec.scale, target=target.height)
         begin = max(0, first // spec.scale - (halo or 0)) // spec.multiple * spec.multiple
-        strips.append((top, bottom, begin, min(height, -(-last // spec.scale) + (halo or 0))))
-    tallest = max(end - begin for _, _, begin, end in strips)
+        cut.append((top, bottom, begin, min(height, -(-last // spec.scale) + (halo or 0))))
+    tallest = max(end - begin for _, _, begin, end in cut)
     return [
         (top, bottom, max(0, min(begin, height - tallest)) // spec.multiple * spec.multiple, end)
         if end == height
         else (top, bottom, begin, min(height, begin + tallest))
-        for top, bottom, begin, end in strips
+        for top, bottom, begin, end in cut
     ]
 
 
-def _part(progress: Progress | None, before: int, share: int, total: int) -> Progress | None:
+def part_of(progress: Progress | None, before: int, share: int, total: int) -> Progress | None:
     """What tells `progress` of a part of the work, `share` of `total`, that comes after `before` of it."""
     if progress is None:
         return None

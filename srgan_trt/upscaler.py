@@ -19,6 +19,7 @@ from .denoise import OFF, checked, denoiser_plan, level_for
 from .errors import DeviceError, PictureError, SrganTrtError
 from .halo import resolve_halo
 from .imaging.alpha import fill_transparent
+from .imaging.color_fix import fix_colours
 from .imaging.decode import MAX_PIXELS
 from .imaging.encode import Quality, check_quality, check_target, encode, format_of, outputs_for
 from .imaging.picture import Picture
@@ -26,8 +27,9 @@ from .imaging.reading import picture_of
 from .resolve import open_plan
 from .runtime.devices import open_pipeline
 from .runtime.pipeline import run_in_tiles
-from .sizes import Box, Progress, Size, enlarge, size_of, target_of
+from .sizes import Box, Progress, Run, Size, Target, enlarge, size_of, target_of, working_pixels
 from .spec import NetworkSpec
+from .tta import averaged, tta_inputs, tta_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +54,7 @@ class Upscaler:
         sha256: str | None = None,
         trust_model: bool = False,
         device: str = "auto",
+        engine: str | None = None,
         precision: str | None = None,
         tile: int | None = None,
         halo: int | None = None,
@@ -60,6 +63,9 @@ class Upscaler:
         max_vram: int | None = None,
         threads: int | None = None,
         denoise: str | int | None = None,
+        texture: float | None = None,
+        tta: bool = False,
+        color_fix: bool = False,
         build_progress: Callable[[str, float], None] | None = None,
     ) -> None:
         """Opens the model and the device.
@@ -73,6 +79,8 @@ class Upscaler:
             trust_model: Run code that the model file carries: a Lambda's, an engine's.
             device: "cpu"; "cuda" for the first NVIDIA GPU, "cuda:1" for another, "cuda:0,1" for several, which share
                 the pictures; "auto" for a GPU if one is here and works, else the CPU.
+            engine: What runs the network on a GPU: "tensorrt", "tensorrt-rtx", or "torch" (PyTorch, of the extra
+                [torch]); None is the TensorRT that is installed.
             precision: "fp32", "bf16" (CPU), "fp16" (GPU), "int8" for a model that has a plan in it, or None for the
                 device's fastest that keeps the picture's levels.
             tile: Side, in input pixels, of the largest tile the network sees at once, halo included; None is the
@@ -86,6 +94,11 @@ class Upscaler:
             denoise: Level of noise and JPEG blocks to take away first, from 0 (little) to 3; "off": never; "auto"
                 (None): as a file was compressed, for networks that were trained on clean pictures, where the extra
                 [denoise] is installed and `exact` not asked for.
+            texture: Instead of the named model, a mix of a model trained on pixels (0) and its GAN (1), one of which
+                `model` is; built once, then cached.
+            tta: The mean of what the network makes of the picture's 8 turns and mirrors: 8 times the time.
+            color_fix: Bring the colours of the result, as means over 8 x 8 pixels, to those of the image: for networks
+                that shift them.
             build_progress: Called with what is done and how much (0..1), from any thread, while a GPU engine is built.
 
         Raises:
@@ -98,15 +111,15 @@ class Upscaler:
         if exact and (halo is not None or precision not in (None, "fp32")):
             raise SrganTrtError("exact sets the halo and fp32 itself: leave halo and precision out")
         self._denoise = checked(OFF if exact and denoise is None else denoise)
-        self.plan = open_plan(model, sha256=sha256, trust_model=trust_model)
+        self.plan = open_plan(model, sha256=sha256, trust_model=trust_model, texture=texture)
         if exact and self.spec.precision != "fp32":
             raise SrganTrtError(
                 f"{self.plan.path} is in {self.spec.precision}, which is not exact: name the model, or a plan in fp32"
             )
         self._tile = tile
         self._halo, notes = resolve_halo(self.spec, tile, halo, exact)
-        self._max_pixels = max_pixels
-        options: dict[str, Any] = {"device": device, "max_vram": max_vram, "threads": threads}
+        self._max_pixels, self._tta, self._color_fix = max_pixels, tta, color_fix
+        options: dict[str, Any] = {"device": device, "engine": engine, "max_vram": max_vram, "threads": threads}
         self._pipeline = open_pipeline(
             self.plan, precision="fp32" if exact else precision, build_progress=build_progress, **options
         )
@@ -129,10 +142,11 @@ class Upscaler:
     @property
     def info(self) -> dict[str, Any]:
         """What runs, and how: model, scale, device, name, engine, precision, streams, halo (None: no tiles), denoise,
-        notes; and of the last picture tile (height, width) and tiles (how many)."""
+        tta, color_fix, notes; and of the last picture tile (height, width) and tiles (how many)."""
         facts = {"model": self.spec.name, "scale": self.spec.scale, **self._pipeline.info, "halo": self._halo}
+        facts |= {"denoise": self._denoise, "tta": self._tta, "color_fix": self._color_fix}
         with self._lock:
-            return facts | self._last | {"denoise": self._denoise, "notes": [*facts["notes"], *self._notes]}
+            return facts | self._last | {"notes": [*facts["notes"], *self._notes]}
 
     @property
     def max_concurrency(self) -> int:
@@ -232,19 +246,34 @@ class Upscaler:
             DeviceError: The device fails, or this Upscaler was closed.
             PictureError: The result does not fit into memory, or `size` is too large.
         """
-        target = target_of(size, picture.width, picture.height, self.spec, max_pixels=self._max_pixels)
+        target = self.target(size, picture.width, picture.height)
         image = picture.pixels if picture.alpha is None else fill_transparent(picture.pixels, picture.alpha)
         level = level_for(self._denoise if denoise is None else checked(denoise), picture.compression, self.spec)
         if level is not None:
             image = self._denoiser(level).upscale_picture(Picture(pixels=image), stop=stop).pixels
         visible = dataclasses.replace(picture, pixels=image, denoised=level)
-        run = partial(self._run, stop=stop)
-        return enlarge(visible, target, self.spec, halo=self._halo, run=run, progress=progress)
+        run: Run = partial(self._run, stop=stop)
+        if self._tta:
+            run = averaged(run, self.spec, halo=self._halo)
+        large = enlarge(visible, target, self.spec, halo=self._halo, run=run, progress=progress)
+        if self._color_fix and target.passes:
+            fix_colours(large.pixels, image)
+        return large
+
+    def target(self, size: Size | None, width: int, height: int) -> Target:
+        """What a picture of `width` x `height` becomes, and how. Raises PictureError if `size` is too large."""
+        return target_of(size, width, height, self.spec, max_pixels=self._max_pixels)
 
     def tiles(self, height: int, width: int, *, channels: int, dtype: Any) -> int:
         """How many tiles a picture of this size, and kind as arrays have it, goes through the network in."""
         options: Any = {"halo": self._halo, "tile": self._tile, "dtype": dtype, "channels": channels}
-        return len(self._pipeline.schedule(height, width, **options).tiles.tiles)
+        inputs = tta_inputs(height, width, self.spec, halo=self._halo) if self._tta else [(height, width)]
+        return sum(len(self._pipeline.schedule(*each, **options).tiles.tiles) for each in inputs)
+
+    def working_pixels(self, target: Target, width: int, height: int) -> int:
+        """Pixels that are in memory at most while a picture of `width` x `height` becomes `target`, itself included."""
+        pixels = working_pixels(target, width, height, self.spec)
+        return pixels + tta_pixels(target, width, height, self.spec) if self._tta else pixels
 
     def _denoiser(self, level: int) -> Upscaler:
         with self._denoiser_lock:
@@ -281,8 +310,10 @@ class Upscaler:
                 raise PictureError(f"a {type(array).__name__} is not an image: give a NumPy array")
             large = self.upscale_picture(self._read(np.ascontiguousarray(here)), size=size, progress=progress)
             return host_result(array, large.to_array())
-        if size is not None:
-            raise PictureError("an array on a GPU is enlarged as the network does it: leave scale and size out")
+        if size is not None or self._tta or self._color_fix:
+            raise PictureError(
+                "an array on a GPU is enlarged as the network does it: leave scale, size, tta and color_fix out"
+            )
         with borrow(array, stream=stream) as picture:
             pipeline = self._pipeline.pipeline_on(picture.image.device)
             if pipeline is None:
@@ -333,67 +364,8 @@ class Upscaler:
     def _batch(self, images: NDArray[Any], size: Size | None, progress: Progress | None) -> NDArray[Any]:
         count, height, width, channels = images.shape
         probe = self._read(images[0] if count else np.zeros((1, 1, channels), images.dtype))
-        target = target_of(size, width, height, self.spec, max_pixels=self._max_pixels)
+        target = self.target(size, width, height)
         result: NDArray[Any] = np.empty((count, target.height, target.width, channels), probe.to_array().dtype)
         for image, large in zip(images, result, strict=True):
             large[...] = self.upscale_picture(self._read(image), size=size, progress=progress).to_array()
         return result
-
-
-def upscale(
-    image: Any,
-    *,
-    model: str | os.PathLike[str] | Plan | None = None,
-    sha256: str | None = None,
-    trust_model: bool = False,
-    scale: float | None = None,
-    size: Box | None = None,
-    output: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
-    overwrite: bool = False,
-    quality: Quality | None = None,
-    device: str = "auto",
-    precision: str | None = None,
-    tile: int | None = None,
-    halo: int | None = None,
-    exact: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    max_vram: int | None = None,
-    threads: int | None = None,
-    denoise: str | int | None = None,
-    progress: Progress | None = None,
-) -> Any:
-    """Upscales one image or a list of images.
-
-    Each call opens the model anew (about a third of a second): for many calls keep an `Upscaler`. The arguments are
-    those of `Upscaler` and of calling it.
-
-    Args:
-        image: A path or http(s) address, a Pillow image, an array, or a list of these.
-        model: As `Upscaler` takes it; None is the default model.
-        scale, size: As calling an `Upscaler` takes them; None is what the network makes.
-        output: Where to save instead of returning an image; a list of paths for a list of images.
-        overwrite: Whether `output` may exist.
-        quality: Of `output`, as calling an `Upscaler` takes it.
-        progress: Called with (tiles done, tiles in all) of each picture.
-
-    Returns:
-        The enlarged image, of the kind of `image` (a Pillow image for a path); the path or paths if `output` is given.
-
-    Raises:
-        SrganTrtError: What `Upscaler` and calling it raise.
-    """
-    with Upscaler(
-        model,
-        sha256=sha256,
-        trust_model=trust_model,
-        device=device,
-        precision=precision,
-        tile=tile,
-        halo=halo,
-        exact=exact,
-        max_pixels=max_pixels,
-        max_vram=max_vram,
-        threads=threads,
-        denoise=denoise,
-    ) as up:
-        return up(image, scale=scale, size=size, output=output, overwrite=overwrite, quality=quality, progress=progress)

@@ -42,15 +42,15 @@ def card(**changes: Any) -> ModelCard:
     return ModelCard(**facts | changes)
 
 
-def ship(folder: Path, name: str = NAME, *, with_card: bool = True) -> Plan:
-    """Makes the model `name` in `folder`, which stands for srgan_trt/models/shipped."""
+def ship(folder: Path, name: str = NAME, *, with_card: bool = True, gan: str | None = None) -> Plan:
+    """Makes the model `name` in `folder`, which stands for srgan_trt/models/shipped. gan: as its card names it."""
     home = folder / name
     home.mkdir(parents=True)
     source = home / f"{name}.onnx"
     onnx.save(nearest_model(scale=4), source)
     plan = build(source, out=home / f"{name}.plan.onnx", input_range=(0, 1), output_range=(0, 1))
     if with_card:
-        (home / "card.json").write_bytes(encode(card(name=name)))
+        (home / "card.json").write_bytes(encode(card(name=name, gan=gan)))
     return plan
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import subprocess
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from srgan_trt.runtime import devices
 from srgan_trt.runtime.devices import gpu_packages, nvidia_gpus
 
 from .cuda_driver import build, standin
@@ -21,18 +22,21 @@ from .cuda_host import build as host
 from .handmade import HALO, small_plan
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "scripts"
 needs_stand_in = pytest.mark.skipif(
     bool(build.missing() or gpu_packages()), reason=f"{build.missing() or gpu_packages()}"
 )
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpu_check", ROOT / "scripts" / "gpu_check.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(name: str = "gpu_check") -> ModuleType:
+    """A module of scripts/, which sees the others as it does when it is started."""
+    if str(SCRIPTS) not in sys.path:
+        sys.path.append(str(SCRIPTS))
+    return importlib.import_module(name)
+
+
+def reports() -> ModuleType:
+    return script("gpu_report")
 
 
 def measured(plan: Path) -> dict[str, Any]:
@@ -41,17 +45,17 @@ def measured(plan: Path) -> dict[str, Any]:
     from .tensorrt_double.engine import SourceDouble
 
     engine_cache.EngineCache = lambda plan, **_: SourceDouble(plan.path)  # type: ignore[assignment,misc]
-    check = script()
-    check._SECONDS = 0.01
+    pictures = script("gpu_pictures")
+    pictures.SECONDS = 0.01
     return {
-        "gpus": check.gpus_here(),
-        "models": [check.measure(str(plan), precision, sizes=((40, 30),)) for precision in ("fp16", "fp32")],
-        "kernels": check.kernel_rates(64, repeats=2),
+        "gpus": script().gpus_here(),
+        "models": [pictures.measure(str(plan), precision, sizes=((40, 30),)) for precision in ("fp16", "fp32")],
+        "kernels": script("gpu_rates").kernel_rates(pack_side=64, unpack_side=32, repeats=2),
     }
 
 
 def report_of(**found: Any) -> dict[str, Any]:
-    empty = {"gpus": [], "sections": [], "tests": {}, "models": [], "kernels": [], "problems": []}
+    empty = {"gpus": [], "sections": [], "tests": {}, "models": [], "kernels": [], "bare": {}, "problems": []}
     return {"machine": script().machine(), **empty, **found}
 
 
@@ -62,15 +66,15 @@ def counts(**found: Any) -> dict[str, Any]:
 @needs_stand_in
 def test_a_report_of_an_imaginary_gpu(tmp_path: Path) -> None:
     outcome = standin.run(measured, small_plan(tmp_path, default_halo=HALO).path, kernels=host.library(), timeout=120)
-    report, check = report_of(**outcome.value, tests={"tests/a.py": counts(skipped={"no CuPy": 1})}), script()
+    report = report_of(**outcome.value, tests={"tests/a.py": counts(skipped={"no CuPy": 1})})
     assert not outcome.leaks["allocations"]
     assert [gpu["name"] for gpu in report["gpus"]] == ["Imaginary GPU"]
     assert [entry["name"] for entry in report["kernels"]] == ["copy on the GPU", "pack", "unpack"]
-    assert check.problems(report) == []
+    assert reports().problems(report) == []
     for entry in report["models"]:
         assert entry["psnr_db"] is None or entry["psnr_db"] > 50
         assert entry["times"][0]["gpu_ms"] > 0
-    text = check.markdown(report)
+    text = reports().markdown(report)
     assert "- Imaginary GPU, compute capability 8.9" in text
     assert "tests/a.py: 3 passed, 0 failed, 1 skipped" in text
     assert "1 skipped: no CuPy" in text
@@ -78,31 +82,31 @@ def test_a_report_of_an_imaginary_gpu(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_is_a_problem() -> None:
-    check = script()
     models = [
         {"model": "m", "precision": "fp16", "psnr_db": 31.0},
         {"model": "m", "precision": "int8", "psnr_db": 41.0},
         {"model": "n", "precision": "int8", "refused": "it loses too much"},
     ]
     report = report_of(tests={"t": counts(failed=["a::b"], exit_status=1)}, models=models)
-    assert check.problems(report) == ["test failed: a::b", "m in fp16 is 31.0 dB from the CPU's picture"]
-    assert check.problems(report_of()) == []
+    assert reports().problems(report) == ["test failed: a::b", "m in fp16 is 31.0 dB from the CPU's picture"]
+    assert reports().problems(report_of()) == []
 
 
 def test_tests_that_did_not_run_are_a_problem() -> None:
     """Skipped one and all, died half-way, or broke before the first."""
-    check = script()
-    assert check.problems(report_of(tests={"t": counts(passed=0, skipped={"no GPU": 9})})) == ["t: not one test passed"]
-    assert check.problems(report_of(tests={"t": counts(passed=0, exit_status=-11)})) == [
+    assert reports().problems(report_of(tests={"t": counts(passed=0, skipped={"no GPU": 9})})) == [
+        "t: not one test passed"
+    ]
+    assert reports().problems(report_of(tests={"t": counts(passed=0, exit_status=-11)})) == [
         "t: not one test passed",
         "t: pytest ended by SIGSEGV",
     ]
-    assert check.problems(report_of(tests={"t": counts(exit_status=3)})) == ["t: pytest ended with status 3"]
+    assert reports().problems(report_of(tests={"t": counts(exit_status=3)})) == ["t: pytest ended with status 3"]
 
 
 def test_a_model_that_int8_is_not_for_is_told() -> None:
     refused = {"model": "n", "precision": "int8", "refused": "it loses too much"}
-    assert "- no int8 for n: it loses too much" in script().markdown(report_of(models=[refused]))
+    assert "- no int8 for n: it loses too much" in reports().markdown(report_of(models=[refused]))
 
 
 # ---- the whole check, whose sections are processes
@@ -119,8 +123,8 @@ def check_with(
         assert (out / "report.md").is_file()
         return [sys.executable, "-c", programs[tuple(section)], str(answer)]
 
-    monkeypatch.setattr(check, "nvidia_gpus", lambda: ["Imaginary GPU"])
-    monkeypatch.setattr(check, "gpu_packages", lambda: None)
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: ["Imaginary GPU"])
+    monkeypatch.setattr(devices, "gpu_packages", lambda: None)
     monkeypatch.setattr(check, "sections", lambda quick: [list(each) for each in programs])
     monkeypatch.setattr(check, "_command", command)
     monkeypatch.setattr(check, "_LIMITS", {**check._LIMITS, **limits})
@@ -191,7 +195,7 @@ def test_a_section_that_raises_crashes_or_hangs_costs_no_other(monkeypatch: pyte
     assert report["kernels"] == RATES
     assert "- gpus: ended with status 1: RuntimeError: a sticky error" in text
     assert "tests t: ended by SIGABRT: in test seven" in text
-    assert "copying" in (tmp_path / "out" / "model-m-fp16.log").read_text()
+    assert "copying" in (tmp_path / "out" / "log.txt").read_text()
     assert "- Imaginary GPU\n" in text
     assert gone(int(child.read_text())), "what the section had started still runs"
 
@@ -209,7 +213,7 @@ def test_a_check_that_is_broken_off_leaves_what_it_had(monkeypatch: pytest.Monke
     monkeypatch.setattr(check, "_command", lambda section, quick, answer: [sys.executable, "-c", answers([]), answer])
     monkeypatch.setenv("SRGAN_TRT_CACHE", os.environ["SRGAN_TRT_CACHE"])
     with pytest.raises(KeyboardInterrupt):
-        check.check_all(["Imaginary GPU"], [["gpus"], ["kernels"]], quick=False, out=tmp_path)
+        check.check_all(["Imaginary GPU"], [["gpus"], ["kernels"]], check._LIMITS, out=tmp_path)
     assert json.loads((tmp_path / "report.json").read_text())["problems"] == ["kernels: not run"]
 
 
@@ -233,6 +237,18 @@ def test_a_pytest_that_dies_leaves_its_status(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(check, "ROOT", tmp_path)
     (tmp_path / "test_dies.py").write_text("import os\n\n\ndef test_one():\n    os.abort()\n")
     assert check.run_tests("test_dies.py") == {"passed": 0, "failed": [], "skipped": {}, "exit_status": -6}
+
+
+def test_jax_leaves_memory_to_the_other_tests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It takes three quarters of the GPU when it is first used, and gives none back."""
+    check = script()
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    (tmp_path / "test_settings.py").write_text(
+        "import os\n\n\ndef test_one():\n"
+        "    assert os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] == 'false'\n"
+        "    assert os.environ['SRGAN_TRT_ON_GPU'] == '1'\n"
+    )
+    assert check.run_tests("test_settings.py") == counts(passed=1)
 
 
 def test_every_model_in_every_precision() -> None:
@@ -264,7 +280,7 @@ def test_pytest_s_file_is_counted() -> None:
 
 def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     check = script()
-    monkeypatch.setattr(check, "nvidia_gpus", lambda: None)
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: None)
     monkeypatch.setattr("sys.argv", ["gpu_check.py"])
     with pytest.raises(SystemExit, match="no NVIDIA GPU that the driver lists"):
         check.main()

@@ -31,6 +31,10 @@ from .handmade import differences, noise, small_plan, small_spec
         (Size(box=(3840, 2160)), (3000, 2000), (3240, 2160)),
         (Size(box=(3840, 2160)), (2000, 1000), (3840, 1920)),
         (Size(box=10), (1000, 1), (10, 1)),
+        (Size(scale=1.5, even=True), (1001, 719), (1502, 1078)),
+        (Size(box=(1921, None), even=True), (1000, 667), (1921, 1282)),
+        (Size(box=(1281, 719), even=True), (640, 360), (1278, 719)),
+        (Size(scale=1, even=True), (1, 9), (2, 10)),
     ],
 )
 def test_the_aspect_is_rounded_to_the_nearest_pixel(

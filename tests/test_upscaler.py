@@ -19,9 +19,10 @@ import srgan_trt
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError, MissingPackageError, ModelError, PictureError, SrganTrtError, StoppedError
 from srgan_trt.imaging.picture import from_array
+from srgan_trt.oneshot import upscale
 from srgan_trt.resolve import open_plan
 from srgan_trt.sizes import Size
-from srgan_trt.upscaler import Upscaler, upscale
+from srgan_trt.upscaler import Upscaler
 
 from .handmade import differences, expected, nearest_model, noise, small_plan
 

@@ -81,6 +81,16 @@ def seconds(text: str) -> float:
     return sum(number * 60.0**power for power, number in enumerate(reversed(numbers)))
 
 
+def share(text: str) -> float:
+    try:
+        part = float(text)
+    except ValueError:
+        part = math.nan
+    if not 0 <= part <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return part
+
+
 def decibels(text: str) -> float:
     try:
         loss = float(text)

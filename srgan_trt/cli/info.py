@@ -133,6 +133,9 @@ def plan_rows(plan: Plan) -> Rows:
     yield "scale", f"x{spec.scale}" if spec.scale > 1 else "x1: a restorer, it keeps the size"
     if "ranges" in report:
         yield from _range_rows(report["ranges"])
+    if "shift" in report:
+        red, green, blue = report["shift"]
+        yield "colours", f"shifted by {red:+.1f} red, {green:+.1f} green, {blue:+.1f} blue, levels of 255, in the mean"
     yield from _rewrite_rows(report.get("rewrites", ()))
     if {"macs_before", "macs_after", "difference"} <= report.keys():
         more = " (more, but in shapes that run faster)" if report["macs_after"] > report["macs_before"] else ""

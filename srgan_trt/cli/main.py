@@ -20,6 +20,7 @@ COMMANDS = {
     "build": "build a plan or an engine from a model file",
     "info": "show what a plan, an engine or a model file is",
     "export": "write a plan as a file for other programs",
+    "mix": "mix a plan trained on pixels and its GAN's into one between",
     "tune": "benchmark tilings and lowerings here and keep the fastest",
     "models": "list the models that have a name",
     "train": "train a generator on a folder of pictures",

@@ -6,7 +6,7 @@ import time
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from .options import given, of_upscaler, open_manifest, opening, wanted_size
+from .options import given, of_upscaler, open_manifest, open_model, wanted_size
 from .summary import facts, pictures
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ def run_on_ray(args: Namespace, console: Console, begin: float) -> int:
     from ..imaging.encode import check_quality
     from ..manifest import with_row
     from ..ray import Pool, upscale_dataset
-    from ..resolve import resolve
 
     if others := given(args, *_NOT_THERE):
         console.error(f"--{next(iter(others)).replace('_', '-')} is for one machine: leave it out, or --ray")
@@ -34,7 +33,7 @@ def run_on_ray(args: Namespace, console: Console, begin: float) -> int:
     args.max_pixels = args.max_pixels or MAX_PIXELS
     size = wanted_size(args)
     check_quality(args.format or "png", args.quality)
-    plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
+    plan = open_model(args)
     label = size.label if size else f"x{plan.spec.scale}"
     manifest = open_manifest(args, plan, label, console)
 

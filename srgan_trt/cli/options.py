@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .argument_types import box, factor, gpu_numbers, positive, seconds, value_range, whole
+from ..errors import ModelError
+from .argument_types import box, factor, gpu_numbers, positive, seconds, share, value_range, whole
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ..upscaler import Upscaler
     from .console import Console
 
-_CHANGE_RESULTS = ("format", "quality", "device", "precision", "tile", "halo", "exact", "denoise")
+_CHANGE_RESULTS = "format quality device engine precision tile halo exact denoise tta color_fix".split()
 """Options that change the result."""
 _RANGES = ("--input-range", "--output-range")
 
@@ -88,6 +89,45 @@ def wanted_size(args: argparse.Namespace) -> Size | None:
     return size_of(args.scale, size)
 
 
+def add_texture(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--texture",
+        type=share,
+        metavar="0..1",
+        help="between a model trained on pixels (0: smooth) and its GAN (1: crisp, invented), one of which --model "
+        "names; the mix is built once and cached",
+    )
+
+
+def add_after(parser: argparse._ActionsContainer) -> None:
+    """What is done with the network's result."""
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="mean of the network's results for the picture's 8 turns and mirrors: closer to the truth by 0.1 to "
+        "0.2 dB, in 8 times the time; of a GAN it takes texture away",
+    )
+    parser.add_argument(
+        "--color-fix",
+        action="store_true",
+        help="bring the colours of the result, as means over 8 x 8 pixels of the picture, to the picture's: for "
+        "networks that shift them (build and info say by how much)",
+    )
+
+
+def open_model(args: argparse.Namespace, *, default: str | None = None) -> Plan:
+    """The plan of `--model`, of `default` without one, mixed as `--texture` says."""
+    from ..resolve import resolve, textured_plan
+
+    model = default if args.model is None else args.model
+    if args.texture is None:
+        return resolve(model, sha256=args.sha256).plan(**opening(args))
+    if others := [*given(args, "sha256"), *opening(args)]:
+        names = ", ".join("--" + name.replace("_", "-") for name in others)
+        raise ModelError(f"{names}: not with --texture, which is between two models of this package: leave it out")
+    return textured_plan(model, args.texture)
+
+
 def add_film_options(parser: argparse._ActionsContainer) -> None:
     """How films are read and written."""
     parser.add_argument(
@@ -111,6 +151,11 @@ def add_film_options(parser: argparse._ActionsContainer) -> None:
         choices=("refuse", "keep"),
         default="refuse",
         help="films in HDR, which the networks were not trained on: keep treats their levels as a picture's",
+    )
+    parser.add_argument(
+        "--steady",
+        action="store_true",
+        help="average noise over time where nothing moves, before the network: still scenes do not shimmer",
     )
     parser.add_argument("--no-audio", action="store_true", help="leave the sound out")
     parser.add_argument("--no-resume", action="store_true", help="start a film that was begun before anew")
@@ -161,12 +206,14 @@ def open_upscaler(plan: Plan, args: argparse.Namespace, console: Console) -> Ups
     """An `Upscaler` with the options of `upscale`; `console` shows what is built."""
     from ..upscaler import Upscaler
 
+    if args.tta:
+        console.note("--tta: the network runs 8 times for each picture, which takes 8 times as long")
     return Upscaler(plan, **of_upscaler(args), build_progress=console.build_progress)
 
 
 def of_upscaler(args: argparse.Namespace) -> dict[str, Any]:
     """The options of `upscale` that an `Upscaler` takes."""
-    names = "device precision tile halo exact max_pixels max_vram threads denoise"
+    names = "device engine precision tile halo exact max_pixels max_vram threads denoise tta color_fix"
     return {name: getattr(args, name) for name in names.split()}
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from .argument_types import gigabytes, positive, whole
 from .options import (
+    add_after,
     add_checksum,
     add_denoise,
     add_device,
@@ -21,10 +22,11 @@ from .options import (
     add_quiet,
     add_ray,
     add_size,
+    add_texture,
     given,
     open_manifest,
+    open_model,
     open_upscaler,
-    opening,
     wanted_size,
 )
 from .summary import facts, pictures, summary
@@ -43,10 +45,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
-_OF_PICTURES = (
-    *("scale", "width", "height", "max_side", "fit", "quality", "skip_existing", "manifest", "dry_run", "json"),
-    "compare",
-)
+_OF_PICTURES = ("quality", "skip_existing", "manifest", "dry_run", "compare")
 """Those that films do not know."""
 
 
@@ -113,6 +112,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_size(parser)
     add_device(parser)
     parser.add_argument(
+        "--engine",
+        metavar="tensorrt|torch",
+        help="what runs the network on a GPU: tensorrt, tensorrt-rtx or torch (PyTorch; default: the TensorRT that is "
+        "installed)",
+    )
+    parser.add_argument(
         "--max-vram",
         type=gigabytes,
         metavar="GB",
@@ -143,6 +148,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--exact", action="store_true", help="the whole receptive field as halo, in fp32")
     add_denoise(parser)
+    add_texture(parser)
+    add_after(parser)
     parser.add_argument(
         "--jobs",
         type=positive,
@@ -174,10 +181,12 @@ def run(args: Namespace, console: Console) -> int:
             console.error("standard output is a terminal or closed: pipe it on, or name a file with -o")
             return 2
         console.results_to = sys.stderr
+    from ..imaging.decode import MAX_PIXELS
     from ..imaging.encode import check_quality
     from ..imaging.sources import expand, plan_outputs
 
     begin = time.perf_counter()
+    args.max_pixels = args.max_pixels or MAX_PIXELS
     if args.ray is not None:
         from .on_ray import run_on_ray
 
@@ -207,13 +216,10 @@ def run(args: Namespace, console: Console) -> int:
 
 def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, begin: float) -> int:
     """Upscales those of `sources` that are no films. begin: when the command began."""
-    from ..imaging.decode import MAX_PIXELS
     from ..imaging.sources import plan_outputs
     from ..manifest import failed, with_row
-    from ..resolve import resolve
     from .console import one_line_of
 
-    args.max_pixels = args.max_pixels or MAX_PIXELS
     size = wanted_size(args)
     comparisons = None
     if args.compare is not None:
@@ -225,7 +231,7 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
             if source.error is not None:
                 console.error(source.error, source=source.name)
         return 1
-    plan = resolve(args.model, sha256=args.sha256).plan(**opening(args))
+    plan = open_model(args)
     label = size.label if size else f"x{plan.spec.scale}"
     manifest = open_manifest(args, plan, label, console)
 

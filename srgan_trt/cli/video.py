@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import open_upscaler, opening
+from .._version import __version__
+from .options import open_model, open_upscaler, wanted_size
 
 if TYPE_CHECKING:
     from ..imaging.encode import Quality
@@ -25,11 +26,12 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
     """Upscales the films among `sources`. Returns 0 if all came out, else 1."""
     from ..errors import MissingPackageError
     from ..imaging.sources import plan_outputs
-    from ..resolve import resolve
     from ..video.library import library
     from ..video.options import VideoOptions
     from ..video.upscale import VIDEO_MODEL
 
+    begin = time.perf_counter()
+    size = wanted_size(args)
     options = VideoOptions(
         codec=args.codec,
         crf=args.crf,
@@ -40,22 +42,29 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
         hdr=args.hdr,
         audio=not args.no_audio,
         resume=not args.no_resume,
+        size=size,
+        steady=args.steady,
     )
     try:
         library()
     except MissingPackageError as error:
         console.error(str(error))
         return 1
-    model = VIDEO_MODEL if args.model is None else args.model
-    plan = resolve(model, sha256=args.sha256).plan(**opening(args))
-    label = f"x{plan.spec.scale}"
+    plan = open_model(args, default=VIDEO_MODEL)
+    label = size.label if size else f"x{plan.spec.scale}"
     # A target that exists is looked at later: it may be one that a killed run had just finished.
     jobs = plan_outputs(sources, output=args.output, format=args.format, label=label, overwrite=True)
     good = 0
     films = [job for job in jobs if job.source.film]
+    console.event("start", version=__version__, model=plan.spec.name, scale=plan.spec.scale, films=len(films))
     with open_upscaler(plan, args, console) as up:
+        opening = time.perf_counter() - begin
         for job in films:
             good += _film(job, up, options, args.overwrite, console)
+        device = str(up.info["device"])
+    counts = {"done": good, "skipped": 0, "failed": len(films) - good}
+    seconds = {"seconds": round(time.perf_counter() - begin, 3), "opening": round(opening, 3)}
+    console.event("summary", **counts, **seconds, device=device)
     return 0 if good == len(films) else 1
 
 
@@ -124,6 +133,9 @@ def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, consol
     first: list[int] = []
 
     def progress(done: int, total: int | None) -> None:
+        if console.as_events:
+            console.progress(name, done, max(total or 0, done), work="film")
+            return
         first[:] = first or [done - 1]
         rate = (done - first[0]) / (time.perf_counter() - begin)
         console.progress(f"{name}, {rate:.2f} frames/s", done - first[0], max(total or 0, done) - first[0], work=name)
@@ -145,12 +157,16 @@ def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, consol
         console.end_progress()
         console.traceback()
         text = str(error)
-        console.error(text if name in text else f"{name}: {text}")
+        console.error(text if name in text else f"{name}: {text}", source=name)
         return False
     console.end_progress()
     seconds = time.perf_counter() - begin
     rate = (result.frames - result.resumed) / seconds
     (width, height), (wide, high) = result.size, result.enlarged
+    sizes = {"size": list(result.size), "enlarged": list(result.enlarged)}
+    facts = {"precision": up.info["precision"], "frames": result.frames, "repeats": result.repeats}
+    facts |= {"resumed": result.resumed, "seconds": round(seconds, 3)}
+    console.event("done", input=name, output=str(job.target), skipped=False, **sizes, **facts)
     console.result(
         f"{name} ({width} x {height}) -> {job.target} ({wide} x {high}), {result.frames} frames in {seconds:.2f} s "
         f"({rate:.2f} a second, network {result.busy:.0%} of the time), {up.info['device']}, {up.info['precision']}"

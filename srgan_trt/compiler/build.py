@@ -32,7 +32,7 @@ from .precision import PRECISIONS, to_fp32
 from .reference import Floats, ReferenceRunner
 from .subpixel import rewrite_subpixel
 from .tail import detach_shuffle, sink_shuffles
-from .value_range import RangeFinding, find_ranges
+from .value_range import RangeFinding, colour_shift, find_ranges
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -49,6 +49,9 @@ _LARGEST = 128 * 128
 _LARGEST_MULTIPLE = 128
 _HALF_TOLERANCE = 5e-3
 """How far a file that computes in float16 may be from the same network in float32, as a fraction of the range."""
+
+_SHIFT = 1.0
+"""Levels of 255 by which the mean of a channel may grow or shrink before it is said."""
 
 
 def build(
@@ -202,6 +205,9 @@ def _compiled(
         log.warning("%s: %s", source.name, notes[-1])
     bare_in = normalization.bare_input_range(finding.input_range)
     bare_out = normalization.bare_output_range(finding.output_range)
+    shift = colour_shift(exact, input_range=bare_in, output_range=bare_out, shape=shape, multiple=field.multiple)
+    if (most := max(map(abs, shift))) > _SHIFT:
+        notes.append(f"it shifts colours, a channel's mean by {most:.1f} levels of 255: --color-fix brings them back")
     macs_before = macs_per_pixel(model)
     against_source = _difference_from_source(source, exact, normalization, finding, shape, field)
     if against_source > (_HALF_TOLERANCE if halves else verify.TOLERANCE):
@@ -259,6 +265,7 @@ def _compiled(
         "kind": source.kind,
         "notes": notes,
         "ranges": dataclasses.asdict(finding),
+        "shift": shift,
         "rewrites": [dataclasses.asdict(check) for check in checker.checks],
         "macs_before": macs_before,
         "macs_after": macs_after,

@@ -38,18 +38,24 @@ def canonicalise(model: ir.Model) -> None:
         common.transpose_transpose_rule,
         common.dropout_inference_rule,
     )
-    shrink_constants(model)
-    sink_transposes(model)
-    graph.tidy(model)
-    graph.infer_shapes(model)
-    graph.apply(model, common.no_op_transpose_rule, common.transpose_transpose_rule)
+    _sink(model)
+    while name_movements(model):  # one that ends in NHWC leaves a transpose, which sinks to the next
+        _sink(model)
     graph.apply(
         model, graph.rule(PReluFromRelus()), graph.rule(PReluFromDifference()), graph.rule(PReluFromAbs()), commute=True
     )
     graph.apply(model, graph.rule(LeakyFromMax()), commute=True)
-    name_movements(model)
     graph.apply(model, graph.rule(NearestSpelling()), graph.rule(ColumnRowColumn()))
     lower_cubic(model)
+
+
+def _sink(model: ir.Model) -> None:
+    """Transposes that are taken back behind nodes that work on each value alone go."""
+    shrink_constants(model)
+    sink_transposes(model)
+    graph.tidy(model)
+    graph.infer_shapes(model)
+    graph.apply(model, rules.common.no_op_transpose_rule, rules.common.transpose_transpose_rule)
 
 
 class _PRelu(RewriteRuleClassBase):

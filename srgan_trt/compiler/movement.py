@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MOVES = frozenset("Transpose Reshape Unsqueeze Squeeze Tile Expand Gather Identity".split())
 _MOST = 1 << 26
 """Elements beyond which a chain is left alone: the proof would need too much memory."""
+_TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 Index = NDArray[np.int32]
 
 
@@ -71,23 +72,42 @@ def _movement(model: ir.Model, start: ir.Value, chain: list[ir.Node], end: ir.Va
         return None
     if after == before and np.array_equal(moved, index):
         return start
+    node = _enlargement(model, start, index, moved)
+    if node is not None:
+        return _placed(model, node, end, after, chain[-1])
+    node = _enlargement(model, start, index, moved.transpose(_TO_NCHW))
+    if node is None:
+        return None
+    # Keras goes on in NHWC: a transpose stays behind, and sinks (layout.py).
+    first = _placed(model, node, end, (after[0], after[3], after[1], after[2]), chain[-1])
+    return _placed(model, ir.node("Transpose", [first], {"perm": list(_TO_NHWC)}), end, after, node)
+
+
+def _enlargement(model: ir.Model, start: ir.Value, index: Index, moved: Index) -> ir.Node | None:
+    """The Resize or DepthToSpace that makes `moved` of `index`."""
+    import onnx_ir as ir
+
+    before, after = index.shape, moved.shape
     factor, rest = divmod(after[2], before[2])
     if rest or factor < 2 or after[3] != before[3] * factor:
         return None
-    node: ir.Node | None = None
-    if after[1] == before[1]:
-        if np.array_equal(moved, index.repeat(factor, axis=2).repeat(factor, axis=3)):
-            node = _resize(model, start, factor)
-    elif after[1] * factor * factor == before[1]:
+    if after[1] == before[1] and np.array_equal(moved, index.repeat(factor, axis=2).repeat(factor, axis=3)):
+        return _resize(model, start, factor)
+    if after[1] * factor * factor == before[1]:
         for mode in ("DCR", "CRD"):
             if np.array_equal(moved, shuffled(index, factor, mode)):
-                node = ir.node("DepthToSpace", [start], {"blocksize": factor, "mode": mode})
-    if node is None:
-        return None
-    node.outputs[0].name = f"{end.name}.named"
-    node.outputs[0].shape, node.outputs[0].type = end.shape, end.type
-    model.graph.insert_after(chain[-1], node)
-    return node.outputs[0]
+                return ir.node("DepthToSpace", [start], {"blocksize": factor, "mode": mode})
+    return None
+
+
+def _placed(model: ir.Model, node: ir.Node, end: ir.Value, sides: tuple[int, ...], after: ir.Node) -> ir.Value:
+    """The result of `node`, which computes what `end` was, or that in another order, put into the graph."""
+    import onnx_ir as ir
+
+    result: ir.Value = node.outputs[0]
+    result.name, result.shape, result.type = f"{end.name}.{node.op_type}", ir.Shape(sides), end.type
+    model.graph.insert_after(after, node)
+    return result
 
 
 def _static(value: ir.Value) -> tuple[int, int, int, int] | None:

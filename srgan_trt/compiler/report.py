@@ -14,6 +14,8 @@ class Report(TypedDict, total=False):
     """Of the file that the plan was built from."""
     notes: list[str]
     ranges: Ranges
+    shift: tuple[float, float, float]
+    """Levels of 255 by which the mean red, green and blue of the test picture grow."""
     rewrites: list[Rewrite]
     macs_before: float
     macs_after: float

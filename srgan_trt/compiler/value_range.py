@@ -105,6 +105,25 @@ def find_ranges(
     )
 
 
+def colour_shift(
+    network: Callable[[Floats], Floats],
+    *,
+    input_range: Range,
+    output_range: Range,
+    shape: tuple[int, int] | None,
+    multiple: int,
+) -> tuple[float, float, float]:
+    """Levels of 255 by which the mean red, green and blue of the test picture grow in the bare ``network``."""
+    low, high = input_range
+    bottom, top = output_range
+    shifts = []
+    for tile in (_window(tile, shape, multiple) for tile in _test_tiles(shape)):
+        levels = np.clip((network((tile * (high - low) + low).astype(np.float32)) - bottom) / (top - bottom), 0, 1)
+        shifts.append(255 * (levels.mean(axis=(0, 2, 3)) - tile.mean(axis=(0, 2, 3))))
+    red, green, blue = (round(float(mean), 2) + 0.0 for mean in np.mean(shifts, axis=0))
+    return red, green, blue
+
+
 def _scores(
     network: Callable[[Floats], Floats],
     tiles: list[Floats],

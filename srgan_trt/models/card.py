@@ -64,6 +64,9 @@ class ModelCard:
     limits: str
     date: str
     """When its training ended, as YYYY-MM-DD."""
+    gan: str | None = None
+    """The model that was sharpened from this one by adversarial training: `--texture` mixes the two as soon as both are
+    there. None where there is none."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for no date, or an architecture that is not whole."""

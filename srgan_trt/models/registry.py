@@ -65,6 +65,8 @@ class PackagedModel:
     place: Shipped | Installed
     restores: bool = False
     """Whether it was trained on noisy, compressed pictures (see NetworkSpec); a plan says so itself."""
+    gan: str | None = None
+    """The model that was sharpened from this one, of the same topology (see `texture_pair`); there may be none yet."""
     licence_note: str | None = None
     """What else must be said of the licence, in one line."""
 
@@ -165,6 +167,7 @@ _ELSEWHERE = (
             "BSD100": Scores(psnr=27.542, ssim=0.7352, perceptual=0.3034),
         },
         place=_krasserm("pre_generator.h5"),
+        gan="srgan-x4",
     ),
     _realesrgan(
         "realesrgan-x4plus",
@@ -240,6 +243,25 @@ def find_model(name: str | os.PathLike[str] | None, *, sha256: str | None = None
     return path
 
 
+def texture_pair(name: str | os.PathLike[str] | None) -> tuple[str, str]:
+    """Names of the model trained on pixels and of its GAN, one of which is `name` (None: ``DEFAULT_MODEL``).
+
+    Raises ModelError if `name` is no packaged generator, or the other one is not there.
+    """
+    models = packaged_models()
+    wanted = DEFAULT_MODEL if name is None else os.fspath(name)
+    pairs = [(model.name, model.gan) for model in models.values() if model.gan is not None and model.gan in models]
+    named = wanted in models and (name is None or not os.path.lexists(wanted))
+    if not named and not is_url(wanted):
+        _local(wanted)  # there may be no such model at all
+    for pair in pairs:
+        if named and wanted in pair:
+            return pair
+    why = "has no GAN in this version" if named else "is a file of its own: mix two plans with 'srgan-trt mix'"
+    others = ", ".join(name for pair in pairs for name in pair)
+    raise ModelError(f"texture is between two models, and {wanted} {why}, or name one of {others}")
+
+
 def build_settings(name: str | os.PathLike[str] | None) -> dict[str, Any]:
     """What `srgan_trt.build` must be told of the model that a user named: nothing but for some packaged ones."""
     if name is None or os.path.lexists(name):
@@ -292,6 +314,13 @@ def _shipped() -> list[PackagedModel]:
         if card.name != folder.name:
             raise ModelError(f"{card_file} is the card of {card.name}: {pip_command(options='--force-reinstall')}")
         found.append(
-            PackagedModel(name=card.name, what=card.what, licence=card.licence, scores=card.scores, place=Shipped(plan))
+            PackagedModel(
+                name=card.name,
+                what=card.what,
+                licence=card.licence,
+                scores=card.scores,
+                place=Shipped(plan),
+                gan=card.gan,
+            )
         )
     return found

@@ -85,6 +85,9 @@ def open_pipeline(
         except (DeviceError, MissingPackageError) as error:
             notes.append(f"the CPU runs this, not the {names[0]}: {error}")
             _log.warning("%s", notes[0])
+    elif engine is not None:
+        notes.append(f"the CPU runs this without {engine}, which is for GPUs: the driver lists none that can")
+        _log.warning("%s", notes[0])
     pipeline = _on_the_cpu(plan, precision, threads)
     pipeline.info["notes"] = [*notes, *pipeline.info["notes"]]
     return pipeline
@@ -283,4 +286,5 @@ def _on_gpus(
 
 def _check_packages() -> None:
     if mend := gpu_packages():
-        raise MissingPackageError(f"TensorRT and cuda-core are needed to use it: {mend}")
+        other = "; or name the engine torch (--engine torch), as PyTorch is here" if find_spec("torch") else ""
+        raise MissingPackageError(f"TensorRT and cuda-core are needed to use it: {mend}{other}")

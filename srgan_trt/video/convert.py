@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from .._version import __version__
 from ..errors import VideoError
 from ..imaging.encode import check_target
 from ..imaging.picture import Picture
+from ..sizes import Size
 from ..upscaler import Upscaler
 from . import encoding as encoders
 from .colour import FromRGB
@@ -25,9 +27,10 @@ from .join import choose_streams, join
 from .library import FORMATS, library, writing
 from .options import Progress, VideoOptions, VideoResult
 from .probe import VideoFacts, probe
-from .read import Frame, origin_of, read_frames
+from .read import Frame, origin_of, read_frames, steady
 from .stages import convey
-from .work import Job, Work, open_work, source_hash
+from .steady import Steadied
+from .work import Job, Segment, Work, open_work, source_hash
 
 _KEPT = "what is done is kept: run it again to go on"
 _LONGEST, _SHORTEST, _SEGMENT_PIXELS = 250, 48, 20_000_000
@@ -137,16 +140,28 @@ def _make(
         deinterlace=options.deinterlace == "auto",
         say=tell,
     )
+    if options.steady:
+        frames = steady(frames, _filter_after(before, work))
     try:
         result.busy = convey(
             frames,
-            lambda pixels: up.upscale_picture(Picture(pixels=pixels)).pixels,
+            lambda pixels: up.upscale_picture(Picture(pixels=pixels), size=_size(options)).pixels,
             write,
             at_once=max(1, up.max_concurrency),
         )
         growing.end()
     finally:
         growing.abandon()
+
+
+def _filter_after(segments: list[Segment], work: Work) -> Steadied | None:
+    if not segments:
+        return None
+    data = work.filter_after(len(segments) - 1)
+    try:
+        return Steadied.from_bytes(data)
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+        raise VideoError(f"{work.folder} is damaged: --no-resume starts {work.target} anew") from None
 
 
 class _Growing:
@@ -158,6 +173,7 @@ class _Growing:
         self._from_rgb = FromRGB(settings.colour, pixel_format=settings.pixel_format)
         self._writer: SegmentWriter | None = None
         self._frames = self._repeats = self._last = 0
+        self._steadied: Steadied | None = None
 
     def write(self, frame: Frame, large: NDArray[Any]) -> None:
         if self._writer is None:
@@ -165,6 +181,7 @@ class _Growing:
             self._frames = self._repeats = 0
         self._writer.write(large, frame.pts)
         self._frames, self._repeats, self._last = self._frames + 1, self._repeats + frame.repeat, frame.pts
+        self._steadied = frame.steadied
         if self._frames == self._length:
             self.end()
 
@@ -172,6 +189,8 @@ class _Growing:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+            if self._steadied is not None:
+                self._work.keep_filter(self._number, self._steadied.to_bytes())
             self._work.keep(self._number, frames=self._frames, last=self._last, repeats=self._repeats)
             self._number += 1
 
@@ -187,7 +206,8 @@ class _Growing:
 def _encoding(up: Upscaler, facts: VideoFacts, target: Path, options: VideoOptions) -> Encoding:
     codec = options.codec or encoders.default_codec(target)
     found = encoders.encoder(codec, target)
-    width, height = (side * up.spec.scale for side in facts.upright)
+    to = up.target(_size(options), *facts.upright)
+    width, height = to.width, to.height
     settings = Encoding(
         codec=codec,
         options=encoders.quality_options(found, crf=options.crf, preset=options.preset),
@@ -203,12 +223,19 @@ def _encoding(up: Upscaler, facts: VideoFacts, target: Path, options: VideoOptio
     return settings
 
 
+def _size(options: VideoOptions) -> Size | None:
+    """Of the result, with even sides, which 4:2:0 needs."""
+    return None if options.size is None else dataclasses.replace(options.size, even=True)
+
+
 def _job(up: Upscaler, source: Path, settings: Encoding, options: VideoOptions) -> Job:
     versions = f"{__version__} {library().__version__}"
     network = f"{up.plan.body_hash} {up.info['precision']} {up.info['halo']} {up.info['denoise']} {versions}"
+    network += "".join(f" {name}" for name in ("tta", "color_fix") if up.info[name])
     # All else of the encoding follows from these, the film and the network; sound is copied at the end.
     given = dataclasses.asdict(options) | {"codec": settings.codec}
     del given["resume"], given["audio"]
+    given["size"] = options.size.label if options.size else f"x{up.spec.scale}"
     return Job(source=source_hash(source), network=network, settings={k: str(v) for k, v in given.items()})
 
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from ..errors import VideoError
 from ..imaging.sources import film_suffix
+from ..sizes import Size
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Called with (frames done, about how many in all or None), from a thread."""
@@ -28,6 +29,8 @@ class VideoOptions:
     audio: bool = True
     resume: bool = True
     segment: int | None = None
+    size: Size | None = None
+    steady: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -57,6 +60,6 @@ class VideoResult:
     notes: list[str] = field(default_factory=list)
 
 
-def default_target(source: Path, scale: int) -> Path:
-    """`movie_x4.mp4` beside `movie.mp4`; `.mkv` where the container is not written."""
-    return source.with_name(f"{source.stem}_x{scale}{film_suffix(source)}")
+def default_target(source: Path, label: str) -> Path:
+    """`movie_x4.mp4` beside `movie.mp4`; `.mkv` where the container is not written. label: "x4"."""
+    return source.with_name(f"{source.stem}_{label}{film_suffix(source)}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..errors import VideoError
 from .colour import ToRGB
 from .library import fraction, library, open_video
 from .probe import VideoFacts
+from .steady import Steadied, steadied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,8 @@ class Frame:
     """uint8 or uint16 (H, W, 3), upright."""
     repeat: bool = False
     """Whether its pixels are those of the frame before."""
+    steadied: Steadied | None = None
+    """What the filter of `steady` knows after it, if that is on."""
 
 
 def origin_of(facts: VideoFacts, start: Fraction | None) -> int:
@@ -71,6 +75,17 @@ def read_frames(
         repeat = before is not None and np.array_equal(before, pixels)
         before = pixels
         yield Frame(pts=pts, pixels=pixels, repeat=repeat)
+
+
+def steady(frames: Generator[Frame], before: Steadied | None) -> Generator[Frame]:
+    """`frames` through the filter, each with its `steadied`. before: that of the frame before the first."""
+    with closing(frames):
+        for frame in frames:
+            after = steadied(before, frame.pixels)
+            pixels = after.pixels
+            repeat = before is not None and np.array_equal(before.pixels, pixels)
+            before = after
+            yield replace(frame, pixels=pixels, repeat=repeat, steadied=after)
 
 
 def _timed(

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..sizes import size_of
 from ..upscaler import Upscaler
 from .convert import convert
 from .library import library
@@ -14,6 +15,7 @@ from .options import Progress, VideoOptions, default_target
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
+    from ..sizes import Box
 
 VIDEO_MODEL = "srresnet-fast-x4"
 """The model for films where none is named: GANs invent texture anew in every frame, which shimmers."""
@@ -25,6 +27,8 @@ def upscale_video(
     path: str | os.PathLike[str],
     *,
     output: str | os.PathLike[str] | None = None,
+    scale: float | None = None,
+    size: Box | None = None,
     overwrite: bool = False,
     model: str | os.PathLike[str] | Plan | None = None,
     sha256: str | None = None,
@@ -35,6 +39,9 @@ def upscale_video(
     max_vram: int | None = None,
     threads: int | None = None,
     denoise: str | int | None = None,
+    texture: float | None = None,
+    tta: bool = False,
+    color_fix: bool = False,
     codec: str | None = None,
     crf: int | None = None,
     preset: str | None = None,
@@ -45,6 +52,7 @@ def upscale_video(
     audio: bool = True,
     resume: bool = True,
     segment: int | None = None,
+    steady: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Upscales a film: every frame by the network; sound, subtitles, chapters and attachments are copied.
@@ -54,9 +62,10 @@ def upscale_video(
     Args:
         path: A film that FFmpeg reads.
         output: Where to, ending in .mkv, .mp4, .mov or .webm; None is `movie_x4.mp4` beside `movie.mp4`.
+        scale, size: As calling an `Upscaler` takes them, rounded to even sides; None is what the network makes.
         overwrite: Whether `output` may exist.
-        model, sha256, device, precision, tile, halo, max_vram, threads, denoise: As `Upscaler` takes them; the model
-            None is srresnet-fast-x4, which is steadier than a GAN.
+        model, sha256, device, precision, tile, halo, max_vram, threads, denoise, texture, tta, color_fix: As `Upscaler`
+            takes them; the model None is srresnet-fast-x4, which is steadier than a GAN.
         codec: FFmpeg's name of the encoder; None is libx264, for .webm libsvtav1.
         crf, preset: The encoder's; None is 17 for libx264, 18 for libx265, 22 for libsvtav1, 24 for libvpx-vp9.
         start, end: Seconds from the film's beginning; the result begins at 0.
@@ -65,6 +74,7 @@ def upscale_video(
         audio: Whether sound is copied.
         resume: Whether what an earlier call left is gone on with; else it is removed.
         segment: Frames that are lost at most when the program is killed; None is 48 to 250, by their size.
+        steady: Average noise over time where nothing moves, before the network: still scenes do not shimmer.
         progress: Called with (frames done, about how many in all or None), from a thread.
 
     Returns:
@@ -86,6 +96,8 @@ def upscale_video(
         audio=audio,
         resume=resume,
         segment=segment,
+        size=size_of(scale, size),
+        steady=steady,
     )
     library()
     with Upscaler(
@@ -98,9 +110,13 @@ def upscale_video(
         max_vram=max_vram,
         threads=threads,
         denoise=denoise,
+        texture=texture,
+        tta=tta,
+        color_fix=color_fix,
     ) as up:
         source = Path(path)
-        target = default_target(source, up.spec.scale) if output is None else Path(output)
+        label = options.size.label if options.size else f"x{up.spec.scale}"
+        target = default_target(source, label) if output is None else Path(output)
 
         def say(note: str) -> None:
             _log.warning("%s: %s", source, note)

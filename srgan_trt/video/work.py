@@ -108,6 +108,23 @@ class Work:
         """The segment is whole: it gets its name."""
         os.replace(self.part(number), self.folder / f"{number:06d}.f{frames}.t{last}.r{repeats}.segment")
 
+    def keep_filter(self, number: int, data: bytes) -> None:
+        """Before segment `number` is kept: what the filter knows after it."""
+        atomic_write(self._filter(number), data)
+        self._filter(number - 2).unlink(missing_ok=True)
+
+    def filter_after(self, number: int) -> bytes:
+        """What `keep_filter` wrote. Raises VideoError if it cannot be read."""
+        try:
+            return self._filter(number).read_bytes()
+        except OSError as error:
+            raise VideoError(
+                f"cannot read {self._filter(number)}: {error.strerror}: --no-resume starts {self.target} anew"
+            ) from error
+
+    def _filter(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.steady.npz"
+
     def finish(self) -> None:
         """`joining` is whole: it becomes the target, and nothing else is left, whenever the program is killed."""
         os.replace(self.joining, self.joined)

@@ -150,3 +150,22 @@ def test_no_more_memory_is_taken_than_may_be(tmp_path: Path) -> None:
         assert differences(load(out), expected(plan, pixels)).max() <= 1
         most[limit] = outcome.leaks["devices"][0]["peak"]
     assert most["0.004"] <= 4_000_000 < most["1"]
+
+
+def with_pytorch_s_double(plan: Path, arguments: list[str]) -> dict[str, Any]:
+    from srgan_trt.runtime.tensorrt import pytorch
+
+    from ..tensorrt_double import SourceDouble
+
+    opened: list[Path] = []
+    pytorch.TorchSource = lambda plan: opened.append(plan.path) or SourceDouble(plan.path)  # type: ignore
+    return {**with_doubles(arguments), "opened": [path == plan for path in opened]}
+
+
+def test_a_network_by_pytorch(tmp_path: Path) -> None:
+    plan, picture, out = small_plan(tmp_path), tmp_path / "picture.png", tmp_path / "large.png"
+    pixels = save_noise(picture)
+    arguments = ["upscale", str(picture), "-o", str(out), "--model", str(plan.path), "--engine", "torch"]
+    found = run(with_pytorch_s_double, plan.path, arguments)
+    assert (found["status"], found["opened"], found["gpus"]) == (0, [True], [0]), found["said"]
+    assert differences(load(out), expected(plan, pixels)).max() <= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,61 @@ def test_a_folder_of_films_and_pictures(command: Command, plan: Plan) -> None:
 
 def test_what_is_for_pictures_only_is_refused_for_films(command: Command, plan: Plan) -> None:
     film(Path("movie.mkv"))
-    done = command("upscale", "movie.mkv", "--model", plan.path, "--scale", "2", "--skip-existing")
+    done = command("upscale", "movie.mkv", "--model", plan.path, "--quality", "90", "--skip-existing")
     assert done.status == 2
-    assert "--scale, --skip-existing: for pictures only, and movie.mkv is a film" in done.err[0]
+    assert "--quality, --skip-existing: for pictures only, and movie.mkv is a film" in done.err[0]
     assert files(Path()) == ["movie.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("options", "label", "size"),
+    [
+        (["--scale", "2"], "x2", (128, 96)),
+        (["--scale", "1.6"], "x1.6", (102, 76)),
+        (["--width", "150"], "w150", (150, 112)),
+        (["--height", "75"], "h75", (100, 75)),
+        (["--fit", "900x600"], "fit900x600", (800, 600)),
+        (["--scale", "1"], "x1", (64, 48)),
+    ],
+)
+def test_a_film_has_the_size_that_is_asked_for(
+    command: Command, plan: Plan, options: list[str], label: str, size: tuple[int, int]
+) -> None:
+    """Sides are even, as 4:2:0 needs, but for one that is named."""
+    film(Path("movie.mkv"))
+    done = command("upscale", "movie.mkv", "--model", plan.path, *options, "--preset", "ultrafast")
+    assert (done.status, done.err) == (0, [])
+    assert done.out.startswith(f"movie.mkv (64 x 48) -> movie_{label}.mkv ({size[0]} x {size[1]}), 8 frames in ")
+    with av.open(f"movie_{label}.mkv") as container:
+        video = container.streams.video[0]
+        assert (video.width, video.height) == size
+        assert video.codec_context.pix_fmt == ("yuv420p" if size[1] % 2 == 0 else "yuv422p")
+    assert times(Path(f"movie_{label}.mkv")) == times(Path("movie.mkv"))
+
+
+def test_a_size_that_cannot_be_had_is_said_before_the_work(command: Command, plan: Plan) -> None:
+    film(Path("movie.mkv"))
+    done = command("upscale", "movie.mkv", "--model", plan.path, "--width", "1025")
+    assert (done.status, len(done.err)) == (1, 1)
+    assert "the network makes x4 and, run twice, x16" in done.err[0]
+    assert files(Path()) == ["movie.mkv"]
+
+
+def test_programs_are_told_as_events(command: Command, plan: Plan) -> None:
+    film(Path("good.mkv"))
+    Path("bad.mkv").write_bytes(b"nothing" * 100)
+    done = command("upscale", "bad.mkv", "good.mkv", "--model", plan.path, "--json", "--preset", "ultrafast")
+    assert (done.status, done.err) == (1, [])
+    events = [json.loads(line) for line in done.out.splitlines()]
+    told = {event["event"]: event for event in events}
+    assert (events[0]["event"], events[0]["films"], events[0]["scale"]) == ("start", 2, 4)
+    assert (told["error"]["input"], "cannot be read as a video" in told["error"]["text"]) == ("bad.mkv", True)
+    assert (told["progress"]["work"], told["progress"]["input"], told["progress"]["of"]) == ("film", "good.mkv", 8)
+    made = told["done"]
+    assert (made["input"], made["output"], made["frames"]) == ("good.mkv", str(Path("good_x4.mkv")), 8)
+    assert (made["size"], made["enlarged"], made["resumed"]) == ([64, 48], [256, 192], 0)
+    last = events[-1]
+    assert (last["event"], last["done"], last["failed"], last["device"]) == ("summary", 1, 1, "cpu")
 
 
 def test_a_moving_picture_has_the_size_and_the_quality_that_are_asked_for(command: Command, plan: Plan) -> None:
@@ -137,6 +189,7 @@ def test_a_film_from_python(plan: Plan) -> None:
     import srgan_trt
 
     film(Path("movie.mkv"))
+    assert srgan_trt.upscale_video("movie.mkv", model=plan.path, size=100) == Path("movie_max100.mkv").absolute()
     done: list[tuple[int, int | None]] = []
     target = srgan_trt.upscale_video(
         "movie.mkv", model=plan.path, codec="ffv1", progress=lambda n, total: done.append((n, total))

@@ -49,3 +49,20 @@ def test_a_constant_with_one_value_a_pixel_stays() -> None:
     model = net.model(net.conv(net.node("Mul", net.conv("input", 3, 8), slopes), 8, 3), (1, 3, 6, 8))
     canonicalise(model)
     assert "one value per pixel" in make_dynamic(model)[0]
+
+
+def test_repetitions_between_activations_in_nhwc_take_any_size() -> None:
+    """Keras: UpSampling2D, LeakyReLU and BatchNormalization, twice, with one transpose at either end."""
+    net = Network()
+    x, sides = net.node("Transpose", net.conv("input", 3, 8), perm=[0, 2, 3, 1]), np.array([1, 6, 8, 8])
+    for _ in range(2):
+        for axis in (1, 2):
+            tiles = np.insert(np.ones(4, np.int64), axis + 1, 2)
+            x = net.node("Unsqueeze", x, net.constant(np.array([axis + 1])))
+            x = net.node("Tile", x, net.constant(tiles))
+            sides = sides * np.where(np.arange(4) == axis, 2, 1)
+            x = net.node("Reshape", x, net.constant(sides))
+        x = net.node("Mul", net.node("LeakyRelu", x), net.constant(np.linspace(0.5, 1, 8, dtype=np.float32)))
+    found = same_and_free(net, net.conv(net.node("Transpose", x, perm=[0, 3, 1, 2]), 8, 3))
+    assert found.count("Resize") == 2
+    assert not {"Transpose", "Tile", "Reshape"} & set(found)

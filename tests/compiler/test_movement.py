@@ -30,6 +30,21 @@ def test_keras_3_repetition_is_an_enlargement() -> None:
     np.testing.assert_array_equal(run(model, x), expected)
 
 
+def test_a_repetition_that_ends_in_nhwc_is_one_before_a_transpose() -> None:
+    net = Network()
+    rows = net.node("Tile", net.node("Unsqueeze", "input", net.constant(shape(3))), net.constant(shape(1, 1, 1, 2, 1)))
+    tall = net.node("Reshape", net.node("Transpose", rows, perm=[0, 2, 3, 4, 1]), net.constant(shape(1, 10, 7, 4)))
+    columns = net.node("Tile", net.node("Unsqueeze", tall, net.constant(shape(3))), net.constant(shape(1, 1, 1, 2, 1)))
+    wide = net.node("Reshape", columns, net.constant(shape(1, 10, 14, 4)))
+    model = net.model(net.node("Relu", wide), (1, 4, 5, 7))
+    x = picture(1, 4, 5, 7)
+    expected = run(model, x)
+    graph.infer_shapes(model)
+    assert name_movements(model) == 1
+    assert kinds(model) == ["Resize", "Transpose", "Relu"]
+    np.testing.assert_array_equal(run(model, x), expected)
+
+
 @pytest.mark.parametrize(
     ("split", "perm", "mode"),
     [((1, 3, 2, 2, 5, 7), (0, 1, 4, 2, 5, 3), "CRD"), ((1, 2, 2, 3, 5, 7), (0, 3, 4, 1, 5, 2), "DCR")],

@@ -78,7 +78,7 @@ def check_machine_code(cubin: Path, architecture: str) -> None:
         assert not re.search(r"\b(LDL|STL)\b", code), name
         assert stores >= 1, name
         # ptxas of 13.5 splits unpack's loads of float32 for Blackwell into halves.
-        halves = architecture in ("sm_100", "sm_120") and name.startswith("unpack_f32")
+        halves = architecture in ("sm_100", "sm_110", "sm_120") and name.startswith("unpack_f32")
         assert loads >= 1 or (halves and re.search(r"\bLDG\.E\.\S*64", code)), name
 
 

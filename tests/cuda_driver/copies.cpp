@@ -207,6 +207,20 @@ CUresult CUDAAPI cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t byte
     });
 }
 
+// Each end is memory of the context that is named for it, or of a pool.
+CUresult CUDAAPI cuMemcpyPeerAsync(CUdeviceptr to, CUcontext to_context, CUdeviceptr from, CUcontext from_context,
+                                   size_t bytes, CUstream on) {
+    return entry("cuMemcpyPeerAsync", Needs::init, [&](Call& call) {
+        const auto end = [bytes](CUdeviceptr address, CUcontext owner) {
+            const End found = on_device(address, bytes);
+            const Allocation& about = *find_allocation(address);
+            require(about.pool != nullptr || about.context == &context(owner));
+            return found;
+        };
+        copy(call, end(to, to_context), end(from, from_context), line(bytes), stream(on), false);
+    });
+}
+
 CUresult CUDAAPI cuMemcpy2D(const CUDA_MEMCPY2D* about) {
     return entry("cuMemcpy2D", Needs::context, [&](Call& call) {
         const Rectangle found = rectangle(*about);

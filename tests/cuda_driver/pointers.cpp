@@ -11,7 +11,8 @@ void answer(void* out, CUpointer_attribute which, const Allocation& about, CUdev
     const bool device = about.space == Space::device || about.space == Space::managed;
     const auto store = [out](auto value) { memcpy(out, &value, sizeof value); };
     switch (which) {
-        case CU_POINTER_ATTRIBUTE_CONTEXT: return store(about.context);
+        case CU_POINTER_ATTRIBUTE_CONTEXT:  // memory of a pool is the device's
+            return store(about.pool == nullptr ? about.context : nullptr);
         case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
             return store(static_cast<unsigned int>(device ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST));
         case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: return store(address);

@@ -23,9 +23,10 @@ from srgan_trt.models.registry import (
     int8_beside,
     packaged,
     packaged_models,
+    texture_pair,
 )
+from srgan_trt.oneshot import upscale
 from srgan_trt.resolve import open_plan
-from srgan_trt.upscaler import upscale
 
 from ..handmade import noise
 from ..shipped import NAME, card, ship, ship_int8
@@ -221,3 +222,50 @@ def test_which_models_need_nothing_denoised_before_them(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "realesr-animevideov3").write_bytes(b"a file of that name")
     assert build_settings("realesr-animevideov3") == {}
+
+
+class TestTexture:
+    """Which two models `texture` is between: their cards tell."""
+
+    def test_either_name_gives_the_pair(self) -> None:
+        for name in ("srresnet-fast-x4", "srgan-fast-x4"):
+            assert texture_pair(name) == ("srresnet-fast-x4", "srgan-fast-x4")
+        assert texture_pair("srgan-x4") == ("srresnet-x4", "srgan-x4")
+
+    def test_a_gan_counts_as_soon_as_it_is_shipped(self, shipped: Path) -> None:
+        ship(shipped, "pixel-x4", gan="gan-x4")
+        with pytest.raises(ModelError, match="and pixel-x4 has no GAN in this version, or name one of srresnet-x4, "):
+            texture_pair("pixel-x4")
+        ship(shipped, "gan-x4")
+        assert texture_pair("gan-x4") == texture_pair("pixel-x4") == ("pixel-x4", "gan-x4")
+
+    def test_files_have_no_partner(self, tmp_path: Path) -> None:
+        plan = ship(tmp_path)
+        with pytest.raises(ModelError, match=r"plan\.onnx is a file of its own: mix two plans with 'srgan-trt mix'"):
+            texture_pair(plan.path)
+        with pytest.raises(ModelError, match="there is no model srgan-fats-x4"):
+            texture_pair("srgan-fats-x4")
+
+    def test_its_ends_are_the_models_themselves_and_the_rest_is_built_once(
+        self, shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("SRGAN_TRT_CACHE", str(tmp_path / "cache"))
+        pixel, gan = ship(shipped, "pixel-x4", gan="gan-x4"), ship(shipped, "gan-x4")
+        assert open_plan("gan-x4", texture=0).path == pixel.path
+        assert open_plan("pixel-x4", texture=1).path == gan.path
+        mixed = open_plan("pixel-x4", texture=0.25)
+        written = mixed.path.stat().st_mtime_ns
+        assert open_plan("gan-x4", texture=0.25).path == mixed.path
+        assert mixed.path.stat().st_mtime_ns == written
+        assert mixed.spec.name == "pixel-x4+gan-x4@0.25"
+        assert open_plan("gan-x4", texture=0.5).path != mixed.path
+
+    def test_what_contradicts_it_is_said(self, shipped: Path) -> None:
+        plan = ship(shipped, "pixel-x4", gan="gan-x4")
+        ship(shipped, "gan-x4")
+        with pytest.raises(ModelError, match="is open already: its texture comes too late"):
+            open_plan(plan, texture=0.5)
+        with pytest.raises(ModelError, match="sha256 can be but one's: leave it out"):
+            open_plan("pixel-x4", sha256="0" * 64, texture=0.5)
+        with pytest.raises(ModelError, match="a texture of -1 is not taken"):
+            open_plan("pixel-x4", texture=-1)

@@ -20,8 +20,9 @@ from srgan_trt import cache
 from srgan_trt.errors import ModelError, SrganTrtError
 from srgan_trt.models import remote
 from srgan_trt.models.registry import find_model
+from srgan_trt.oneshot import upscale
 from srgan_trt.resolve import open_plan
-from srgan_trt.upscaler import Upscaler, upscale
+from srgan_trt.upscaler import Upscaler
 
 from ..handmade import nearest_model, noise, small_plan
 from ..web_server import BODY, Answer, Server, answer, redirect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from srgan_trt.compiler.plan import load_plan
 from srgan_trt.errors import DeviceError
+from srgan_trt.runtime import devices
 from srgan_trt.runtime.devices import gpu_packages, nvidia_gpus, open_pipeline
 
 from ..cuda_driver import build, standin
@@ -103,8 +105,58 @@ def kernels() -> Path:
     return host.library()
 
 
+def test_an_unknown_engine_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="no engine 'cudnn': use one of tensorrt, tensorrt-rtx, torch"):
+        open_pipeline(small_plan(tmp_path), engine="cudnn")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_where_pytorch_is_and_no_tensorrt_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, there: bool
+) -> None:
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: ["Imaginary GPU"])
+    monkeypatch.setattr(devices, "gpu_packages", lambda: "pip install it")
+    monkeypatch.setattr(devices, "find_spec", lambda name: object() if there and name == "torch" else None)
+    with closing(open_pipeline(small_plan(tmp_path))) as pipeline:
+        assert pipeline.info["device"] == "cpu"
+    assert "TensorRT and cuda-core are needed to use it: pip install it" in caplog.text
+    assert ("--engine torch" in caplog.text) == there
+
+
+def test_an_engine_is_for_gpus(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="engine torch runs plans and models on a GPU"):
+        open_pipeline(small_plan(tmp_path), device="cpu", engine="torch")
+
+
+@without_driver
+def test_auto_says_that_the_cpu_needs_no_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(open_pipeline(small_plan(tmp_path), engine="torch")) as pipeline:
+        assert pipeline.info["device"] == "cpu"
+        assert pipeline.info["notes"][0] in caplog.text
+    assert "the CPU runs this without torch, which is for GPUs" in caplog.text
+
+
+def with_torch_s_double(path: Path) -> str:
+    """The engine that a picture ran by, if PyTorch's place is taken by a double, and no TensorRT is to be found."""
+    from srgan_trt import Upscaler
+    from srgan_trt.runtime.tensorrt import pytorch
+
+    from ..tensorrt_double import SourceDouble
+
+    pytorch.TorchSource = lambda plan: SourceDouble(plan.path)  # type: ignore[assignment,misc]
+    for name in ("tensorrt", "tensorrt_rtx", "openvino"):
+        sys.modules[name] = None  # type: ignore[assignment]
+    with Upscaler(load_plan(path), engine="torch", precision="fp32") as up:
+        np.testing.assert_array_equal(up(noise(70, 90)).shape, (280, 360, 3))
+        return str(up.info["engine"])
+
+
 @with_stand_in
 class TestWithADriver:
+    def test_pytorch_needs_no_tensorrt(self, tmp_path: Path, kernels: Path) -> None:
+        outcome = standin.run(with_torch_s_double, small_plan(tmp_path).path, kernels=kernels)
+        assert outcome.value == "onnxruntime in TensorRT's place"
+
     def test_auto_takes_the_first_gpu(self, tmp_path: Path, kernels: Path) -> None:
         info = imaginary(tmp_path, kernels, "auto", devices=2)["info"]
         assert (info["device"], info["precision"]) == ("cuda:0", "fp16")

@@ -9,13 +9,52 @@ from __future__ import annotations
 import pytest
 
 from ..tensorrt_double.engine import ContextDouble
-from .names import CALLED, absent, attributes
+from .names import CALLED, Call, absent, attributes, called, misfits, signatures
 
 trt = pytest.importorskip("tensorrt_rtx", reason="the [tensorrt-rtx] extra is not installed")
 
 
 def test_what_is_called_is_there() -> None:
     assert absent(trt) == []
+
+
+def test_what_is_called_takes_these_arguments() -> None:
+    assert misfits(trt) == []
+
+
+def test_a_call_that_does_not_fit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if TensorRT wanted another argument, had named one otherwise, or none at all."""
+
+    class Profile:
+        def set_shape(self) -> None:
+            """set_shape(self: trt.IOptimizationProfile, input: str, min: Dims, opt: Dims) -> None"""
+
+    monkeypatch.setattr(trt, "IOptimizationProfile", Profile)
+    assert misfits(trt) == ["IOptimizationProfile.set_shape(_, _, _, _)"]
+
+
+def test_most_calls_are_looked_at() -> None:
+    """A docstring that is read no more would let all through."""
+    told = {
+        f"{kind}.{call.name}"
+        for (file, variable), kind in CALLED.items()
+        for call in called(file)
+        if call.holder == variable and signatures(getattr(getattr(trt, kind), call.name).__doc__ or "", call.name)
+    }
+    assert len(told) >= 25
+    assert {"Builder.create_network", "IExecutionContext.set_input_shape", "ITimingCache.serialize"} <= told
+    assert Call("trt.Runtime", "__init__", 1, frozenset()) in set(called("tensorrt/library.py"))
+
+
+def test_overloads_and_defaults_are_read() -> None:
+    text = """f(*args, **kwargs)
+Overloaded function.
+
+1. f(self: a.B, name: str, shape: Tuple[int, int] = (1, 2)) -> bool
+
+2. f(self: a.B, how: a.C = <C.X: 0>) -> None
+"""
+    assert signatures(text, "f") == [{"name": False, "shape": True}, {"how": True}]
 
 
 @pytest.mark.parametrize(("file", "variable"), CALLED)

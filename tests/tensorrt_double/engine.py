@@ -12,6 +12,8 @@ import dataclasses
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,6 +64,12 @@ class Script:
     opened: list[EngineSettings] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     """Of each run's input."""
+    small: tuple[int, int, int] | None = None
+    """Windows, height and width that the engine's second profile takes at most; None if it has one."""
+    profiles: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    """The profile and shape of each context that was told one."""
+    first: list[tuple[int, ...]] = field(default_factory=list)
+    """Windows, height and width of what was told to run for the first time."""
     captures: int = 0
     engines: int = 0
     """That are open."""
@@ -142,6 +150,15 @@ class EngineDouble:
     def check(self, doing: str) -> None:
         self._messages.check(doing)
 
+    def profile(self, shape: tuple[int, int, int]) -> int | None:
+        small = self._script.small
+        return None if small is None else int(all(side <= most for side, most in zip(shape, small, strict=True)))
+
+    @contextmanager
+    def first_run(self, shape: tuple[int, int, int]) -> Iterator[None]:
+        self._script.first.append(shape)
+        yield
+
     def _say(self) -> None:
         if self._script.says:
             self._messages._take("ERROR", self._script.says)
@@ -158,6 +175,7 @@ class ContextDouble:
     def __init__(self, engine: EngineDouble, session: Any, script: Script, fixed_shape: tuple[int, int] | None) -> None:
         self._engine, self._session, self._script, self._fixed = engine, session, script, fixed_shape
         self._memory = 0
+        self._profile = 0
         self._addresses: dict[str, int] = {}
         self._shape: tuple[int, ...] | None = None
         self._settled: tuple[int, ...] | None = None
@@ -182,9 +200,20 @@ class ContextDouble:
         count, _, height, width = self._shape
         return self._script.context_bytes * max(1, count * height * width // 4096)
 
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        """Before shapes and addresses, which it forgets."""
+        if self._shape is not None or self._addresses or stream_handle == 0:
+            self._violation(f"profile {profile_index} was chosen after shapes or addresses, or without a stream")
+        self._profile = profile_index
+        return self._script.small is not None and profile_index < 2
+
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         settings = self._engine.settings
         most = (settings.batch, 3, *settings.tile)
+        if self._script.small is not None:
+            self._script.profiles.append((self._profile, (shape[0], *shape[2:])))
+            if self._profile == 1:
+                most = (self._script.small[0], 3, *self._script.small[1:])
         fits = (
             name == "input" and len(shape) == 4 and all(1 <= n <= limit for n, limit in zip(shape, most, strict=True))
         )

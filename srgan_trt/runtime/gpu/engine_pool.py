@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ...errors import DeviceError
@@ -22,6 +22,17 @@ class HasDiagnostics(Protocol):
         check; doing: what was tried, after "cannot"."""
 
 
+@runtime_checkable
+class KnowsShapes(Protocol):
+    """An engine to which not all shapes (windows, height, width) that it takes are the same."""
+
+    def profile(self, shape: tuple[int, int, int]) -> int | None:
+        """TensorRT's optimisation profile that suits the shape best; None where the engine has one for all."""
+
+    def first_run(self, shape: tuple[int, int, int]) -> AbstractContextManager[None]:
+        """Inside, a context runs that shape for the first time, when the library may compile kernels, for seconds."""
+
+
 class SharedEngine:
     """An engine and how many hold it; made by `EnginePool.take`, given back by `release`."""
 
@@ -32,9 +43,17 @@ class SharedEngine:
         """Whether CUDA graphs of it can be made; True until one could not."""
 
     def check(self, doing: str) -> None:
-        """See Explains; does nothing where the engine has nothing to say."""
+        """See HasDiagnostics; does nothing where the engine has nothing to say."""
         if isinstance(self.engine, HasDiagnostics):
             self.engine.check(doing)
+
+    def profile(self, shape: tuple[int, int, int]) -> int | None:
+        """See KnowsShapes."""
+        return self.engine.profile(shape) if isinstance(self.engine, KnowsShapes) else None
+
+    def first_run(self, shape: tuple[int, int, int]) -> AbstractContextManager[None]:
+        """See KnowsShapes; does nothing where the engine compiles nothing."""
+        return self.engine.first_run(shape) if isinstance(self.engine, KnowsShapes) else nullcontext()
 
 
 class EnginePool:

@@ -33,7 +33,8 @@ class ImageBuffer:
         self._scale = scale
         self.staged = isinstance(image, np.ndarray)
         """Whether the host has it, so that it is copied through page-locked memory."""
-        self._copied = self.staged or _is_foreign(int(image.address))
+        self._owner = 0 if self.staged else _foreign_owner(int(image.address))
+        self._copied = self.staged or self._owner != 0
 
     @property
     def row_bytes(self) -> int:
@@ -66,6 +67,14 @@ class ImageBuffer:
         if self._copied:
             return address, self.shape(band)
         return int(self._image.address), tuple(self._image.shape)
+
+    def copy_between_contexts(self, stream: Any, band: Band, ours: int, *, out: bool) -> None:
+        """The band of an image that another context of the GPU owns to our memory at address `ours`, or from there
+        (`out`). Raises DeviceError."""
+        driver = bindings()
+        mine, theirs = (ours, checked(driver.cuCtxGetCurrent())), (self.address(band), driver.CUcontext(self._owner))
+        to, source = (theirs, mine) if out else (mine, theirs)
+        checked(driver.cuMemcpyPeerAsync(*to, *source, self.bytes(band), stream.handle))
 
     @property
     def _row(self) -> int:
@@ -120,9 +129,10 @@ def after_caller(stream: int | None, context: int) -> Iterator[Any]:
         driver.cuEventDestroy(event)
 
 
-def _is_foreign(address: int) -> bool:
+def _foreign_owner(address: int) -> int:
+    """The context that memory on the GPU is of, if that is not the current one; 0 if it is, and for memory of a pool,
+    which is the device's."""
     driver = bindings()
     context = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_CONTEXT
     owner = int(checked(driver.cuPointerGetAttribute(context, address)) or 0)
-    # Memory of a pool has no context: it is the device's.
-    return owner not in (0, int(checked(driver.cuCtxGetCurrent())))
+    return 0 if owner == int(checked(driver.cuCtxGetCurrent())) else owner

@@ -46,7 +46,8 @@ class Engine(Protocol):
 
     def create_execution_context(self) -> Any:
         """TensorRT's IExecutionContext, or None if it could not make one: what is used of it is
-        set_input_shape(name, shape) -> bool, update_device_memory_size_for_shapes() -> bytes that this shape takes,
+        set_input_shape(name, shape) -> bool, set_optimization_profile_async(index, stream handle) -> bool where
+        there are several, update_device_memory_size_for_shapes() -> bytes that this shape takes,
         set_device_memory(address, bytes),
         set_tensor_address(name, address) -> bool, execute_async_v3(stream handle) -> bool."""
 

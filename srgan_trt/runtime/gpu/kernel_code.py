@@ -20,8 +20,9 @@ from ...errors import DeviceError, missing
 
 _log = logging.getLogger(__name__)
 
-SUPPORTED = ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
-"""Compute capabilities that the kernels are tested to compile for, without spills; NVRTC may know more."""
+SUPPORTED = ((7, 5), (8, 0), (8, 6), (8, 7), (8, 9), (9, 0), (10, 0), (11, 0), (12, 0))
+"""Compute capabilities that the kernels are tested to compile for, without spills; NVRTC may know more. 8.7 and 11.0
+are Jetsons', where code for other GPUs is not promised to run."""
 
 KERNELS = tuple(
     [f"pack_{level}_{element}" for level in ("u8", "u16") for element in ("f16", "f32")]

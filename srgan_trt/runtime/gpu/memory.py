@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 _log = logging.getLogger(__name__)
+
+_WINDOWS = os.name == "nt"
 
 
 class DeviceMemory:
@@ -37,6 +40,9 @@ class DeviceMemory:
                 self._pool = cuda.DeviceMemoryResource(device, cuda.DeviceMemoryResourceOptions())
             else:
                 self._pool = device.memory_resource
+            # Its driver for screens (WDDM) moves GPU memory to the host's rather than refuse some: no error, and all is
+            # ten times as slow.
+            self._pages_out = _WINDOWS and not device.properties.tcc_driver
 
     def available(self) -> int:
         """Bytes that may still be had."""
@@ -45,7 +51,13 @@ class DeviceMemory:
             return free if self._limit is None else max(0, min(free, self._limit - self._used))
 
     def claim(self, size: int) -> None:
-        """Counts memory that somebody else takes for us. Raises DeviceMemoryError if it would be over the limit."""
+        """Counts memory that somebody else takes for us. Raises DeviceMemoryError if it would be over the limit, or is
+        not free where the driver would make place for it."""
+        if self._pages_out and size > (free := free_memory()):
+            raise DeviceMemoryError(
+                f"{size / 1e6:.1f} MB of GPU memory are needed and {free / 1e6:.1f} are free: use a smaller tile or "
+                "batch, or free memory on it"
+            )
         with self._lock:
             if self._limit is not None and self._used + size > self._limit:
                 raise DeviceMemoryError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +102,15 @@ class NetworkSlot:
             with cuda_errors():
                 shaped.graph.launch(self.stream)
             return
-        try:
-            self._execute(shaped.context)
-        except DeviceMemoryError:
-            raise
-        except DeviceError:
-            if not shaped.retry:
+        with nullcontext() if shaped.ran else self._shared.first_run(shape):
+            try:
+                self._execute(shaped.context)
+            except DeviceMemoryError:
                 raise
-            self._execute(shaped.context)
+            except DeviceError:
+                if not shaped.retry:
+                    raise
+                self._execute(shaped.context)
         shaped.ran, shaped.retry = True, False
 
     def record(self) -> Any:
@@ -144,6 +145,9 @@ class NetworkSlot:
                 f"({self._shared.engine.device_bytes / 1e6:.0f} MB): use a smaller tile or batch"
             )
         with cuda_errors():
+            if (profile := self._shared.profile(shape)) is not None:
+                taken = context.set_optimization_profile_async(profile, int(self.stream.handle))
+                self._accepted(taken, f"its profile {profile}")
             for name, buffer in self.tensors.items():
                 self._accepted(context.set_tensor_address(name, int(buffer.handle)), f"the address of {name}")
             self._tell(context, shape)

@@ -253,7 +253,7 @@ class PictureWorker:
         self._staged_upload.view(jobs.shape, jobs.dtype, offset=where - begin)[...] = jobs
         with cuda_errors():
             if source is not None and not source.staged:
-                copy(self._copies, address, source.address(band), picture)
+                source.copy_between_contexts(self._copies, band, address, out=False)
             copy(self._copies, address + begin, staged, size)
             self._counts.reserve(4 * len(jobs)).fill(0, stream=self._copies)
             self._copies.record(self._event)
@@ -274,9 +274,10 @@ class PictureWorker:
             return
         canvas = int(self._canvas.reserve(size).handle)
         with cuda_errors():
-            copy(
-                self._copies, self._staged_canvas.reserve(size) if target.staged else target.address(band), canvas, size
-            )
+            if target.staged:
+                copy(self._copies, self._staged_canvas.reserve(size), canvas, size)
+            else:
+                target.copy_between_contexts(self._copies, band, canvas, out=True)
             self._copies.sync()
         if target.staged:
             target.rows(band)[...] = self._staged_canvas.view(target.shape(band), target.dtype)

@@ -32,6 +32,11 @@ Progress = Callable[[str, float], None]
 PORTABLE = ((8, 0), (8, 6), (8, 9), (12, 0))
 """What TensorRT-RTX builds for where no compute capability is named: all from Ampere on, but not Turing, which would
 cost the others speed (TensorRT-RTX documentation, "CPU-Only AOT")."""
+_UNLISTED = ((8, 0),)
+"""Of these, what NVIDIA's support matrices of TensorRT-RTX 1.0 to 1.5 do not list."""
+_SMALL = 128
+"""Side of the largest window that TensorRT chooses kernels for apart: those for a batch of large ones are too many
+blocks at once for the GPU, or too few, where one small picture is all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,8 @@ def build_engine(
     for tensor in (definition.get_input(0), definition.get_output(0)):
         tensor.allowed_formats = 1 << int(trt.TensorFormat.LINEAR)  # what our kernels write and read
     config = builder.create_builder_config()
-    config.add_optimization_profile(_profile(builder, definition, settings, multiple))
+    for batch, tile in _optimised_for(library, definition, settings, multiple):
+        config.add_optimization_profile(_profile(builder, definition, batch, tile, multiple))
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     # TF32 has float16's mantissa: 16-bit pictures and the second try of overflown ones want all of float32.
     config.clear_flag(trt.BuilderFlag.TF32)
@@ -156,17 +162,29 @@ def _element(trt: Any, definition: Any) -> np.dtype[Any]:
     )
 
 
-def _profile(builder: Any, definition: Any, settings: EngineSettings, multiple: int) -> Any:
-    """Sizes from the smallest to those of the settings, which are what it is optimised for; the network's own sides
-    where those are fixed."""
+def _optimised_for(
+    library: Library, definition: Any, settings: EngineSettings, multiple: int
+) -> list[tuple[int, tuple[int, int]]]:
+    """The batches and tiles that the engine is optimised for, the largest first. TensorRT-RTX, which compiles for each
+    shape when it comes, needs no more than one."""
     sides = tuple(definition.get_input(0).shape)
-    largest = (settings.batch, 3, *settings.tile)
-    smallest = (1, 3, multiple, multiple)
     if any(own not in (-1, asked) for own, asked in zip(sides[2:], settings.tile, strict=True)):
         raise DeviceError(
             f"the network takes tiles of {sides[3]} x {sides[2]} pixels only, not of {settings.tile[1]} x "
             f"{settings.tile[0]}: leave --tile out"
         )
+    found = [(settings.batch, settings.tile)]
+    height, width = (max(multiple, min(side, _SMALL) // multiple * multiple) for side in settings.tile)
+    if not library.builds_for_others and -1 in sides[2:] and (1, (height, width)) != found[0]:
+        found.append((1, (height, width)))
+    return found
+
+
+def _profile(builder: Any, definition: Any, batch: int, tile: tuple[int, int], multiple: int) -> Any:
+    """Sizes from the smallest to `batch` of `tile`, which is what it is optimised for; the network's own sides where
+    those are fixed."""
+    sides = tuple(definition.get_input(0).shape)
+    largest, smallest = (batch, 3, *tile), (1, 3, multiple, multiple)
     profile = builder.create_optimization_profile()
     low, high = (
         tuple(own if own > 0 else free for own, free in zip(sides, frees, strict=True)) for frees in (smallest, largest)
@@ -201,6 +219,10 @@ def _set_targets(library: Library, config: Any, capabilities: tuple[tuple[int, i
     """Says which GPUs the engine is for."""
     if not capabilities:
         return
+    if set(capabilities) <= set(_UNLISTED):
+        _log.warning(
+            "%s builds for A100, which NVIDIA's support matrices of it do not list: use tensorrt there", library
+        )
     known = _known(library)
     config.num_compute_capabilities = len(capabilities)
     for index, target in enumerate(capabilities):

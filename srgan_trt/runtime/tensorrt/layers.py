@@ -38,6 +38,10 @@ _POINTWISE = ("kgen", "runtime_function", "PointWise", "PointWiseV2")
 """Kinds whose constants are not filters."""
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _LESS_THAN_FP32 = ("bf16", "fp16", "fp8", "int8")
+_OTHER_PROFILE = re.compile(r"\[profile [1-9]\d*\]")
+"""In what is told of some layers of every profile but the first: they are the same network again. The others are of one
+graph with these."""
+_GRAPH = re.compile(r"_myl\d+(?=_\d+$)")
 _FILTERING = re.compile(r"conv|correlation|runtime_fusion|gemm|matmul|matrixmultiply", re.IGNORECASE)
 _LAUNCHES_NOTHING = ("shape_call", "ShapeHostToDevice")
 _SUMS = (
@@ -91,9 +95,9 @@ def from_log(lines: Iterable[str], grid: Mapping[str, float] | None = None) -> t
     """
     found = []
     areas: dict[str, float] = {}
-    for line in lines:
-        match = _LINE.search(line)
-        if match is not None:
+    matches = [match for line in lines if (match := _LINE.search(line)) is not None]
+    for match, first in zip(matches, _of_first_profile([(each["name"], each.string) for each in matches]), strict=True):
+        if first:
             inputs, constants, outputs = (_tensors(match[part]) for part in ("inputs", "constants", "outputs"))
             filters = [tensor.type for tensor in constants if _is_filter(tensor.sides)]
             if not filters and _FILTERING.search(match["kind"]):
@@ -123,8 +127,10 @@ def from_inspector(text: str, grid: Mapping[str, float] | None = None) -> tuple[
         return ()
     found = []
     areas: dict[str, float] = {}
-    for layer in listed:
-        if not isinstance(layer, dict):  # a name alone: the engine was built without details
+    listed = [layer for layer in listed if isinstance(layer, dict)]  # not a name alone, of a build without details
+    told = [(str(layer.get("Name", "")), json.dumps(layer)) for layer in listed]
+    for layer, first in zip(listed, _of_first_profile(told), strict=True):
+        if not first:
             continue
         kind, weights = str(layer.get("LayerType", "")), layer.get("Weights")
         inputs, outputs = ([_told(each) for each in layer.get(part, ())] for part in ("Inputs", "Outputs"))
@@ -135,6 +141,13 @@ def from_inspector(text: str, grid: Mapping[str, float] | None = None) -> tuple[
         name, metadata, tactic = (str(layer.get(key, "")) for key in ("Name", "Metadata", "TacticName"))
         found.append(_layer(name, kind, inputs, outputs, filters, metadata, tactic, grid, areas))
     return tuple(found)
+
+
+def _of_first_profile(told: Sequence[tuple[str, str]]) -> list[bool]:
+    """For the name of each layer and all that is told of it."""
+    graphs = [match[0] if (match := _GRAPH.search(name)) else name for name, _ in told]
+    others = {graph for graph, (_, text) in zip(graphs, told, strict=True) if _OTHER_PROFILE.search(text)}
+    return [graph not in others for graph in graphs]
 
 
 def _layer(

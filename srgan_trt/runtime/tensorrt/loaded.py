@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +55,12 @@ class LoadedEngine:
         self.device_bytes = int(self._engine.device_memory_size_v2)
         self._making = threading.Lock()
         """TensorRT promises threads no more than contexts of their own, and lanes make theirs at once."""
+        self._compiles = hasattr(self._engine, "create_runtime_config")
         # All contexts of a slot work in one piece of memory, which the pipeline gives them.
         theirs = library.module.ExecutionContextAllocationStrategy.USER_MANAGED
         self._new_context: Callable[[], Any] = lambda: self._engine.create_execution_context(theirs)
         self._keep_kernels: Callable[[], None] = lambda: None
-        if hasattr(self._engine, "create_runtime_config"):
+        if self._compiles:
             self._compile_ahead(library.module, kernels)
 
     def create_execution_context(self) -> Any:
@@ -70,6 +72,30 @@ class LoadedEngine:
         """Raises DeviceError (DeviceMemoryError for want of memory) with what TensorRT said since the last check, if it
         said anything: it answers False and logs why. doing: what was tried, after "cannot"."""
         self._messages.check(doing)
+
+    def profile(self, shape: tuple[int, int, int]) -> int | None:
+        """See KnowsShapes."""
+        profiles: int = self._engine.num_optimization_profiles
+        count, height, width = shape
+        for index in range(profiles - 1, 0, -1):  # the smallest is the last
+            _, _, (most, _, tallest, widest) = self._engine.get_tensor_profile_shape("input", index)
+            if count <= most and height <= tallest and width <= widest:
+                return index
+        return 0 if profiles > 1 else None
+
+    @contextmanager
+    def first_run(self, shape: tuple[int, int, int]) -> Iterator[None]:
+        """See KnowsShapes. TensorRT-RTX compiles while the caller waits (EAGER, see below): it is said, and kept at
+        once, as not every process comes to `close`."""
+        if self._compiles:
+            count, height, width = shape
+            _log.info(
+                "TensorRT-RTX compiles its kernels for %d windows of %d x %d pixels, for seconds if it never did",
+                count, width, height,
+            )  # fmt: skip
+        yield
+        with self._making:
+            self._keep_kernels()
 
     def close(self) -> None:
         """See Engine."""
@@ -101,8 +127,10 @@ class LoadedEngine:
         config.set_runtime_cache(cache)
 
         def keep() -> None:
+            nonlocal earlier
             made = cache.serialize()
             if made is not None and bytes(made) != earlier:
-                write_checksummed(kernels, bytes(made))
+                earlier = bytes(made)
+                write_checksummed(kernels, earlier)
 
         self._keep_kernels = keep

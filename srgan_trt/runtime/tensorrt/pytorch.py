@@ -7,13 +7,15 @@ what it refers to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import DeviceError, missing
+from ...errors import DeviceError, DeviceMemoryError, missing
 from .from_plan import network_of
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _SMALL = 256
 """Bytes of scratch memory that a context says it takes: it uses none."""
+_SETTINGS = threading.Lock()
+"""Of PyTorch's settings, which are the whole process's."""
 
 
 class TorchSource:
@@ -128,18 +132,33 @@ class TorchContext:
         if self._shape is None or len(self._addresses) < 2:
             return False
         shapes = {"input": self._shape, "output": self._engine.given(self._shape)}
-        stream, exact = torch.cuda.ExternalStream(stream_handle), torch.backends.cudnn.flags
-        with (
-            torch.inference_mode(),
-            torch.cuda.stream(stream),
-            torch.cuda.use_mem_pool(self._pool),
-            exact(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-        ):
-            tensors = {
-                name: _lent(self._addresses[name], shape, self._engine.element) for name, shape in shapes.items()
-            }
-            tensors["output"].copy_(self._engine.network(tensors["input"]))
+        stream = torch.cuda.ExternalStream(stream_handle)
+        try:
+            with exact(), torch.inference_mode(), torch.cuda.stream(stream), torch.cuda.use_mem_pool(self._pool):
+                tensors = {
+                    name: _lent(self._addresses[name], shape, self._engine.element) for name, shape in shapes.items()
+                }
+                tensors["output"].copy_(self._engine.network(tensors["input"]))
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError("the GPU has no memory left for PyTorch: use a smaller tile or batch") from error
         return True
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Inside, PyTorch's convolutions are by the same algorithm each time, and those in float32 in all of float32 (no
+    TF32). One thread at a time, since the settings are the process's; they are as they were afterwards."""
+    cudnn = _torch().backends.cudnn
+    wanted = ((cudnn, "benchmark", False), (cudnn, "deterministic", True), (cudnn.conv, "fp32_precision", "ieee"))
+    with _SETTINGS:
+        before = [getattr(holder, name) for holder, name, _ in wanted]
+        try:
+            for holder, name, value in wanted:
+                setattr(holder, name, value)
+            yield
+        finally:
+            for (holder, name, _), value in zip(wanted, before, strict=True):
+                setattr(holder, name, value)
 
 
 def _lent(address: int, shape: tuple[int, ...], element: np.dtype[Any]) -> Any:

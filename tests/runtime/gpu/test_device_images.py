@@ -38,7 +38,8 @@ def on_the_device(plan: Plan, image: np.ndarray, where: str, out_on_device: bool
     """The picture is copied to the device on the caller's stream, which has not got there when the pipeline is called;
     what it makes is copied back on the same stream.
 
-    where: "ours", the context of the pipeline; "theirs", one of the caller's; "default", the legacy stream of theirs.
+    where: "ours", the context of the pipeline; "theirs", one of the caller's; "default", the legacy stream of theirs;
+    "pool", memory of a pool, which has no context, whichever is current.
     """
     from srgan_trt.runtime.gpu import tiling
     from srgan_trt.runtime.gpu.device import bindings, checked
@@ -56,7 +57,11 @@ def on_the_device(plan: Plan, image: np.ndarray, where: str, out_on_device: bool
     out = np.zeros(large, image.dtype)
     pinned = checked(driver.cuMemHostAlloc(image.nbytes, 0))
     np.frombuffer((np.ctypeslib.ctypes.c_ubyte * image.nbytes).from_address(pinned), image.dtype)[:] = image.ravel()
-    addresses = [int(checked(driver.cuMemAlloc(size))) for size in (image.nbytes, out.nbytes)]
+
+    def allocated(size: int) -> int:
+        return int(checked(driver.cuMemAllocAsync(size, stream) if where == "pool" else driver.cuMemAlloc(size)))
+
+    addresses = [allocated(size) for size in (image.nbytes, out.nbytes)]
     script = Script()
     pipeline = GpuPipeline(plan, source=SourceDouble(plan.path, script))
 
@@ -79,6 +84,7 @@ def on_the_device(plan: Plan, image: np.ndarray, where: str, out_on_device: bool
         "not_finite": not_finite,
         "script": script,
         "copies": [(line["direction"], line["bytes"]) for line in seen],
+        "by": {line["call"] for line in seen if line["direction"] == "DtoD"},
         "context kept": int(now) == int(context),
     }
 
@@ -92,7 +98,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.mark.parametrize("order", ["threads", "late"])
-@pytest.mark.parametrize("where", ["ours", "theirs", "default"])
+@pytest.mark.parametrize("where", ["ours", "theirs", "default", "pool"])
 @pytest.mark.parametrize("out_on_device", [True, False])
 def test_image_on_the_device(plan: Plan, order: str, where: str, out_on_device: bool) -> None:
     image = handmade.noise(50, 61, 1 if where == "default" else 3, dtype=np.uint16 if where == "ours" else np.uint8)
@@ -119,7 +125,8 @@ def test_image_on_the_device(plan: Plan, order: str, where: str, out_on_device: 
     canvas = [] if out_on_device else [("DtoH", found["out"].nbytes)]
     assert over_the_bus == [("HtoD", 32 * tiles), ("DtoH", 4 * tiles), *canvas]
     inside = [size for direction, size in found["copies"] if direction == "DtoD"]
-    if where == "ours":
+    if where in ("ours", "pool"):
         assert inside == []
     else:  # memory of another context is out of the kernels' reach
+        assert found["by"] == {"cuMemcpyPeerAsync"}
         assert inside == [image.nbytes, found["out"].nbytes][: 1 + out_on_device]

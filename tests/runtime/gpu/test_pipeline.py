@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,27 @@ def test_pictures_of_all_kinds(plan: Plan, order: str, precision: str) -> None:
         assert not_finite == 0
         assert told[-1] == len(each["tiles"].tiles)
         assert told == sorted(told)
+
+
+def test_the_engine_hears_of_each_new_shape_once(plan: Plan) -> None:
+    """In each slot: TensorRT-RTX compiles kernels then."""
+    outcome = run(
+        plan, [job(handmade.noise(50, 61)), job(handmade.noise(37, 90), tile=33), job(handmade.noise(50, 61))], Script()
+    )
+    script = outcome.value["script"]
+    ran = {(count, height, width) for count, _, height, width in script.shapes}
+    assert set(script.first) == ran
+    assert len(ran) > 1
+    assert max(Counter(script.first).values()) <= 2
+
+
+def test_a_small_picture_has_a_profile_of_its_own(plan: Plan) -> None:
+    """Where the engine has one; a graph of each profile is captured and replayed."""
+    jobs = [job(handmade.noise(50, 61)), job(handmade.noise(20, 20))] * 2
+    script = run(plan, jobs, Script(small=(1, 24, 24)), precision="fp32").value["script"]
+    assert {profile for profile, _ in script.profiles} == {0, 1}
+    for profile, (count, _, _) in script.profiles:
+        assert profile == (count == 1)
 
 
 def test_cuda_s_runtime_is_not_loaded(plan: Plan) -> None:

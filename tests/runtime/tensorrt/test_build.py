@@ -17,8 +17,10 @@ from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import DeviceError
 from srgan_trt.runtime.gpu.device import gpus
 from srgan_trt.runtime.gpu.interfaces import EngineSettings
+from srgan_trt.runtime.tensorrt import build
 from srgan_trt.runtime.tensorrt.build import PORTABLE, BuildProgress, build_engine
-from srgan_trt.runtime.tensorrt.library import Library, find_library
+from srgan_trt.runtime.tensorrt.layers import from_log
+from srgan_trt.runtime.tensorrt.library import Library, Messages, find_library
 
 from ...handmade import small_model, small_plan
 
@@ -100,6 +102,45 @@ class TestWhatComesOut:
     def test_without_a_gpu_named_it_serves_all_from_ampere_on(self, half: bytes, rtx: Library) -> None:
         built = build_engine(half, dataclasses.replace(HALF, compute_capability=None), library=rtx)
         assert built.compute_capabilities == PORTABLE
+
+    def test_what_nvidia_does_not_list_is_said(
+        self, half: bytes, rtx: Library, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        build_engine(half, dataclasses.replace(HALF, compute_capability=(8, 0)), library=rtx)
+        assert "builds for A100, which NVIDIA's support matrices of it do not list: use tensorrt there" in caplog.text
+        caplog.clear()
+        build_engine(half, HALF, library=rtx)
+        assert "support matrices" not in caplog.text
+
+    def test_tensorrt_is_told_of_small_pictures_apart(self, network: bytes, rtx: Library) -> None:
+        """TensorRT-RTX is not; it stands in for TensorRT here, and takes what that would be told."""
+        import tensorrt_rtx as trt
+
+        messages = Messages(rtx, verbose=True)
+        builder = trt.Builder(messages.native)
+        definition = builder.create_network(0)
+        assert trt.OnnxParser(definition, messages.native).parse(network)
+        other = SimpleNamespace(builds_for_others=False)
+        settings = dataclasses.replace(ADA, tile=(256, 64), batch=4)
+        sizes = build._optimised_for(other, definition, settings, 24)  # type: ignore[arg-type]
+        assert sizes == [(4, (256, 64)), (1, (120, 48))]
+        assert len(build._optimised_for(rtx, definition, settings, 1)) == 1
+        config = builder.create_builder_config()
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        for batch, tile in sizes:
+            assert config.add_optimization_profile(build._profile(builder, definition, batch, tile, 24)) >= 0
+        assert builder.build_serialized_network(definition, config) is not None
+        (shapes,) = [line for line in messages.lines if "MinShape" in line]
+        for largest in ("[4,3,256,64]", "[1,3,120,48]"):
+            assert f"MinShape: [1,3,24,24], OptShape: {largest}, MaxShape: {largest}" in shapes
+        assert len([layer for layer in from_log(messages.lines) if layer.filters]) == 3, "each is told once"
+
+    def test_an_engine_for_small_pictures_has_one_profile(self) -> None:
+        definition = SimpleNamespace(get_input=lambda _: SimpleNamespace(shape=(-1, 3, -1, -1)))
+        other = SimpleNamespace(builds_for_others=False)
+        for tile, batch, count in (((128, 128), 1, 1), ((128, 128), 2, 2), ((64, 130), 1, 2)):
+            settings = dataclasses.replace(ADA, tile=tile, batch=batch)
+            assert len(build._optimised_for(other, definition, settings, 1)) == count  # type: ignore[arg-type]
 
     def test_a_network_of_one_size(self, tmp_path: Path, rtx: Library) -> None:
         network = small_model(shape=(32, 48)).SerializeToString()

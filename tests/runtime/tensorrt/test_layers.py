@@ -114,6 +114,15 @@ def test_the_inspector_of_tensorrt() -> None:
     assert (third.reads, third.filters) == ("fp32", None)
 
 
+def test_the_layers_of_another_profile_are_the_same_network() -> None:
+    """Some bear its number, the others are of one graph with them; the first one's are told."""
+    names = ["conv", "conv [profile 1]", "conv [profile 12]"]
+    names += ["a_myl0_1", "b_myl0_2", "a_myl1_1", "b [profile 1]_myl1_2", "c_myl1_3", "d_myl2_0"]
+    layers = [{"Name": name, "LayerType": "CaskConvolution"} for name in names]
+    found = from_inspector(json.dumps({"Layers": layers}))
+    assert [layer.name for layer in found] == ["conv", "a_myl0_1", "b_myl0_2", "d_myl2_0"]
+
+
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}"])
 def test_an_inspector_that_tells_nothing(text: str) -> None:
     assert from_inspector(text) == ()

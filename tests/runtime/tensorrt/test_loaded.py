@@ -75,6 +75,7 @@ class RuntimeConfig:
 
 class CudaEngine:
     device_memory_size_v2 = 12345
+    num_optimization_profiles = 1
 
     def __init__(self, trt: TensorRt) -> None:
         self._trt = trt
@@ -92,6 +93,15 @@ class CudaEngine:
             self._trt.logger.log(Logger.ERROR, "no memory for a context")
             return None
         return SimpleNamespace(of=self)
+
+
+class TwoProfiles(CudaEngine):
+    num_optimization_profiles = 2
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
+        assert name == "input"
+        largest = [(4, 3, 256, 320), (1, 3, 128, 96)][profile_index]
+        return [(1, 3, 1, 1), largest, largest]
 
 
 class RtxEngine(CudaEngine):
@@ -169,6 +179,25 @@ def test_compiled_kernels_are_kept_for_the_next_start(tmp_path: Path) -> None:
     assert read_checksummed(kernels) == b"new kernels"
 
 
+def test_kernels_of_a_new_shape_are_told_and_kept_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kernels = tmp_path / "small.kernels"
+    engine = load(TensorRt(), kernels=kernels)
+    with caplog.at_level("INFO"), engine.first_run((4, 256, 320)):
+        assert "compiles its kernels for 4 windows of 320 x 256 pixels" in caplog.text
+        assert not kernels.exists()
+    assert read_checksummed(kernels) == b"new kernels"
+    kernels.unlink()
+    with engine.first_run((1, 256, 320)):
+        pass
+    assert not kernels.exists(), "nothing new was compiled"
+
+
+def test_tensorrt_compiles_nothing_while_it_runs(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), load(TensorRt(CudaEngine)).first_run((4, 256, 320)):
+        pass
+    assert "compiles" not in caplog.text
+
+
 def test_kernels_of_another_driver_are_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kernels = tmp_path / "small.kernels"
     write_checksummed(kernels, b"strange kernels")
@@ -177,6 +206,13 @@ def test_kernels_of_another_driver_are_replaced(tmp_path: Path, caplog: pytest.L
     assert "compiled again" in caplog.text
     engine.close()
     assert read_checksummed(kernels) == b"new kernels"
+
+
+def test_the_profile_of_a_shape_is_the_smallest_that_takes_it() -> None:
+    shapes = [(1, 128, 96), (1, 9, 9), (2, 9, 9), (1, 129, 96), (1, 128, 97), (4, 256, 320)]
+    engine = load(TensorRt(TwoProfiles))
+    assert [engine.profile(shape) for shape in shapes] == [1, 1, 0, 0, 0, 0]
+    assert load(TensorRt()).profile((1, 9, 9)) is None, "it is chosen without being named"
 
 
 def test_a_context_that_cannot_be_made_is_none_and_tensorrt_is_heard(caplog: pytest.LogCaptureFixture) -> None:
@@ -227,6 +263,7 @@ def test_the_real_library_has_these_names() -> None:
         (RuntimeCache, "IRuntimeCache"),
         (RuntimeConfig, "IRuntimeConfig"),
         (RtxEngine, "ICudaEngine"),
+        (TwoProfiles, "ICudaEngine"),
         (Strategy, "DynamicShapesKernelSpecializationStrategy"),
         (Allocation, "ExecutionContextAllocationStrategy"),
     ):

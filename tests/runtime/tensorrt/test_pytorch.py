@@ -4,6 +4,8 @@ tests/gpu shows, where there is a GPU."""
 from __future__ import annotations
 
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,28 @@ class TestOnTheCpu:
         )  # fmt: skip
         found = TorchNetwork(model, "cpu")(torch.from_numpy(picture())).numpy()
         np.testing.assert_allclose(found, ReferenceRunner(model)(picture()), atol=1e-5)
+
+    @pytest.mark.parametrize("theirs", ["tf32", "ieee"])
+    def test_threads_leave_each_other_s_settings_and_the_program_s(self, theirs: str) -> None:
+        """PyTorch's own context manager would put back what another thread had set for a while."""
+        from torch.backends import cudnn
+
+        def settings() -> tuple[bool, bool, str]:
+            return cudnn.benchmark, cudnn.deterministic, cudnn.conv.fp32_precision
+
+        def work(_: int) -> tuple[bool, bool, str]:
+            with pytorch.exact():
+                time.sleep(0.002)
+                return settings()
+
+        before, cudnn.conv.fp32_precision = cudnn.conv.fp32_precision, theirs
+        try:
+            own = settings()
+            with ThreadPoolExecutor(4) as pool:
+                assert set(pool.map(work, range(20))) == {(False, True, "ieee")}
+            assert settings() == own
+        finally:
+            cudnn.conv.fp32_precision = before
 
     def test_a_node_that_it_has_not(self) -> None:
         with pytest.raises(DeviceError, match="PyTorch has no Softmax here"):
