@@ -15,9 +15,9 @@ from ..imaging.encode import Quality, encode_to
 from ..imaging.picture import Picture
 from ..imaging.sources import Job
 from ..machine import memory_peak
+from ..scheduler import bytes_needed
 from ..sizes import Size, network_inputs, target_of
 from .console import one_line_of
-from .scheduler import bytes_needed
 
 if TYPE_CHECKING:
     from ..upscaler import Upscaler

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import PictureError, StoppedError
 from ..files import atomic_file, cannot_write
 from . import jxl, lossy, png, tiff
+from .addresses import Address, ExistsError, exists
 from .metadata import resized, resized_xmp
 from .picture import Picture, Samples, bands, reduced
 
@@ -54,7 +55,7 @@ _LARGEST_SIDE = {
 _ENDINGS = ".png, .jpg, .webp, .tiff, .avif or .jxl"
 
 
-def format_of(path: Path) -> str:
+def format_of(path: Path | Address) -> str:
     """One of ``FORMATS`` by the suffix of ``path``. Raises PictureError for any other suffix."""
     try:
         return _SUFFIXES[path.suffix.lower()]
@@ -137,15 +138,12 @@ def encode_to(
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raises PictureError if ``path`` cannot become a result: it exists, is a folder, or its name is impossible."""
+    """Raises PictureError if ``path`` cannot become a result: it exists (ExistsError), is a folder, or cannot be."""
     try:
         if path.is_dir():
             raise PictureError(f"{path} is a folder: end the name in a slash to write into it")
         if not overwrite and os.path.lexists(path) and not _is_special(path):
-            raise PictureError(
-                f"{path} exists: give --overwrite (overwrite=True) to replace it, --skip-existing to keep it, or "
-                "another name"
-            )
+            raise ExistsError(exists(path))
         os.stat(path) if os.path.lexists(path) else None
     except OSError as error:
         raise PictureError(cannot_write(path, error)) from error

@@ -422,7 +422,7 @@ class TestBadInput:
             ("n*.png", None, "matches no file"),
             ("two\nlines.png", None, "lines.png does not exist"),
             ("empty/", None, "does not exist"),
-            ("ftp://host/photo.png", None, "is not an http or https address"),
+            ("s3://gs://photo.png", None, "mixes schemes"),
         ],
     )
     def test_one_line_says_what(

@@ -7,6 +7,7 @@ pictures at once gets as many.
 from __future__ import annotations
 
 import dataclasses
+import io
 import sys
 import threading
 import time
@@ -17,16 +18,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import PictureError, SrganTrtError
-from ..imaging.decode import MAX_PIXELS, decode
-from ..imaging.encode import Quality, encode, encode_to
-from ..imaging.picture import Picture
-from ..imaging.sources import Job
-from ..machine import memory_bytes
-from ..sizes import Size, target_of
+from .errors import PictureError, SrganTrtError
+from .imaging.addresses import Address, ExistsError
+from .imaging.decode import MAX_PIXELS, decode
+from .imaging.encode import Quality, encode, encode_to
+from .imaging.picture import Picture
+from .imaging.sources import Job
+from .machine import memory_bytes
+from .sizes import Size, target_of
 
 if TYPE_CHECKING:
-    from ..upscaler import Upscaler
+    from .upscaler import Upscaler
 
 _PREFETCH = 2
 """Pictures in the works besides those in the network, unless told otherwise: one is read, one written."""
@@ -41,6 +43,8 @@ class Outcome:
 
     job: Job
     error: str | None = None
+    exists: bool = False
+    """Whether the error is that another result was there before this one."""
     notes: tuple[str, ...] = ()
     """What was changed on the way, for the user: "the first of 3 frames was taken"."""
     size: tuple[int, int] = (0, 0)
@@ -230,11 +234,15 @@ def _write(
     try:
         if job.target == "-":
             notes = encode_to(large, sys.stdout.buffer, format=job.format, quality=quality)
+        elif isinstance(job.target, Address):
+            content = io.BytesIO()
+            notes = encode_to(large, content, format=job.format, name=str(job.target), quality=quality)
+            job.target.write(content.getvalue(), overwrite=overwrite)
         else:
             assert job.target is not None
             notes = encode(large, job.target, format=job.format, overwrite=overwrite, quality=quality, stop=stop)
     except (SrganTrtError, MemoryError) as error:
-        return Outcome(job=job, error=_said(error, job))
+        return Outcome(job=job, error=_said(error, job), exists=isinstance(error, ExistsError))
     return dataclasses.replace(outcome, notes=outcome.notes + notes, writing=time.perf_counter() - begin)
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srgan_trt.cli import scheduler
-from srgan_trt.cli.scheduler import run_jobs
+from srgan_trt import scheduler
 from srgan_trt.errors import StoppedError
 from srgan_trt.imaging.sources import Job, expand, plan_outputs
+from srgan_trt.scheduler import run_jobs
 from srgan_trt.upscaler import Upscaler
 
-from ..command_line import files, load, save_noise
-from ..handmade import differences, expected, small_plan
+from .command_line import files, load, save_noise
+from .handmade import differences, expected, small_plan
 
 
 @pytest.fixture(scope="module")
