@@ -84,7 +84,8 @@ def test_what_exists_is_kept_skipped_or_replaced(command: Command, plan: Plan, m
     memory.pipe_file("/out/a_x4.png", b"precious")
     run = ("upscale", "memory://in", "-o", "memory://out/", "--model", plan.path)
     assert command(*run).err == [
-        "srgan-trt: memory://out/a_x4.png exists: give --overwrite (overwrite=True) to replace it, --skip-existing to keep it, or another name"
+        "srgan-trt: memory://out/a_x4.png exists: give --overwrite (overwrite=True) to replace it, --skip-existing to "
+        "keep it, or another name"
     ]
     assert command(*run, "--skip-existing").out == "nothing to do: 2 pictures are there already\n"
     assert memory.cat_file("/out/a_x4.png") == b"precious"
