@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from .argument_types import box, factor, gpu_numbers, positive, seconds, share, value_range, whole
+from .argument_types import box, gpu_numbers, number_between, positive, seconds, value_range, whole
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
@@ -72,7 +72,7 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     either = parser.add_argument_group(
         "size of the result, in pixels (default: what the network makes)"
     ).add_mutually_exclusive_group()
-    either.add_argument("--scale", type=factor, metavar="F", help="times as large, 1 to 16")
+    either.add_argument("--scale", type=number_between(1, 16), metavar="F", help="times as large, 1 to 16")
     either.add_argument("--width", type=positive, metavar="N", help="so wide, whatever the height")
     either.add_argument("--height", type=positive, metavar="N", help="so high, whatever the width")
     either.add_argument("--max-side", type=positive, metavar="N", help="the longer side so long")
@@ -92,7 +92,7 @@ def wanted_size(args: argparse.Namespace) -> Size | None:
 def add_texture(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--texture",
-        type=share,
+        type=number_between(0, 1),
         metavar="0..1",
         help="between a model trained on pixels (0: smooth) and its GAN (1: crisp, invented), one of which --model "
         "names; the mix is built once and cached",
@@ -172,7 +172,9 @@ def add_ray(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument("--actors", type=positive, metavar="N", help="how many (default: as there are cores for)")
     parser.add_argument("--cpus-per-actor", type=positive, metavar="N", help="cores and threads of each (default: 4)")
-    parser.add_argument("--gpus-per-actor", type=float, metavar="N", help="GPUs of each, also 0.5 (default: none)")
+    parser.add_argument(
+        "--gpus-per-actor", type=number_between(0, 64), metavar="N", help="GPUs of each, also 0.5 (default: none)"
+    )
 
 
 def add_opening(parser: argparse._ActionsContainer) -> None:
