@@ -118,6 +118,7 @@ def rows(count: int, batch: int) -> dict[str, Any]:
         table.add(job)
     planned = time.perf_counter() - begin
     at_plan = memory_peak()
+    del table, jobs  # upscale_dataset makes its own
     on_ray._Worker = Idle  # type: ignore[assignment,misc]
     begin = time.perf_counter()
     on_ray.find = simulated  # type: ignore[assignment,attr-defined]
@@ -222,7 +223,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--size", type=int, nargs=2, default=(120, 80), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--batch", type=int, default=1000, help="rows of a task, for rows")
+    parser.add_argument("--batch", type=int, default=16, help="rows of a task, for rows")
     parser.add_argument("--every", type=float, default=8.0, help="seconds between two kills")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()

@@ -34,6 +34,8 @@ _BATCH = 16
 """Pictures of a task: what an actor that dies has in work. Each task costs the driver some milliseconds."""
 _TRIES = 2
 """Of a task whose actor dies: then its pictures are tried one by one, as often."""
+_MOST_TABLES = 4096
+"""Tasks of a run, before they are made larger: each takes two kilobytes of this process, and some of Ray's time."""
 _LOCAL = -1
 """As the number of a root: a file."""
 
@@ -48,7 +50,7 @@ class Pool:
     """Cores, and threads, of each; None: 4, or what the smallest machine has."""
     gpus: float = 0
     batch: int = _BATCH
-    """Pictures of a task."""
+    """Pictures of a task; more where there are so many pictures that their tasks alone would fill the memory."""
 
 
 def upscale_dataset(
@@ -123,7 +125,7 @@ class _Rows:
     """The pictures of a run, in tables of as many as a task has."""
 
     def __init__(self, batch: int) -> None:
-        self._batch = batch
+        self.batch = batch
         self._roots: dict[str, int] = {}
         self._columns: dict[str, list[Any]] = {}
         self.tables: list[Any] = []
@@ -152,7 +154,7 @@ class _Rows:
         for column, value in zip(self._columns.values(), facts, strict=True):
             column.append(value)
         self._count += 1
-        if len(self._columns["number"]) == self._batch:
+        if len(self._columns["number"]) == self.batch:
             self._flush()
 
     def finish(self) -> list[Any]:
@@ -161,7 +163,7 @@ class _Rows:
         return self.tables
 
     def job(self, number: int, folder: Target) -> Job:
-        table, row = divmod(number, self._batch)
+        table, row = divmod(number, self.batch)
         return _job(self.tables[table].slice(row, 1).to_pylist()[0], self.roots, folder)
 
     def _flush(self) -> None:
@@ -169,6 +171,10 @@ class _Rows:
 
         self.tables.append(pyarrow.table(self._columns))
         self._clear()
+        if len(self.tables) == _MOST_TABLES:
+            pairs = zip(self.tables[::2], self.tables[1::2], strict=True)
+            self.tables = [pyarrow.concat_tables(pair).combine_chunks() for pair in pairs]
+            self.batch *= 2
 
     def _clear(self) -> None:
         self._columns = {name: [] for name in ("number", "root", "path", "relative", "state", "format", "target")}
@@ -218,7 +224,7 @@ class _Run:
 
         tables = self._rows.finish()
         if alone:
-            batch = self._pool.batch
+            batch = self._rows.batch
             tables = [tables[number // batch].slice(number % batch, 1) for number in self.left()]
         if not tables:
             return

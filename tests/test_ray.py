@@ -12,7 +12,8 @@ import pytest
 
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import SrganTrtError
-from srgan_trt.ray import Pool, upscale_dataset
+from srgan_trt.imaging.sources import Job, Source
+from srgan_trt.ray import Pool, _Rows, upscale_dataset
 from srgan_trt.scheduler import Outcome
 
 from .cli.conftest import command as command
@@ -128,3 +129,16 @@ def test_whatever_dies_every_picture_is_there_once_and_right(folder: Path, plan:
     assert {path: path.stat().st_mtime_ns for path in times} == times
     [row] = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
     assert (row["input"], row["size"], row["error"]) == (str(folder / "in/broken.png"), [68, 48], None)
+
+
+def test_tasks_grow_with_the_number_of_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a million there would be 62,500 tables otherwise, which weigh more than their rows."""
+    monkeypatch.setattr("srgan_trt.ray._MOST_TABLES", 4)
+    rows, jobs = _Rows(2), []
+    for number in range(23):
+        source = Source(name=f"/in/{number}.png", location=f"/in/{number}.png", relative=Path(f"{number}.png"))
+        jobs.append(Job(source=source, target=Path(f"/out/{number}.png"), format="png"))
+        rows.add(jobs[-1])
+    assert [len(table) for table in rows.finish()] == [8, 8, 7]
+    assert rows.batch == 8
+    assert [rows.job(number, Path("/out")) for number in range(23)] == jobs
