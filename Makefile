@@ -18,7 +18,7 @@ demo: ## The main job: a photo upscaled x4, by the default and by a real Keras g
 	@$(PYTHON) scripts/demo.py
 
 test: ## ruff, mypy --strict and all tests
-	@$(PYTHON) scripts/environment.py train weights real denoise video plot serve hub gpu-dev docs dev
+	@$(PYTHON) scripts/environment.py train weights real denoise video cloud ray plot serve hub gpu-dev docs dev
 	@command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } \
 		|| echo "no Chromium here (Debian: apt install chromium): the tests of the page skip"
 	@$(BIN)/python -m pip show -q pycuda 2>/dev/null || $(BIN)/python -m tests.cuda_driver.pycuda_build -q -c constraints.txt \

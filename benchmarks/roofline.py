@@ -36,9 +36,9 @@ from peaks import ACCELERATORS
 
 from srgan_trt.compiler import graph
 from srgan_trt.compiler.analysis import receptive_field, work
+from srgan_trt.compiler.live_memory import inferred_shapes
 from srgan_trt.errors import ModelError
 from srgan_trt.resolve import open_plan
-from srgan_trt.runtime.tensorrt.grid import inferred_shapes
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -29,9 +29,9 @@ from PIL import Image
 from timing import timed
 
 from srgan_trt import Upscaler
-from srgan_trt.cli.scheduler import run_jobs
 from srgan_trt.imaging.sources import expand, plan_outputs
 from srgan_trt.resolve import open_plan
+from srgan_trt.scheduler import run_jobs
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PHOTO = _ROOT / "examples" / "coffee.jpg"

@@ -30,8 +30,8 @@ from PIL import Image
 from timing import timed
 
 from srgan_trt import Upscaler
-from srgan_trt.cli.scheduler import run_jobs
 from srgan_trt.imaging.sources import expand, plan_outputs
+from srgan_trt.scheduler import run_jobs
 from srgan_trt.video.convert import convert
 from srgan_trt.video.library import library
 from srgan_trt.video.options import VideoOptions

@@ -35,7 +35,7 @@ cat > "$out/gan.toml" <<'TOML'
 content_layers = ["block3_conv3", "block5_conv2"]
 adversarial_weight = 0.02
 pixel_weight = 1.0
-checkerboard_weight = 3.0
+checkerboard_weight = 10.0
 discriminator_filters = 32
 TOML
-train gan 3000 1e-4 128 4 --stage gan --recipe "$out/gan.toml" --degrade real --init "$out/mean/generator.h5"
+train gan 12000 1e-4 128 4 --stage gan --recipe "$out/gan.toml" --degrade real --init "$out/mean/generator.h5"

@@ -34,7 +34,7 @@ from .tta import averaged, tta_inputs, tta_pixels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .runtime.pipeline import Pipeline
+    from .runtime.pipeline import Pipeline, Schedule
 
 _log = logging.getLogger(__name__)
 
@@ -264,11 +264,11 @@ class Upscaler:
         """What a picture of `width` x `height` becomes, and how. Raises PictureError if `size` is too large."""
         return target_of(size, width, height, self.spec, max_pixels=self._max_pixels)
 
-    def tiles(self, height: int, width: int, *, channels: int, dtype: Any) -> int:
-        """How many tiles a picture of this size, and kind as arrays have it, goes through the network in."""
+    def schedules(self, height: int, width: int, *, channels: int, dtype: Any) -> list[Schedule]:
+        """How a picture of this size, and kind as arrays have it, goes through the network, each time that it does."""
         options: Any = {"halo": self._halo, "tile": self._tile, "dtype": dtype, "channels": channels}
         inputs = tta_inputs(height, width, self.spec, halo=self._halo) if self._tta else [(height, width)]
-        return sum(len(self._pipeline.schedule(*each, **options).tiles.tiles) for each in inputs)
+        return [self._pipeline.schedule(*each, **options) for each in inputs]
 
     def working_pixels(self, target: Target, width: int, height: int) -> int:
         """Pixels that are in memory at most while a picture of `width` x `height` becomes `target`, itself included."""

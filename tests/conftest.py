@@ -50,8 +50,8 @@ _FULL = (
     "runtime/gpu/", "serve/test_clients.py", "serve/test_page.py", "serve/test_server.py",
     "tensorrt/", "tensorrt_double/", "training/", "cli/test_build.py", "cli/test_evaluate.py",
     "cli/test_train.py", "models/", "cli/test_upscale.py", "cli/test_upscale_gpu.py", "test_fidelity.py",
-    "test_exports_in_node.py", "test_gpu_check", "test_keras.py", "test_readme.py", "video/test_work.py",
-    "test_upscaler_on_gpu.py",
+    "test_exports_in_node.py", "test_gpu_check", "test_keras.py", "test_ray.py", "test_readme.py",
+    "video/test_work.py", "test_upscaler_on_gpu.py",
 )  # fmt: skip
 """What `make check` leaves to `make test`: it needs TensorFlow, nvcc or TensorRT, or takes long."""
 _CHECKED = (

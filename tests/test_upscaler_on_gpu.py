@@ -159,7 +159,7 @@ def test_of_several_gpus_the_one_that_has_the_array_is_taken(plan: Plan) -> None
 @with_stand_in
 @pytest.mark.parametrize("tile", [None, 100])
 def test_where_memory_is_short_tiles_get_smaller_and_the_picture_stays(plan: Plan, tile: int | None) -> None:
-    found = run(short_of_memory, plan.path, 3 << 20, tile, memory=16 << 20).value
+    found = run(short_of_memory, plan.path, 10 << 20, tile, memory=16 << 20).value
     assert found["violations"] == []
     assert differences(found["large"], expected(plan, LARGE)).max() <= 1
     assert max(found["tile"]) <= 64

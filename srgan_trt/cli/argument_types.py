@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 
 
 def positive(text: str) -> int:
@@ -23,13 +24,18 @@ def whole(text: str) -> int:
     return number
 
 
-def factor(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 1 <= number <= 16:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 16")
+def number_between(low: float, high: float) -> Callable[[str], float]:
+    """What reads a number from `low` to `high`."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
+
     return number
 
 
@@ -79,16 +85,6 @@ def seconds(text: str) -> float:
     if not 1 <= len(numbers) <= 3 or late or not all(0 <= number < math.inf for number in numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is not a time: give seconds, 1:30 or 0:01:30.5")
     return sum(number * 60.0**power for power, number in enumerate(reversed(numbers)))
-
-
-def share(text: str) -> float:
-    try:
-        part = float(text)
-    except ValueError:
-        part = math.nan
-    if not 0 <= part <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return part
 
 
 def decibels(text: str) -> float:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ..comparison import compare_pictures
 from ..errors import PictureError
+from ..imaging.addresses import is_address
 from ..imaging.encode import check_target
 from ..imaging.picture import Picture
 from ..imaging.sources import COMPARED, Job
-from .scheduler import Outcome
+from ..scheduler import Outcome
 
 BESIDE = ""
 """As the folder: the result's own."""
@@ -24,6 +25,8 @@ class Comparisons:
         """folder: where they go. output: what -o is. Raises PictureError if they do not go together."""
         if folder == BESIDE and output == "-":
             raise PictureError("a result on standard output has no folder: name one with --compare=DIR")
+        if folder == BESIDE and output is not None and is_address(output):
+            raise PictureError("comparisons are files of this machine: name their folder with --compare=DIR")
         if Path(folder).is_file():
             raise PictureError(
                 f"--compare {folder}: that is a file, not a folder: write --compare=DIR, or --compare last"

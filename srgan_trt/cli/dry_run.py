@@ -15,9 +15,9 @@ from ..imaging.encode import Quality, encode_to
 from ..imaging.picture import Picture
 from ..imaging.sources import Job
 from ..machine import memory_peak
+from ..scheduler import bytes_needed
 from ..sizes import Size, network_inputs, target_of
 from .console import one_line_of
-from .scheduler import bytes_needed
 
 if TYPE_CHECKING:
     from ..upscaler import Upscaler
@@ -75,8 +75,14 @@ def dry_run(
         inputs = network_inputs(target, picture.height, picture.width, up.spec, up.info["halo"])
         pixels = target.width * target.height
         network = rate.network * sum(height * width for height, width in inputs)
+        kind_of: dict[str, Any] = {"channels": picture.channels, "dtype": picture.pixels.dtype}
+        made = [up.schedules(height, width, **kind_of) for height, width in inputs]
+        computed = sum(
+            each.work * height * width for times, (height, width) in zip(made, inputs, strict=True) for each in times
+        )
         facts = {
-            "tiles": sum(up.tiles(*each, channels=picture.channels, dtype=picture.pixels.dtype) for each in inputs),
+            "tiles": sum(len(each.tiles.tiles) for times in made for each in times),
+            "work": round(computed / sum(height * width for height, width in inputs), 3),
             "seconds": round(reading + network + rate.writing * pixels, 3),
             "memory_bytes": memory_peak() + bytes_needed(picture, up, size, max_pixels),
             "disk_bytes": round(rate.bytes * pixels),
@@ -120,5 +126,6 @@ def _measured(picture: Picture, up: Upscaler, format: str, quality: Quality | No
 
 def _told(facts: dict[str, Any]) -> str:
     tiles = f"{facts['tiles']} tile{'' if facts['tiles'] == 1 else 's'}"
+    work = f", {facts['work']:.2f} of the picture's work" if "work" in facts else ""
     memory, disk = (f"{facts[key] / 1e6:.1f} MB" for key in ("memory_bytes", "disk_bytes"))
-    return f"{tiles}, {facts['seconds']:.1f} s, {memory} of memory, {disk} on the disk"
+    return f"{tiles}{work}, {facts['seconds']:.1f} s, {memory} of memory, {disk} on the disk"

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import NoReturn
 
 from .._version import __version__
 from ..errors import SrganTrtError
@@ -85,9 +86,16 @@ def _is_picture(word: str) -> bool:
     return os.path.lexists(word) or any(sign in word for sign in "./\\*")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} ('{self.prog} --help' shows what there is)\n")
+
+
 def _parser(command: str) -> argparse.ArgumentParser:
     """The parser of all commands, with the arguments of `command`: those of the others are not needed."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         description="Keras SRGAN generators as fast, seamless upscalers.",
         epilog=f"'{PROGRAM} COMMAND --help' shows the options of a command; '{PROGRAM} photo.jpg' is short for "

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .argument_types import share
+from .argument_types import number_between
 from .options import add_quiet
 
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("pixel", metavar="PIXEL", help="a plan in fp32 trained on pixels, or a name or model file")
     parser.add_argument("gan", metavar="GAN", help="the same after its adversarial training")
     parser.add_argument(
-        "--texture", type=share, required=True, metavar="0..1", help="0 for the weights of PIXEL, 1 for those of GAN"
+        "--texture",
+        type=number_between(0, 1),
+        required=True,
+        metavar="0..1",
+        help="0 for the weights of PIXEL, 1 for those of GAN",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="PLAN", help="file to write")
     add_quiet(parser, "do not print the table")

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from .argument_types import box, factor, gpu_numbers, positive, seconds, share, value_range, whole
+from .argument_types import box, gpu_numbers, number_between, positive, seconds, value_range, whole
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
+    from ..manifest import Manifest
     from ..sizes import Size
     from ..upscaler import Upscaler
     from .console import Console
 
+_CHANGE_RESULTS = "format quality device engine precision tile halo exact denoise tta color_fix".split()
+"""Options that change the result."""
 _RANGES = ("--input-range", "--output-range")
 
 
@@ -69,7 +72,7 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     either = parser.add_argument_group(
         "size of the result, in pixels (default: what the network makes)"
     ).add_mutually_exclusive_group()
-    either.add_argument("--scale", type=factor, metavar="F", help="times as large, 1 to 16")
+    either.add_argument("--scale", type=number_between(1, 16), metavar="F", help="times as large, 1 to 16")
     either.add_argument("--width", type=positive, metavar="N", help="so wide, whatever the height")
     either.add_argument("--height", type=positive, metavar="N", help="so high, whatever the width")
     either.add_argument("--max-side", type=positive, metavar="N", help="the longer side so long")
@@ -89,7 +92,7 @@ def wanted_size(args: argparse.Namespace) -> Size | None:
 def add_texture(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--texture",
-        type=share,
+        type=number_between(0, 1),
         metavar="0..1",
         help="between a model trained on pixels (0: smooth) and its GAN (1: crisp, invented), one of which --model "
         "names; the mix is built once and cached",
@@ -159,6 +162,21 @@ def add_film_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--first-frame", action="store_true", help="of a moving GIF, PNG or WebP, the first frame only")
 
 
+def add_ray(parser: argparse._ActionsContainer) -> None:
+    """Whether a cluster does the work, and by what."""
+    parser.add_argument(
+        "--ray",
+        metavar="auto|ADDRESS",
+        help="work on a Ray cluster, with -o a folder that all its machines reach; auto: that of this machine, else "
+        "processes here",
+    )
+    parser.add_argument("--actors", type=positive, metavar="N", help="how many (default: as there are cores for)")
+    parser.add_argument("--cpus-per-actor", type=positive, metavar="N", help="cores and threads of each (default: 4)")
+    parser.add_argument(
+        "--gpus-per-actor", type=number_between(0, 64), metavar="N", help="GPUs of each, also 0.5 (default: none)"
+    )
+
+
 def add_opening(parser: argparse._ActionsContainer) -> None:
     """How a generator file is opened."""
     for option in _RANGES:
@@ -179,11 +197,22 @@ def add_opening(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--arch", choices=("paper", "superresolution-gans", "compact"), help="architecture of a weights-only file"
     )
+    parser.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="generator within a Keras file, or its layer that gives the picture; output of an ONNX file or SavedModel",
+    )
+    parser.add_argument(
+        "--enlarge",
+        type=whole,
+        metavar="N",
+        help="times that pictures are enlarged, bicubic, before a network that keeps their size (SRCNN, VDSR)",
+    )
 
 
 def opening(args: argparse.Namespace) -> dict[str, Any]:
     """What was given of `add_opening`."""
-    return given(args, "input_range", "output_range", "custom_objects", "trust_model", "arch")
+    return given(args, "input_range", "output_range", "custom_objects", "trust_model", "arch", "layer", "enlarge")
 
 
 def open_upscaler(plan: Plan, args: argparse.Namespace, console: Console) -> Upscaler:
@@ -192,22 +221,29 @@ def open_upscaler(plan: Plan, args: argparse.Namespace, console: Console) -> Ups
 
     if args.tta:
         console.note("--tta: the network runs 8 times for each picture, which takes 8 times as long")
-    return Upscaler(
-        plan,
-        device=args.device,
-        engine=args.engine,
-        precision=args.precision,
-        tile=args.tile,
-        halo=args.halo,
-        exact=args.exact,
-        max_pixels=args.max_pixels,
-        max_vram=args.max_vram,
-        threads=args.threads,
-        denoise=args.denoise,
-        tta=args.tta,
-        color_fix=args.color_fix,
-        build_progress=console.build_progress,
-    )
+    return Upscaler(plan, **of_upscaler(args), build_progress=console.build_progress)
+
+
+def of_upscaler(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `upscale` that an `Upscaler` takes."""
+    names = "device engine precision tile halo exact max_pixels max_vram threads denoise tta color_fix"
+    return {name: getattr(args, name) for name in names.split()}
+
+
+def open_manifest(args: argparse.Namespace, plan: Plan, label: str, console: Console) -> Manifest | None:
+    """That of `--manifest`."""
+    from ..manifest import Manifest
+    from .summary import pictures
+
+    if args.manifest is None:
+        return None
+    options = {"label": label, **given(args, *_CHANGE_RESULTS)}
+    named = f"{plan.spec.name} {plan.body_hash}"
+    manifest = Manifest(args.manifest, plan=named, options=options, read_only=args.dry_run)
+    if manifest.others:
+        others = pictures(manifest.others)
+        console.note(f"{args.manifest} has {others} of another plan than {plan.spec.name}: they count for nothing")
+    return manifest
 
 
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .scheduler import Outcome
+    from ..scheduler import Outcome
 
 
 def facts(outcome: Outcome) -> dict[str, Any]:

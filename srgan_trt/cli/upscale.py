@@ -20,9 +20,11 @@ from .options import (
     add_opening,
     add_precision,
     add_quiet,
+    add_ray,
     add_size,
     add_texture,
     given,
+    open_manifest,
     open_model,
     open_upscaler,
     wanted_size,
@@ -33,18 +35,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..imaging.picture import Picture
-    from ..imaging.sources import Job, Source
+    from ..imaging.sources import Job, Source, Target
+    from ..manifest import Manifest
+    from ..scheduler import Outcome
     from ..sizes import Size
     from ..upscaler import Upscaler
     from .comparisons import Comparisons
     from .console import Console
-    from .manifest import Manifest
-    from .scheduler import Outcome
 
 FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
-_OPTIONS = "format quality device engine precision tile halo exact denoise tta color_fix".split()
-"""Those that change the result."""
 _OF_PICTURES = ("quality", "skip_existing", "manifest", "dry_run", "compare")
 """Those that films do not know."""
 
@@ -164,6 +164,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="pixels of the largest picture accepted, and of the largest size asked for (default: 200 million)",
     )
     add_quiet(parser, "print errors and warnings only")
+    add_ray(parser.add_argument_group("for more than one machine"))
     add_film_options(parser.add_argument_group("for films and moving pictures"))
     add_opening(parser.add_argument_group("for a --model that is not a plan yet"))
 
@@ -186,6 +187,13 @@ def run(args: Namespace, console: Console) -> int:
 
     begin = time.perf_counter()
     args.max_pixels = args.max_pixels or MAX_PIXELS
+    if args.ray is not None:
+        from .on_ray import run_on_ray
+
+        return run_on_ray(args, console, begin)
+    if others := given(args, "actors", "cpus_per_actor", "gpus_per_actor"):
+        console.error(f"--{next(iter(others)).replace('_', '-')} goes with --ray only: give that, too")
+        return 2
     sources = expand(args.inputs, films=True)
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
     for job in plan_outputs(sources, output=args.output, format=args.format, label="x1", overwrite=True):
@@ -209,8 +217,8 @@ def run(args: Namespace, console: Console) -> int:
 def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, begin: float) -> int:
     """Upscales those of `sources` that are no films. begin: when the command began."""
     from ..imaging.sources import plan_outputs
+    from ..manifest import failed, with_row
     from .console import one_line_of
-    from .manifest import Manifest, failed, with_row
 
     size = wanted_size(args)
     comparisons = None
@@ -225,17 +233,13 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
         return 1
     plan = open_model(args)
     label = size.label if size else f"x{plan.spec.scale}"
-    manifest = None
-    if args.manifest is not None:
-        named = f"{plan.spec.name} {plan.body_hash}"
-        options = {"label": label, **given(args, *_OPTIONS)}
-        manifest = Manifest(args.manifest, plan=named, options=options, read_only=args.dry_run)
+    manifest = open_manifest(args, plan, label, console)
 
-    def is_there(source: Source, target: Path) -> bool:
-        return (args.skip_existing and target.is_file()) or (manifest is not None and manifest.is_done(source, target))
+    def is_done(source: Source, target: Target) -> bool:
+        return args.skip_existing or (manifest is not None and manifest.is_done(source, target))
 
     where = {"output": args.output, "format": args.format}
-    jobs = plan_outputs(sources, label=label, overwrite=args.overwrite, done=is_there, **where)
+    jobs = plan_outputs(sources, label=label, overwrite=args.overwrite, done=is_done, **where)
     jobs = [job for job in jobs if not job.source.film]
     if comparisons is not None:
         jobs = [comparisons.checked(job) for job in jobs]
@@ -294,8 +298,8 @@ def _upscaled(
     comparisons: Comparisons | None,
 ) -> list[Outcome]:
     """What came out; what did not is said."""
-    from .manifest import with_row
-    from .scheduler import run_jobs
+    from ..manifest import with_row
+    from ..scheduler import run_jobs
     from .video import is_moving, run_moving
 
     moving = [] if args.first_frame else [job for job in jobs if is_moving(job)]

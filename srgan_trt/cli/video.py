@@ -15,11 +15,11 @@ from .options import open_model, open_upscaler, wanted_size
 if TYPE_CHECKING:
     from ..imaging.encode import Quality
     from ..imaging.sources import Job, Source
+    from ..scheduler import Outcome
     from ..sizes import Size
     from ..upscaler import Upscaler
     from ..video.options import VideoOptions
     from .console import Console
-    from .scheduler import Outcome
 
 
 def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> int:
@@ -81,8 +81,8 @@ def run_moving(
 ) -> Iterator[Outcome]:
     """Upscales moving pictures. before: pictures that are through, for `progress`."""
     from ..errors import SrganTrtError
+    from ..scheduler import Outcome
     from ..video.animation import upscale_animation
-    from .scheduler import Outcome
 
     for number, job in enumerate(jobs, before):
         begin = time.perf_counter()

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 _GLOBAL = frozenset(
     "GlobalAveragePool GlobalMaxPool ReduceMean ReduceSum ReduceMax ReduceMin InstanceNormalization MatMul Gemm "
-    "Softmax LayerNormalization Reshape".split()
+    "Softmax LogSoftmax LayerNormalization Reshape".split()
 )
+
+_CHANNELS_LAST = (0, 2, 3, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ Interval = tuple[int, int]
 
 def receptive_field(model: ir.Model) -> Field:
     """Walks back from the output pixels that one input pixel becomes, in whole pixels, to the input."""
-    scales = _scales(model)
+    scales = node_scales(model)
     before, after = graph.dims(model.graph.inputs[0]), graph.dims(model.graph.outputs[0])
     scale = scales[model.graph.outputs[0]]
     if before and after and before[2] and after[2]:
@@ -83,13 +85,19 @@ def _acts_per_pixel(node: ir.Node) -> bool:
     """A MatMul or Softmax over channels of a channels-last tensor sees one pixel at a time."""
     if node.op_type == "MatMul":
         return graph.constant(node.inputs[1]) is not None
+    if node.op_type in ("Softmax", "LogSoftmax"):
+        source = node.inputs[0]
+        shape, maker = graph.dims(source), None if source is None else source.producer()
+        perm = maker.attributes.get_ints("perm", ()) if maker is not None and maker.op_type == "Transpose" else ()
+        last = tuple(perm) == _CHANNELS_LAST
+        return shape is not None and len(shape) == 4 and node.attributes.get_int("axis", -1) % 4 == (3 if last else 1)
     if node.op_type in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin") and len(node.inputs) > 1:
         axes = graph.constant(node.inputs[1])
         return axes is not None and list(axes.reshape(-1)) == [1]
     return False
 
 
-def _scales(model: ir.Model) -> dict[ir.Value, Fraction]:
+def node_scales(model: ir.Model) -> dict[ir.Value, Fraction]:
     """Pixels of each tensor per input pixel, along a side."""
     scales = {model.graph.inputs[0]: Fraction(1)}
     for node in model.graph:
@@ -204,7 +212,7 @@ class Layer:
 
 def work(model: ir.Model) -> dict[ir.Node, Layer]:
     """Every convolution and matrix product, in order, by the node that does it."""
-    scales = _scales(model)
+    scales = node_scales(model)
     found = {}
     for node in model.graph:
         if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):

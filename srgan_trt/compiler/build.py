@@ -20,6 +20,7 @@ from ..spec import NetworkSpec
 from . import graph, verify
 from .analysis import Field, macs_per_pixel, receptive_field
 from .batch_norm import fold_batch_norm
+from .borders import Border, add_border, border_of
 from .canonicalise import canonicalise
 from .concat_conv import split_concat_convs
 from .dynamic_shape import make_dynamic
@@ -27,6 +28,7 @@ from .fp16 import convert_to_fp16
 from .halo_search import measure_halo
 from .int8.selection import to_int8
 from .io_normalization import Normalization, Range, strip_normalization
+from .luma import add_colour, check_enlarge, enlarge_first
 from .plan import Plan, check_target, is_plan, save_plan
 from .precision import PRECISIONS, to_fp32
 from .reference import Floats, ReferenceRunner
@@ -67,6 +69,8 @@ def build(
     calibration: str | Path | None = None,
     max_drop: float | None = None,
     restores: bool = False,
+    layer: str | None = None,
+    enlarge: int | None = None,
 ) -> Plan:
     """Builds a plan from a generator.
 
@@ -88,6 +92,10 @@ def build(
             0.1.
         restores: Whether the network was trained on noisy, blurred and compressed pictures (`train --degrade real`,
             Real-ESRGAN): `upscale` then denoises nothing before it.
+        layer: The layer of a Keras file that is the generator or gives the picture, or the output of an ONNX file or a
+            SavedModel; None finds it where it is the only one.
+        enlarge: Times, 2 to 8, that a picture is enlarged (bicubic) before a network that keeps its size: SRCNN and
+            VDSR are trained so. None is 1.
 
     Returns:
         The plan, with its `path`, its `spec` (a `NetworkSpec`) and its `report`: what was found and verified.
@@ -103,7 +111,7 @@ def build(
     if precision not in PRECISIONS:
         raise ModelError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     chosen = None if out is None else Path(out)
-    opening = {"custom_objects": custom_objects, "trust_model": trust_model, "arch": arch}
+    opening = {"custom_objects": custom_objects, "trust_model": trust_model, "arch": arch, "layer": layer}
     source, target = (_opened_file if isinstance(model, str | os.PathLike) else _opened_object)(model, chosen, opening)
     return compile_network(
         source,
@@ -114,6 +122,7 @@ def build(
         calibration=None if calibration is None else Path(calibration),
         max_drop=max_drop,
         restores=restores,
+        enlarge=enlarge,
     )
 
 
@@ -154,10 +163,13 @@ def compile_network(
     calibration: Path | None = None,
     max_drop: float | None = None,
     restores: bool = False,
+    enlarge: int | None = None,
 ) -> Plan:
     """``build`` for a network that is already open."""
     with faults_of(source.name):
-        return _compiled(source, out, precision, input_range, output_range, calibration, max_drop, restores)
+        return _compiled(
+            source, out, precision, input_range, output_range, calibration, max_drop, restores, enlarge or 1
+        )
 
 
 def _compiled(
@@ -169,8 +181,9 @@ def _compiled(
     calibration: Path | None,
     max_drop: float | None,
     restores: bool,
+    enlarge: int,
 ) -> Plan:
-    model, normalization, shape, notes, halves = _bare_network(source)
+    model, normalization, shape, notes, halves, border = _bare_network(source)
     for end, named in (("input", input_range), ("output", output_range)):
         if named is not None and end in source.stripped:
             notes.append(
@@ -179,6 +192,11 @@ def _compiled(
             )
     input_range = source.input_range if "input" in source.stripped else input_range or source.input_range
     output_range = source.output_range if "output" in source.stripped else output_range or source.output_range
+    unpadded = exact = ReferenceRunner(graph.to_proto(model))
+    if border is not None:
+        shape = add_border(model, border, shape, name=source.name)
+        notes.append(border.note)
+        exact = ReferenceRunner(graph.to_proto(model))
     field = receptive_field(model)
     if field.multiple > _LARGEST_MULTIPLE:
         raise ModelError(
@@ -186,13 +204,14 @@ def _compiled(
             f"{_LARGEST_MULTIPLE} is supported"
         )
     scale = _whole_scale(field.scale, source.name)
-    exact = ReferenceRunner(graph.to_proto(model))
+    check_enlarge(enlarge, scale, shape, source.name)
     finding = find_ranges(
         exact,
         scale=scale,
         normalization=normalization,
         shape=shape,
         multiple=field.multiple,
+        channels=source.channels,
         input_range=input_range,
         output_range=output_range,
         name=source.name,
@@ -205,18 +224,26 @@ def _compiled(
         log.warning("%s: %s", source.name, notes[-1])
     bare_in = normalization.bare_input_range(finding.input_range)
     bare_out = normalization.bare_output_range(finding.output_range)
-    shift = colour_shift(exact, input_range=bare_in, output_range=bare_out, shape=shape, multiple=field.multiple)
-    if (most := max(map(abs, shift))) > _SHIFT:
-        notes.append(f"it shifts colours, a channel's mean by {most:.1f} levels of 255: --color-fix brings them back")
     macs_before = macs_per_pixel(model)
-    against_source = _difference_from_source(source, exact, normalization, finding, shape, field)
+    size = source.fixed_shape or (shape if border is None else None)
+    against_source = _difference_from_source(source, unpadded, normalization, finding, size, field)
     if against_source > (_HALF_TOLERANCE if halves else verify.TOLERANCE):
         raise ModelError(
             f"{source.name}: the converted network differs from the original by {against_source:.1e} of its range; "
             "please report this file's architecture"
         )
+    if source.channels == 1 or enlarge > 1:
+        if source.channels == 1:
+            notes += add_colour(model, scale=scale, input_range=bare_in, output_range=bare_out, enlarge=enlarge)
+        if enlarge > 1:
+            enlarge_first(model, scale=enlarge)
+        scale *= enlarge
+        field, exact = receptive_field(model), ReferenceRunner(graph.to_proto(model))
+    shift = colour_shift(exact, input_range=bare_in, output_range=bare_out, shape=shape, multiple=field.multiple)
+    if (most := max(map(abs, shift))) > _SHIFT:
+        notes.append(f"it shifts colours, a channel's mean by {most:.1f} levels of 255: --color-fix brings them back")
     halo = _default_halo(exact, field, scale, bare_in, bare_out, shape, macs_before)
-    del exact
+    del exact, unpadded
     checker = verify.RewriteChecker(
         model, input_range=bare_in, output_range=bare_out, shape=shape, multiple=field.multiple
     )
@@ -276,11 +303,14 @@ def _compiled(
     return save_plan(proto, spec, out, report=report, self_test=self_test)
 
 
-def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Normalization, tuple[int, int] | None, list[str], bool]:
+def _bare_network(
+    source: SourceNetwork,
+) -> tuple[ir.Model, Normalization, tuple[int, int] | None, list[str], bool, Border | None]:
     """The canonical graph without its normalization, of dynamic size where possible; its fixed shape if not;
-    notes; and whether the file itself computes in float16."""
+    notes; whether the file itself computes in float16; and the border that it lacks."""
     notes = list(source.notes)
     model, normalization, halves = _canonical(source, source.fixed_shape or _EXPORT_SHAPE)
+    border = border_of(model)
     if halves:
         notes.append("the file computes in float16; the plan keeps the same weights and computes more exactly")
     ties = make_dynamic(model)
@@ -288,12 +318,12 @@ def _bare_network(source: SourceNetwork) -> tuple[ir.Model, Normalization, tuple
         if source.fixed_shape:
             height, width = source.fixed_shape
             notes.append(f"the file insists on {width}x{height} pictures; the plan takes any size")
-        return model, normalization, None, notes, halves
+        return model, normalization, None, notes, halves, border
     shape = source.fixed_shape or _FIXED_TILE
     if not source.fixed_shape:
         model, normalization, _ = _canonical(source, shape)
     notes.append(f"runs in fixed tiles of {shape[1]}x{shape[0]}: {ties[0]} ties the network to its size")
-    return model, normalization, shape, notes, halves
+    return model, normalization, shape, notes, halves, border
 
 
 def _canonical(source: SourceNetwork, shape: tuple[int, int]) -> tuple[ir.Model, Normalization, bool]:
@@ -320,17 +350,16 @@ def _difference_from_source(
     exact: ReferenceRunner,
     normalization: Normalization,
     finding: RangeFinding,
-    shape: tuple[int, int] | None,
+    own: tuple[int, int] | None,
     field: Field,
 ) -> float:
     """Difference of the bare network, normalization put back, from the file's own framework, as a share of the range.
 
-    A free network is compared at a size it was not exported at; a fixed one at its own. Where the file has no
+    A free network is compared at a size it was not exported at; a fixed one at its ``own``. Where the file has no
     framework here (ONNX), the graph is compared with a second export.
     """
-    own = source.fixed_shape or shape
     size = own or tuple(-(-side // field.multiple) * field.multiple for side in _SECOND_SHAPE)
-    (probe,) = verify.probes(finding.input_range, shape=(size[0], size[1]), multiple=1)
+    (probe,) = verify.probes(finding.input_range, shape=(size[0], size[1]), multiple=1, channels=source.channels)
     reference = source.predict(np.ascontiguousarray(probe.transpose(0, 2, 3, 1)))
     if reference is None:
         expected = ReferenceRunner(source.export(size[0], size[1]))(probe)

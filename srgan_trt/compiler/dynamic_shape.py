@@ -22,7 +22,7 @@ _FREE = frozenset(
     "Relu LeakyRelu PRelu Elu Selu ThresholdedRelu Tanh Sigmoid HardSigmoid HardSwish Softplus Softsign Gelu Mish "
     "Erf Exp Log Sqrt Pow Abs Neg Reciprocal Floor Ceil Round Clip Min Max Sum Mean Add Sub Mul Div Where Cast "
     "Identity Dropout MaxPool AveragePool GlobalAveragePool GlobalMaxPool ReduceMean ReduceSum ReduceMax ReduceMin "
-    "Concat Split Pad Transpose Squeeze Unsqueeze Softmax Resize MatMul Gemm Reshape Greater GreaterOrEqual "
+    "Concat Split Pad Transpose Squeeze Unsqueeze Softmax LogSoftmax Resize MatMul Gemm Reshape Greater GreaterOrEqual "
     "Less LessOrEqual Equal Not And Or Sign Swish Slice".split()
 )
 _SIDES = ("height", "width")
@@ -42,6 +42,8 @@ def make_dynamic(model: ir.Model) -> list[str]:
             _sizes_to_scales(node)
         elif node.op_type == "ConvTranspose" and "output_shape" in node.attributes:
             _output_shape_to_pads(node)
+        elif node.op_type == "Slice" and (cut := _cut_off(node)) is not None:
+            _slice_to_pad(node, cut)
     for node in model.graph:
         for value in node.outputs:
             value.shape = None
@@ -55,8 +57,9 @@ def _set_shapes(model: ir.Model) -> None:
     import onnx_ir as ir
 
     source, result = model.graph.inputs[0], model.graph.outputs[0]
-    source.shape = ir.Shape(["batch", 3, *_SIDES])
-    result.shape = ir.Shape(["batch", 3, "out_height", "out_width"])
+    channels = [side[1] for side in map(graph.dims, (source, result)) if side is not None]
+    source.shape = ir.Shape(["batch", channels[0], *_SIDES])
+    result.shape = ir.Shape(["batch", channels[-1], "out_height", "out_width"])
     result.type = ir.TensorType(ir.DataType.FLOAT)
 
 
@@ -74,7 +77,7 @@ def _tie(node: ir.Node) -> str | None:
         scales = _resize_scales(node)
         if scales is None:
             return f"a Resize to given sides ({node.name})"
-    if kind in ("MatMul", "Gemm", "Softmax", "LayerNormalization"):
+    if kind in ("MatMul", "Gemm", "Softmax", "LogSoftmax", "LayerNormalization"):
         before = graph.dims(node.inputs[0])
         variable = any(graph.constant(value) is None for value in node.inputs[1:])
         if before is None or len(before) != 4 or kind == "Gemm" or variable:
@@ -86,7 +89,8 @@ def _tie(node: ir.Node) -> str | None:
             return f"a Reshape to fixed sides ({node.name})"
     if kind == "Slice":
         axes = graph.constant(node.inputs[3]) if len(node.inputs) > 3 else None
-        if axes is None or any(axis not in (0, 1) for axis in axes.reshape(-1)):
+        spatial = axes is None or any(axis not in (0, 1) for axis in axes.reshape(-1))
+        if spatial and _cut_off(node) is None:
             return f"a Slice of the picture ({node.name})"
     if kind == "Concat" and any(graph.constant(value) is not None for value in node.inputs):
         return f"a Concat with a constant ({node.name})"
@@ -125,6 +129,44 @@ def _sizes_to_scales(node: ir.Node) -> None:
     node.resize_inputs(3)
     node.replace_input_with(1, None)
     node.replace_input_with(2, value)
+
+
+def _cut_off(node: ir.Node) -> list[int] | None:
+    """Pads (ONNX operators, Pad), all of them negative, of a Slice that takes as much off opposite sides of a picture,
+    or a pixel less; None where it is anything else, a corner for example."""
+    before, after = graph.dims(node.inputs[0]), graph.dims(node.outputs[0])
+    constants = [graph.constant(value) for value in node.inputs] + [None] * 2
+    starts, axes, steps = constants[1], constants[3], constants[4]
+    if (
+        not before
+        or not after
+        or len(before) != 4
+        or None in before + after
+        or starts is None
+        or axes is None
+        or (steps is not None and any(steps != 1))
+    ):
+        return None
+    firsts = [0] * 4
+    for axis, start in zip(axes.reshape(-1), starts.reshape(-1), strict=True):
+        firsts[int(axis)] = int(start) + (int(before[int(axis)] or 0) if start < 0 else 0)
+    lasts = [int(b or 0) - int(a or 0) - first for b, a, first in zip(before, after, firsts, strict=True)]
+    even = all(first >= 0 and last >= 0 and abs(first - last) <= 1 for first, last in zip(firsts, lasts, strict=True))
+    return [-side for side in (*firsts, *lasts)] if even and not any(firsts[:2] + lasts[:2]) else None
+
+
+def _slice_to_pad(node: ir.Node, pads: list[int]) -> None:
+    import onnx_ir as ir
+
+    name = f"{node.outputs[0].name}.cut"
+    tensor = ir.tensor(np.array(pads, np.int64), name=name)
+    amounts = ir.Value(name=name, const_value=tensor, shape=ir.Shape([8]), type=ir.TensorType(ir.DataType.INT64))
+    assert node.graph is not None
+    node.graph.register_initializer(amounts)
+    cut = ir.node("Pad", [node.inputs[0], amounts], {"mode": "constant"})
+    cut.outputs[0].name, cut.outputs[0].type = f"{node.outputs[0].name}.inner", node.outputs[0].type
+    node.graph.insert_before(node, cut)
+    node.outputs[0].replace_all_uses_with(cut.outputs[0], replace_graph_outputs=True)
 
 
 def _output_shape_to_pads(node: ir.Node) -> None:

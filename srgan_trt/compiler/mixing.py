@@ -72,6 +72,7 @@ class MixedNetwork:
 
     kind = "mix of two plans"
     stripped: frozenset[str] = frozenset()
+    channels = 3
 
     def __init__(self, pixel: Plan, gan: Plan, texture: float) -> None:
         """Raises ModelError if the two cannot be mixed."""

@@ -28,7 +28,8 @@ def sink_shuffles(model: ir.Model) -> int:
     """Moves shuffles towards the output through elementwise nodes, and through convolutions where that pays."""
     return graph.apply(
         model,
-        *(graph.rule(ShuffleThenUnary(kind)) for kind in graph.UNARY),
+        *(graph.rule(ShuffleThenUnary(kind)) for kind in (*graph.UNARY, "Clip")),
+        graph.rule(ShufflesThenAdd()),
         *(graph.rule(ShuffleThenConstant(kind)) for kind in _BINARY),
         graph.rule(ShuffleThenConv()),
         graph.rule(TransposedTail()),
@@ -76,7 +77,7 @@ class _AfterShuffle(RewriteRuleClassBase):
 
 
 class ShuffleThenUnary(_AfterShuffle):
-    """op(shuffle(x)) = shuffle(op(x))."""
+    """op(shuffle(x)) = shuffle(op(x)), a Clip's bounds being scalars."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(name=f"ShuffleThen{kind}")
@@ -84,7 +85,7 @@ class ShuffleThenUnary(_AfterShuffle):
 
     def pattern(self, op: Any, x: Any) -> Any:
         shuffled = op.DepthToSpace(x, _allow_other_attributes=True, _outputs=["shuffled"])
-        return getattr(op, self._kind)(shuffled, _allow_other_attributes=True, _outputs=["y"])
+        return getattr(op, self._kind)(shuffled, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["y"])
 
     def check(self, context: Any, shuffled: ir.Value, **_: Any) -> bool:
         return self.factor(shuffled) is not None
@@ -92,7 +93,7 @@ class ShuffleThenUnary(_AfterShuffle):
     def rewrite(self, op: Any, x: ir.Value, shuffled: ir.Value, y: ir.Value, **_: Any) -> ir.Value:
         node = y.producer()
         assert node is not None
-        moved = getattr(op, self._kind)(x, **dict(node.attributes.items()))
+        moved = getattr(op, self._kind)(x, *node.inputs[1:], **dict(node.attributes.items()))
         value: ir.Value = op.DepthToSpace(moved, blocksize=self.factor(shuffled), mode="DCR")
         return value
 
@@ -116,6 +117,36 @@ class ShuffleThenConstant(ShuffleThenUnary):
         moved = getattr(op, self._kind)(x, graph.emit_constant(op, graph.column(vector)))
         value: ir.Value = op.DepthToSpace(moved, blocksize=factor, mode="DCR")
         return value
+
+
+class ShufflesThenAdd(_AfterShuffle):
+    """shuffle(x) + shuffle(y) = shuffle(x + y); one channel (luma) is added to all three of the other, as ONNX does."""
+
+    def pattern(self, op: Any, x: Any, y: Any) -> Any:
+        shuffled, other = (
+            op.DepthToSpace(value, _allow_other_attributes=True, _outputs=[name])
+            for value, name in ((x, "shuffled"), (y, "other"))
+        )
+        return op.Add(shuffled, other)
+
+    def check(self, context: Any, shuffled: ir.Value, other: ir.Value, **_: Any) -> bool:
+        first, second = (self._channels(value) for value in (shuffled, other))
+        return self.factor(shuffled) == self.factor(other) is not None and (
+            (first == second is not None) or (first == 3 and second == 1)
+        )
+
+    def rewrite(self, op: Any, x: ir.Value, y: ir.Value, shuffled: ir.Value, other: ir.Value, **_: Any) -> ir.Value:
+        factor = self.factor(shuffled)
+        assert factor is not None
+        if self._channels(other) != self._channels(shuffled):
+            y = graph.emit_conv(op, y, np.eye(factor * factor).repeat(3, 0)[:, :, None, None], None, (0, 0, 0, 0))
+        value: ir.Value = op.DepthToSpace(op.Add(x, y), blocksize=factor, mode="DCR")
+        return value
+
+    @staticmethod
+    def _channels(shuffled: ir.Value) -> int | None:
+        shape = graph.dims(shuffled)
+        return None if shape is None else shape[1]
 
 
 def _cost(weight: Sequence[int]) -> int:

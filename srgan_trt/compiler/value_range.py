@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import ModelError
 from .io_normalization import Normalization, Range
+from .luma import WEIGHTS
 from .reference import Floats
 
 log = logging.getLogger(__name__)
@@ -59,16 +60,20 @@ def find_ranges(
     normalization: Normalization,
     shape: tuple[int, int] | None = None,
     multiple: int = 1,
+    channels: int = 3,
     input_range: Range | None = None,
     output_range: Range | None = None,
     name: str = "the network",
 ) -> RangeFinding:
     """Finds the ranges that were not given.
 
-    ``network`` is the bare network: float32 NCHW in, (N, 3, H*scale, W*scale) out; ``normalization`` maps its
-    ranges to the file's. ``shape`` is the only input shape it takes, if any. Raises ModelError below THRESHOLD.
+    ``network`` is the bare network: float32 NCHW in, (N, channels, H*scale, W*scale) out; ``normalization`` maps its
+    ranges to the file's. ``shape`` is the only input shape it takes, if any; ``channels`` is 3, or 1 for luma.
+    Raises ModelError below THRESHOLD.
     """
     tiles = [_window(tile, shape, multiple) for tile in _test_tiles(shape)]
+    if channels == 1:
+        tiles = [np.tensordot(tile, np.array(WEIGHTS, np.float32), (1, 0))[:, None] for tile in tiles]
     inputs = (input_range,) if input_range else USUAL
     outputs = (output_range,) if output_range else USUAL
     scores = _scores(network, tiles, scale, normalization, inputs, outputs)
@@ -186,8 +191,9 @@ def _consistency(tiles: list[Floats], levels: list[Floats], scale: int) -> float
     the levels is not finite."""
     errors = []
     for tile, level in zip(tiles, levels, strict=True):
-        _, _, height, width = tile.shape
-        down = level.reshape(3, height, scale, width, scale).mean(axis=(2, 4))
-        errors.append(np.square(down - tile[0])[:, 4:-4, 4:-4].reshape(-1))
+        _, channels, height, width = tile.shape
+        down = level.reshape(channels, height, scale, width, scale).mean(axis=(2, 4))
+        edge = min(4, (min(height, width) - 1) // 2)
+        errors.append(np.square(down - tile[0])[:, edge : height - edge, edge : width - edge].reshape(-1))
     error = np.concatenate(errors).mean()
     return float(-10 * np.log10(max(error, 1e-12))) if np.isfinite(error) else -np.inf

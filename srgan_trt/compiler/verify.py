@@ -55,7 +55,8 @@ class RewriteChecker:
         self.checks: list[RewriteCheck] = []
         self.shuffle = shuffle
         self._span = output_range[1] - output_range[0]
-        self._probes = probes(input_range, shape=shape, multiple=multiple)
+        channels = (graph.dims(model.graph.inputs[0]) or [None] * 4)[1]
+        self._probes = probes(input_range, shape=shape, multiple=multiple, channels=channels or 3)
         self._reference = self._run()
 
     @classmethod
@@ -107,9 +108,11 @@ def difference(result: Floats, reference: Floats, span: float) -> float:
     return float(np.abs(np.nan_to_num(result) - np.nan_to_num(reference)).max()) / span
 
 
-def probes(input_range: Range, *, shape: tuple[int, int] | None, multiple: int) -> list[Floats]:
-    """Random pictures (1, 3, h, w) over ``input_range``: odd sizes, or the only one the network takes."""
+def probes(input_range: Range, *, shape: tuple[int, int] | None, multiple: int, channels: int = 3) -> list[Floats]:
+    """Random pictures (1, channels, h, w) over ``input_range``: odd sizes, or the only one the network takes."""
     random = np.random.default_rng(20170721)
     sizes = [shape] if shape else [tuple(-(-side // multiple) * multiple for side in size) for size in ODD_SIZES]
     low, high = input_range
-    return [(random.random((1, 3, *size), np.float32) * np.float32(high - low) + np.float32(low)) for size in sizes]
+    return [
+        (random.random((1, channels, *size), np.float32) * np.float32(high - low) + np.float32(low)) for size in sizes
+    ]

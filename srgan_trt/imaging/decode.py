@@ -57,6 +57,9 @@ _RAW_PHOTOS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb")
 """Of Fujifilm, Olympus, Panasonic, Sigma; others are TIFF files."""
 _PNG_HEAD = 1 << 16
 """Bytes of a PNG that are looked through for what its levels mean: chunks before the pixels, after a profile."""
+CANVASES = 5
+"""How often decoders of moving pictures hold a frame."""
+_WEBP_MOVES = 2
 _HEAD = 1 << 20
 """Bytes of other files that are looked through for what may come after a profile or a transparency."""
 
@@ -168,13 +171,20 @@ def _format(head: bytes, name: str) -> str:
     )
 
 
+def check_pixels(name: str, width: int, height: int, max_pixels: int, *, moves: bool = False) -> None:
+    """Raises LargePictureError for more than ``max_pixels``, or a fifth of that in a picture that ``moves``."""
+    most = max_pixels // CANVASES if moves else max_pixels
+    if width * height > most:
+        what = "million pixels in a frame" if moves else "million pixels"
+        raise LargePictureError(
+            f"{name} has {width:,} x {height:,} = {width * height / 1e6:,.1f} {what}, more than the limit of "
+            f"{most / 1e6:,.1f} million: raise it with --max-pixels (max_pixels=) if you trust the file"
+        )
+
+
 def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels: int) -> Picture:
-    def check(width: int, height: int) -> None:
-        if width * height > max_pixels:
-            raise LargePictureError(
-                f"{name} has {width:,} x {height:,} = {width * height / 1e6:,.1f} million pixels, more than the limit "
-                f"of {max_pixels / 1e6:,.1f} million: raise it with --max-pixels (max_pixels=) if you trust the file"
-            )
+    def check(width: int, height: int, *, moves: bool = False) -> None:
+        check_pixels(name, width, height, max_pixels, moves=moves)
 
     if format_ == "PNG":
         width, height, depth = png.header(head)
@@ -183,7 +193,7 @@ def _decoded(stream: BinaryIO, format_: str, head: bytes, name: str, max_pixels:
     elif format_ == "JPEG":
         return stand_upright(_jpeg(stream, check))
     elif format_ == "WEBP":
-        check(*_webp_size(head))
+        check(*_webp_size(head), moves=head[12:16] == b"VP8X" and bool(head[20] & _WEBP_MOVES))
         compression = webp_compression(stream.read(_HEAD))
         stream.seek(0)
         return dataclasses.replace(stand_upright(_with_pillow(stream, format_, check)), compression=compression)
@@ -233,14 +243,14 @@ def _is_tga(head: bytes, name: str) -> bool:
 def _with_pillow(
     stream: BinaryIO,
     format_: str,
-    check: Callable[[int, int], None],
+    check: Callable[..., None],
     prepare: Callable[[ImageFile.ImageFile], None] = lambda image: None,
 ) -> Picture:
     # The plugins are opened directly: Image.open tries every format there is, and has a limit of its own.
     with quiet_pillow():
         image = _plugin(format_)(stream)
         prepare(image)
-    check(*image.size)
+    check(*image.size, moves=format_ != "TIFF" and getattr(image, "is_animated", False))
     picture = from_pil(image)
     if format_ != "TIFF" and (frames := _frames(image)) != "1":
         picture = dataclasses.replace(picture, notes=(*picture.notes, f"the first of {frames} frames was taken"))

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 
-from ..errors import PictureError
+from ..errors import PictureError, StoppedError
 from ..files import atomic_file, cannot_write
 from . import jxl, lossy, png, tiff
+from .addresses import Address, ExistsError, exists
 from .metadata import resized, resized_xmp
 from .picture import Picture, Samples, bands, reduced
 
@@ -53,7 +55,7 @@ _LARGEST_SIDE = {
 _ENDINGS = ".png, .jpg, .webp, .tiff, .avif or .jxl"
 
 
-def format_of(path: Path) -> str:
+def format_of(path: Path | Address) -> str:
     """One of ``FORMATS`` by the suffix of ``path``. Raises PictureError for any other suffix."""
     try:
         return _SUFFIXES[path.suffix.lower()]
@@ -77,19 +79,42 @@ def check_quality(format: str, quality: Quality | None) -> None:
 
 
 def encode(
-    picture: Picture, path: Path, *, format: str | None = None, overwrite: bool = False, quality: Quality | None = None
+    picture: Picture,
+    path: Path,
+    *,
+    format: str | None = None,
+    overwrite: bool = False,
+    quality: Quality | None = None,
+    stop: threading.Event | None = None,
 ) -> tuple[str, ...]:
     """Writes ``picture`` to ``path``, making its folder if need be; on any error or Ctrl-C nothing is left behind.
 
     ``format``: one of ``FORMATS`` (default: by the suffix). ``quality``: as ``DEFAULT_QUALITY`` has it for
-    formats that lose something, or "lossless".
+    formats that lose something, or "lossless". ``stop``: once it is set, from any thread, nothing more is written.
     Returns what the format made necessary, for the user: "16 bits were reduced to 8". Raises PictureError if ``path``
-    exists and is not to be overwritten, cannot be written, or the format cannot hold a picture of this size.
+    exists and is not to be overwritten, cannot be written, or the format cannot hold a picture of this size;
+    StoppedError after ``stop``.
     """
     format = format or format_of(path)
     prepared, notes = _prepared(picture, format, str(path))
     with picture_file(path, overwrite=overwrite) as file:
-        return notes + _write(file, prepared, format, quality)
+        stream: Any = file if stop is None else _Stoppable(file, stop)
+        return notes + _write(stream, prepared, format, quality)
+
+
+class _Stoppable:
+    """A file that takes nothing more once `stop` is set."""
+
+    def __init__(self, file: BinaryIO, stop: threading.Event) -> None:
+        self._file, self._stop = file, stop
+
+    def write(self, data: Any) -> int:
+        if self._stop.is_set():
+            raise StoppedError("the picture was given up")
+        return self._file.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def encode_to(
@@ -113,12 +138,12 @@ def encode_to(
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raises PictureError if ``path`` cannot become a result: it exists, is a folder, or its name is impossible."""
+    """Raises PictureError if ``path`` cannot become a result: it exists (ExistsError), is a folder, or cannot be."""
     try:
         if path.is_dir():
             raise PictureError(f"{path} is a folder: end the name in a slash to write into it")
         if not overwrite and os.path.lexists(path) and not _is_special(path):
-            raise PictureError(f"{path} exists: give --overwrite (overwrite=True) to replace it, or another name")
+            raise ExistsError(exists(path))
         os.stat(path) if os.path.lexists(path) else None
     except OSError as error:
         raise PictureError(cannot_write(path, error)) from error

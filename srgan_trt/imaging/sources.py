@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeAlias
 
 from ..errors import PictureError
 from ..urls import filename_from_url, is_url, redact_url
+from .addresses import Address, address_of, exists, is_address, shown_address
 from .decode import READABLE, SUFFIXES
 from .download import MAX_BYTES, download
 from .encode import FORMATS, check_target, format_of
@@ -28,15 +28,22 @@ FILM_SUFFIXES = FILMS_WRITTEN | frozenset(
 """Of files that are films, in lower case. Not .ts: folders may hold programs."""
 
 
+Target: TypeAlias = Path | Address
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One input picture, not read yet; or, with an ``error``, one thing named that cannot be read."""
 
     name: str
     """What it is called in messages."""
-    kind: Literal["file", "url", "stdin"] = "file"
+    kind: Literal["file", "url", "stdin", "object"] = "file"
     location: str = ""
     """The path or the address."""
+    address: Address | None = None
+    """Of an object."""
+    state: list[Any] | None = None
+    """Of an object: bytes, and what changes with the content."""
     relative: Path = Path()
     """Its path below the folder, or below the fixed part of the pattern, that it was found by; else its name."""
     found: bool = False
@@ -52,6 +59,8 @@ class Source:
         """What ``decode`` takes. Raises PictureError for ``error``, and if a download fails or exceeds the limit."""
         if self.error is not None:
             raise PictureError(self.error)
+        if self.address is not None:
+            return self.address.read(max_bytes=max_bytes)
         if self.kind == "url":
             return download(self.location, max_bytes=max_bytes)
         if self.kind == "stdin":
@@ -61,10 +70,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A source and where its result goes: a path, or ``"-"`` for standard output; with ``error``, nowhere."""
+    """A source and where its result goes: a path, an address, ``"-"`` for standard output; with ``error``, nowhere."""
 
     source: Source
-    target: Path | Literal["-"] | None = None
+    target: Target | Literal["-"] | None = None
     format: str = "png"
     error: str | None = None
     skipped: bool = False
@@ -72,22 +81,47 @@ class Job:
 
 
 def expand(inputs: Sequence[str | os.PathLike[str]], *, films: bool = False) -> list[Source]:
-    """The pictures that ``inputs`` name: files, folders, patterns (``**`` too), http(s) addresses, ``-``.
+    """The pictures that ``inputs`` name: files, folders, patterns (``**`` too), http(s) addresses, addresses of objects
+    and folders of them, ``-``.
 
     Folders are searched to the bottom, for files with a picture's suffix, or with ``films`` a film's, too, hidden ones
     left out, in sorted order; so are patterns. What names nothing becomes a Source with an ``error``. A file named
     twice is one source.
     """
-    sources: list[Source] = []
-    seen: set[str] = set()
+    return list(find(inputs, films=films))
+
+
+def find(inputs: Iterable[str | os.PathLike[str]], *, films: bool = False) -> Iterator[Source]:
+    """The same one by one: those of a million objects are not in memory at a time."""
+    seen: set[int] = set()  # of hashes, for the same reason
     for text in inputs:
         for source in _expanded(os.fspath(text), SUFFIXES | FILM_SUFFIXES if films else SUFFIXES):
-            key = os.path.realpath(source.location) if source.kind == "file" and not source.error else None
-            if key is None or key not in seen:
-                sources.append(source)
-            if key is not None:
+            if source.kind in ("file", "object") and not source.error:
+                key = hash(_key(source.address or source.location))
+                if key in seen:
+                    continue
                 seen.add(key)
-    return sources
+            yield source
+
+
+def find_objects(text: str) -> Iterator[Source]:
+    """The pictures at an address and below it, as it lists them; one Source with an ``error`` where there are none."""
+    name = shown_address(text)
+    found = False
+    try:
+        root = address_of(text)
+        for path, state in root.walk():
+            address, whole = (Address(root.root, path), False) if path else (_split(root), True)
+            if not whole and not _is_wanted(PurePosixPath(path).name, SUFFIXES):
+                continue
+            found = True
+            facts: dict[str, Any] = {"relative": Path(address.path), "state": state, "found": not whole}
+            yield Source(name=str(address), kind="object", address=address, **facts)
+    except PictureError as error:
+        yield Source(name=name, error=str(error))
+        return
+    if not found:
+        yield Source(name=name, error=f"{name} holds no pictures ({READABLE}): name another folder")
 
 
 def plan_outputs(
@@ -97,7 +131,7 @@ def plan_outputs(
     format: str | None,
     label: str,
     overwrite: bool = False,
-    done: Callable[[Source, Path], bool] | None = None,
+    done: Callable[[Source, Target], bool] | None = None,
 ) -> list[Job]:
     """Where each result goes; ``output`` is what the user gave with -o, ``format`` one of ``FORMATS`` or None.
     ``label`` says in its name what was done: x4.
@@ -109,11 +143,11 @@ def plan_outputs(
       it the tree that the inputs were found in.
     - else a file.
 
-    A job of which ``done(source, target)`` is true is skipped. The format is ``format``, else that of the output file's
-    suffix, else png. A film's name ends as before where such a film can be written, else in .mkv. Jobs get an ``error``
-    if their source has one, their target exists and not ``overwrite``, or an earlier job has the same target. Pictures
-    in searched folders that are results of others there (an earlier run's) are left out. Raises PictureError if
-    ``output`` cannot serve.
+    Each of these may be an address. A job whose target is there and ``done(source, target)`` is skipped. The format is
+    ``format``, else that of the output file's suffix, else png. A film's name ends as before where such a film can be
+    written, else in .mkv. Jobs get an ``error`` if their source has one, their target exists and not ``overwrite``, or
+    an earlier job has the same target. Pictures in searched folders that are results of others there (an earlier run's)
+    are left out. Raises PictureError if ``output`` cannot serve.
     """
     if format is not None and format not in FORMATS:
         raise PictureError(f"{format!r} cannot be written: give one of {', '.join(FORMATS)}")
@@ -125,41 +159,71 @@ def plan_outputs(
             raise PictureError(f"standard output takes one picture, not {len(sources)}: name a folder with -o")
         return [Job(source=s, target=None if s.error else "-", format=format or "png", error=s.error) for s in sources]
     folder = None if output is None else _as_folder(output, sources)
+    if isinstance(folder, Address) and any(source.film for source in sources):
+        raise PictureError(f"{folder} takes pictures, and there are films: name a folder of this machine with -o")
     if output is not None and folder is None and not any(source.film for source in sources):
-        format = _checked_format(Path(output), format)
-    chosen = format or "png"
-    targets = _targets(good, output=output, folder=folder, ending=f"_{label}", suffix=f".{chosen}")
+        format = _checked_format(_file(output), format)
+    where: dict[str, Any] = {"output": output, "folder": folder, "format": format or "png", "label": label}
     # A file that is its own target is none of these: it was asked for.
-    results = {
-        os.path.realpath(target)
-        for source in good
-        if os.path.realpath(target := targets[id(source)]) != os.path.realpath(source.location)
-    }
-    jobs: list[Job] = []
-    taken: dict[str, str] = {}
-    for source in sources:
+    named = ((_key(source.address or source.location), _key(target)) for source, target in _named(good, **where))
+    results = {target for source, target in named if source != target}
+    jobs = stream_jobs(sources, **where, overwrite=overwrite, done=done)
+    return [
+        job
+        for job in jobs
+        if job.source.error or not job.source.found or _key(job.source.address or job.source.location) not in results
+    ]
+
+
+def stream_jobs(
+    sources: Iterable[Source],
+    *,
+    folder: Target | None,
+    output: str | None = None,
+    format: str,
+    label: str,
+    overwrite: bool = False,
+    done: Callable[[Source, Target], bool] | None = None,
+) -> Iterator[Job]:
+    """The jobs that ``plan_outputs`` makes, one by one; where no ``folder`` is given the target is ``output``. Pictures
+    that are results of others are not known here."""
+    taken: dict[int, str] = {}
+    listed: dict[str, Set[str]] = {}
+    for source, target in _named(sources, output=output, folder=folder, format=format, label=label):
         if source.error is not None:
-            jobs.append(Job(source=source, format=chosen, error=source.error))
+            yield Job(source=source, format=format, error=source.error)
             continue
-        if source.found and os.path.realpath(source.location) in results:
-            continue
-        target = targets[id(source)]
-        key = os.path.realpath(target)
-        job = Job(source=source, target=target, format=chosen)
+        key = hash(_key(target))
+        job = Job(source=source, target=target, format=format)
         if key in taken:
             error = f"{source.name} would become {target}, as {taken[key]} does: give them apart, or rename one"
-            job = dataclasses.replace(job, target=None, error=error)
-        else:
-            taken[key] = source.name
-            if done is not None and done(source, target):
-                jobs.append(dataclasses.replace(job, skipped=True))
+            yield dataclasses.replace(job, target=None, error=error)
+            continue
+        taken[key] = source.name
+        try:
+            there = is_there(target, listed)
+            if done is not None and there and done(source, target):
+                yield dataclasses.replace(job, skipped=True)
                 continue
-            try:
+            if isinstance(target, Path):
                 check_target(target, overwrite=overwrite)
-            except PictureError as problem:
-                job = dataclasses.replace(job, target=None, error=str(problem))
-        jobs.append(job)
-    return jobs
+            elif there and not overwrite:
+                raise PictureError(exists(target))
+        except PictureError as problem:
+            job = dataclasses.replace(job, target=None, error=str(problem))
+        yield job
+
+
+def is_there(target: Target, listed: dict[str, Set[str]]) -> bool:
+    """Whether a target exists. listed: what is below the roots of addresses, listed once each; it is filled here.
+
+    Raises PictureError if a root cannot be listed.
+    """
+    if isinstance(target, Path):
+        return target.is_file()
+    if target.root not in listed:
+        listed[target.root] = Address(target.root).names()
+    return target.path in listed[target.root]
 
 
 def film_suffix(film: Path) -> str:
@@ -173,12 +237,12 @@ def _expanded(text: str, suffixes: frozenset[str]) -> Iterator[Source]:
         yield Source(name="standard input", kind="stdin", location=STDIO, relative=Path("stdin"))
     elif is_url(text):
         yield Source(name=redact_url(text), kind="url", location=text, relative=Path(filename_from_url(text)))
+    elif is_address(text):
+        yield from find_objects(text)
     elif os.path.isdir(text):
         yield from _in_folder(text, suffixes)
     elif os.path.lexists(text):
         yield Source(name=text, location=text, relative=Path(Path(text).name))
-    elif re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
-        yield Source(name=text, error=f"{redact_url(text)} is not an http or https address: only these can be fetched")
     elif glob.has_magic(text):
         yield from _by_pattern(text, suffixes)
     elif not text:
@@ -230,8 +294,27 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _as_folder(output: str, sources: Sequence[Source]) -> Path | None:
+def _key(target: Target | str) -> str:
+    """The same for names of the same thing."""
+    return str(target) if isinstance(target, Address) else os.path.realpath(target)
+
+
+def _split(address: Address) -> Address:
+    """An object that was named itself, as one in its folder."""
+    folder, _, name = address.root.rstrip("/").rpartition("/")
+    return Address(f"{folder}/", name)
+
+
+def _file(output: str) -> Target:
+    return _split(address_of(output)) if is_address(output) else Path(output)
+
+
+def _as_folder(output: str, sources: Sequence[Source]) -> Target | None:
     """``output`` as a folder, or None if it names a file."""
+    if is_address(output):
+        address = address_of(output)
+        names_picture = Path(_split(address).path).suffix.lower() in SUFFIXES and not output.endswith("/")
+        return None if len(sources) == 1 and names_picture else address
     path = Path(output)
     if path.is_dir() or output.endswith(("/", os.sep)):
         return path
@@ -248,7 +331,7 @@ def _as_folder(output: str, sources: Sequence[Source]) -> Path | None:
     return path
 
 
-def _checked_format(path: Path, format: str | None) -> str:
+def _checked_format(path: Target, format: str | None) -> str:
     if format is None:
         return format_of(path)
     if path.suffix.lower() in SUFFIXES and format_of(path) != format:
@@ -256,25 +339,26 @@ def _checked_format(path: Path, format: str | None) -> str:
     return format
 
 
-def _targets(
-    sources: Sequence[Source], *, output: str | None, folder: Path | None, ending: str, suffix: str
-) -> dict[int, Path]:
-    """The target of each source by its ``id``. Names that differ in their suffix only have two."""
-    options: dict[str, Any] = {"output": output, "folder": folder, "suffix": suffix}
-    targets: dict[int, Path] = {}
-    names: dict[str, str] = {}
+def _named(
+    sources: Iterable[Source], *, output: str | None, folder: Target | None, format: str, label: str
+) -> Iterator[tuple[Source, Target]]:
+    """Each source with its target. Names that differ in their suffix only have two."""
+    options: dict[str, Any] = {"output": output, "folder": folder, "suffix": f".{format}"}
+    names: dict[int, int] = {}  # of hashes: see `find`
     for source in sources:
+        if source.error is not None:
+            yield source, Path()
+            continue
         name, own = source.relative.name, source.relative.suffix
-        target = _target(source, ending=ending, **options)
-        if names.setdefault(os.path.realpath(target), name) != name and own:
-            target = _target(source, ending=f"_{own[1:].lower()}{ending}", **options)
-        targets[id(source)] = target
-    return targets
+        target = _target(source, ending=f"_{label}", **options)
+        if names.setdefault(hash(_key(target)), hash(name)) != hash(name) and own:
+            target = _target(source, ending=f"_{own[1:].lower()}_{label}", **options)
+        yield source, target
 
 
-def _target(source: Source, *, output: str | None, folder: Path | None, ending: str, suffix: str) -> Path:
+def _target(source: Source, *, output: str | None, folder: Target | None, ending: str, suffix: str) -> Target:
     if output is not None and folder is None:
-        return Path(output)
+        return _file(output)
     relative = source.relative
     if source.film:
         suffix = film_suffix(relative)
@@ -282,4 +366,6 @@ def _target(source: Source, *, output: str | None, folder: Path | None, ending: 
     result = relative.with_name(stem + ending + suffix)
     if folder is not None:
         return folder / result
+    if source.address is not None:
+        return source.address.with_name(result.name)
     return Path(source.location).with_name(result.name) if source.kind == "file" else Path(result.name)

@@ -74,8 +74,8 @@ def plan_tiles(
     the right by less than it.
     even: a multiple of `multiple`; where there are several tiles, their sides grow to multiples of this, beyond `tile`
     if need be, where picture and `largest` (height, width; None: no bound) leave room. The context only grows by it.
-    align: kept columns begin at multiples of this, where the width is one and the context allows it.
-    Neither is for `fixed` tiles.
+    Not for `fixed` tiles.
+    align: kept columns begin at multiples of this, where the width is one and the halo allows it.
 
     Raises ValueError if a size is below 1, or if `tile` leaves nothing to keep between two halos of a
     picture larger than it.
@@ -85,7 +85,7 @@ def plan_tiles(
     if tile[0] < 1 or tile[1] < 1 or halo < 0 or multiple < 1:
         raise ValueError(f"tile {tile[0]} x {tile[1]}, halo {halo} and multiple {multiple} are not usable together")
     tallest, widest = largest or (None, None)
-    even, align = (1, 1) if fixed else (even, align if width % align == 0 else 1)
+    even, align = 1 if fixed else even, align if width % align == 0 else 1
     tile_height, rows = _plan_side(height, tile[0], halo, fixed, multiple, even, 1, tallest)
     tile_width, columns = _plan_side(width, tile[1], halo, fixed, multiple, even, align, widest)
     tiles = tuple(
@@ -114,7 +114,7 @@ def _plan_side(
     if count == 1:
         return size * multiple, [(0, 0, length)]
     origins, seams = _spread(units, size, count, multiple)
-    context = _context(origins, seams, size * multiple)
+    context = halo_units * multiple if fixed else _context(origins, seams, size * multiple)
     grown = -(-size * multiple // even) * even // multiple
     if size < grown <= units and (most is None or grown * multiple <= most):
         size = grown

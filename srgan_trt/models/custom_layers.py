@@ -124,7 +124,7 @@ def custom_layers(keras: Any, tf: Any, given: dict[str, Any] | None = None) -> d
             self, code: str, defaults: Any = None, closure: Any = None, arguments: Any = None, **options: Any
         ) -> None:
             super().__init__(**options)
-            self.function = _function(
+            self.function = bytecode_function(
                 code, defaults, closure, {"tf": tf, "keras": keras, "K": keras.backend, **functions}
             )
             self.arguments = arguments or {}
@@ -155,7 +155,7 @@ def custom_layers(keras: Any, tf: Any, given: dict[str, Any] | None = None) -> d
     }
 
 
-def _function(code: str, defaults: Any, closure: Any, names: dict[str, Any]) -> Any:
+def bytecode_function(code: str, defaults: Any, closure: Any, names: dict[str, Any]) -> Any:
     """The Python function whose marshalled, base64-coded bytecode Keras stored. Only ever called on trust."""
     import base64
     import marshal

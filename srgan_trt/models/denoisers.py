@@ -53,6 +53,7 @@ class DenoiserNetwork:
     """
 
     kind = "ncnn .param"
+    channels = 3
     fixed_shape: tuple[int, int] | None = None
     input_range: tuple[float, float] | None = (0.0, 1.0)
     output_range: tuple[float, float] | None = (0.0, 1.0)

@@ -22,10 +22,11 @@ from .custom_layers import KNOWN_CLASSES, custom_layers
 from .keras3 import import_keras
 from .keras_file import Config, KerasFile, with_config
 from .keras_ops import name_operations
+from .lambda_activations import name_activations
 from .lambdas import resolve_lambdas
 from .source import check_input, check_output, check_scale, fixed_size
 from .tensorflow_export import export_function, import_tensorflow, quiet_logger
-from .wrapped import as_functional, generator_in
+from .wrapped import as_functional, generator_in, output_names
 
 if TYPE_CHECKING:
     import onnx
@@ -52,7 +53,7 @@ class KerasNetwork:
         output_range: tuple[float, float] | None = None,
         stripped: frozenset[str] = frozenset(),
     ) -> None:
-        """Raises ModelError unless ``model`` has one RGB picture in and one out."""
+        """Raises ModelError unless ``model`` has one picture in, RGB or luma, and one out."""
         self.name, self.kind, self.source_hash, self.notes = name, kind, source_hash, notes
         self.input_range, self.output_range = input_range, output_range
         self.stripped = stripped
@@ -61,9 +62,12 @@ class KerasNetwork:
         if len(inputs) != 1:
             raise ModelError(f"{name} has {len(inputs)} inputs: a generator takes one picture")
         if len(outputs) != 1:
-            raise ModelError(f"{name} has {len(outputs)} outputs: a generator gives one picture")
-        check_output(name, outputs[0])
-        check_input(name, inputs[0])
+            raise ModelError(
+                f"{name} has {len(outputs)} outputs: name the layer that gives the picture with --layer NAME "
+                f"({', '.join(output_names(model))})"
+            )
+        self.channels = check_input(name, inputs[0])
+        check_output(name, outputs[0], channels=self.channels)
         height, width = inputs[0][1:3]
         self.fixed_shape = fixed_size(height, width, notes)
         if self.fixed_shape is not None and None not in outputs[0][1:3]:
@@ -71,7 +75,7 @@ class KerasNetwork:
 
     def export(self, height: int, width: int) -> onnx.ModelProto:
         height, width = self.fixed_shape or (height, width)
-        return export_function(self._call, height, width, name=self.name)
+        return export_function(self._call, height, width, channels=self.channels, name=self.name)
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(self._call(batch), dtype=np.float32)
@@ -85,8 +89,12 @@ class KerasNetwork:
         return result
 
 
-def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_model: bool = False) -> KerasNetwork:
+def open_keras(
+    file: KerasFile, *, custom_objects: Path | None = None, trust_model: bool = False, layer: str | None = None
+) -> KerasNetwork:
     """Opens a Keras model with the Keras that wrote it, or with the other one if that fails.
+
+    layer: the generator in it, or the layer that gives the picture; None finds the only one.
 
     Raises ModelError (unsafe, unknown classes, no generator, neither Keras can read it) or
     MissingPackageError.
@@ -100,12 +108,16 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
     objects = _run_objects_file(custom_objects) if custom_objects is not None else {}
     given = frozenset(objects)
     functional, opened = as_functional(last, given=given)
+    own, other = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
+    functional, objects, replaced = name_activations(
+        name, functional, objects, modules=lambda: _modules(own), trust=trust_model
+    )
+    given = frozenset(objects)
     config, notes, stripped = resolve_lambdas(
         dataclasses.replace(file, config=functional), given=given, trust=trust_model
     )
     config = _without_training(config)
     check_config(name, config, given=given | KNOWN_CLASSES, trust=trust_model)
-    own, other = ("keras", "tf_keras") if file.generation == 3 else ("tf_keras", "keras")
     failures: list[Exception] = []
     for library in (own, other):
         try:
@@ -114,13 +126,13 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
         except Exception as error:
             failures.append(error)
             continue
-        model, found = generator_in(model, name)
+        model, found = generator_in(model, name, layer=layer)
         return KerasNetwork(
             model,
             name=name,
             kind=file.kind,
             source_hash=file.source_hash,
-            notes=[*opened, *found, *turned, *notes],
+            notes=[*opened, *found, *turned, *replaced, *notes],
             stripped=stripped,
         )
     if isinstance(failures[0], MissingPackageError):
@@ -129,11 +141,6 @@ def open_keras(file: KerasFile, *, custom_objects: Path | None = None, trust_mod
         raise ModelError(
             f"{name} uses {unknown!r}, which is not a part of Keras and is not in the file: give its code with "
             "--custom-objects FILE.py"
-        ) from failures[0]
-    if (layer := _unreadable_activation(config)) is not None:
-        raise ModelError(
-            f"{name}: the activation of its layer {layer!r} is a lambda, which Keras 2 saves but cannot read: save the "
-            "model with a named function there, and give its code with --custom-objects FILE.py"
         ) from failures[0]
     reasons = [f"{_TITLES[library]}: {one_line(e)}" for library, e in zip((own, other), failures, strict=True)]
     raise ModelError(f"no Keras can open {name}: {'; '.join(reasons)}") from failures[0]
@@ -157,6 +164,12 @@ def _import_keras(library: str) -> Any:
             raise missing("tf-keras", "keras", "read a file of Keras 2") from None
         return tf_keras
     return import_keras("read a file of Keras 3")
+
+
+def _modules(library: str) -> dict[str, Any]:
+    """What the code in a file calls by its usual names."""
+    keras = _import_keras(library)
+    return {"tf": import_tensorflow(), "keras": keras, "K": keras.backend}
 
 
 def _load(library: str, file: KerasFile, config: Config, objects: dict[str, Any]) -> Any:
@@ -227,16 +240,6 @@ def _unknown_name(error: Exception, config: Config) -> str | None:
             name = found.group(1).rpartition(">")[2]
             return _first_function(config) if name == "function" else name
     return None
-
-
-def _unreadable_activation(value: Any) -> str | None:
-    """The first layer whose activation is bytecode without a class that would read it."""
-    if isinstance(value, dict):
-        activation = value.get("activation")
-        if isinstance(activation, dict) and "value" in activation and "class_name" not in activation:
-            return str(value.get("name"))
-        value = list(value.values())
-    return next(filter(None, map(_unreadable_activation, value)), None) if isinstance(value, list) else None
 
 
 def _first_function(value: Any) -> str | None:

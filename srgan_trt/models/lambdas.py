@@ -150,7 +150,7 @@ def _given_function(node: Node, given: frozenset[str]) -> str | None:
     named = [
         re.sub(r"\W", "_", node.name),
         _function_name(node.config) or "",
-        *_mentioned(_bytecode(node.config) or ""),
+        *names_in_bytecode(_bytecode(node.config) or ""),
     ]
     return next((name for name in named if name in given), None)
 
@@ -275,7 +275,7 @@ def _evidence(node: Node) -> _Evidence:
     if isinstance(function, list):
         defaults = function[1] if len(function) > 1 else None
     names = [_automatic(node.name), node.kind if node.kind != "Lambda" else "", _function_name(config) or ""]
-    names += _mentioned(_bytecode(config) or "")
+    names += names_in_bytecode(_bytecode(config) or "")
     arguments = config.get("arguments")
     arguments = arguments if isinstance(arguments, dict) else {}
     lists = [value for value in (*_listed(defaults), *arguments.values()) if _is_vector(value)]
@@ -325,7 +325,7 @@ def _bytecode(config: Config) -> str | None:
     return None
 
 
-def _mentioned(code: str) -> list[str]:
+def names_in_bytecode(code: str) -> list[str]:
     """The short texts in marshalled bytecode that are Python names (CPython's Python/marshal.c, type codes)."""
     try:
         data = base64.b64decode(code)

@@ -34,6 +34,7 @@ class NcnnNetwork:
     """
 
     kind = "ncnn .param"
+    channels = 3
     fixed_shape: tuple[int, int] | None = None
     input_range: tuple[float, float] | None = None
     output_range: tuple[float, float] | None = None
@@ -96,7 +97,9 @@ class NcnnNetwork:
         if depth not in (0, 1):
             raise ModelError(f"{self.name} takes volumes, not pictures: it is not a super-resolver")
         if channels != 0:
-            check_input(self.name, (None, None, None, channels if isinstance(channels, int) else None))
+            shape = (None, None, None, channels if isinstance(channels, int) else None)
+            if check_input(self.name, shape) != self.channels:
+                raise ModelError(f"{self.name} takes one channel: of ncnn's networks only those of RGB are supported")
         if width or height:
             self.notes.append(f"its Input layer names {width}x{height} pixels: a hint, as in ncnn; it takes any")
         read = {blob for layer in self.layers for blob in layer.inputs}
@@ -108,7 +111,7 @@ class NcnnNetwork:
     def _find_margins(self) -> tuple[int, int]:
         """(rows, columns) that its result lacks at each side, in pixels of the picture."""
         results = [self._write(NodeWriter(shapes_only=True), *size) for size in _SIZES]
-        check_output(self.name, (None, None, None, results[0].channels))
+        check_output(self.name, (None, None, None, results[0].channels), channels=self.channels)
         margins, after = [], []
         for axis, side in enumerate(("height", "width")):
             first, second = ((blob.height, blob.width)[axis] for blob in results)

@@ -1,4 +1,4 @@
-"""ONNX files: any super-resolver of one RGB picture, made static at the size that is asked for."""
+"""ONNX files: any super-resolver of one picture, RGB or luma, made static at the size that is asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .files import hash_files
 from .onnx_ends import float_ends
 from .onnx_graph import check_nodes, check_work, external_locations, rename
 from .onnx_run import Session
-from .source import check_scale, fixed_size
+from .source import CHANNELS, check_scale, fixed_size
 from .tensorflow_export import OPSET, rename_io
 
 if TYPE_CHECKING:
@@ -31,14 +31,18 @@ class OnnxNetwork:
     output_range: tuple[float, float] | None = None
     stripped: frozenset[str] = frozenset()
 
-    def __init__(self, model: onnx.ModelProto, *, name: str, source_hash: str) -> None:
-        """Raises ModelError unless the graph takes one float RGB picture and gives one."""
+    def __init__(self, model: onnx.ModelProto, *, name: str, source_hash: str, layer: str | None = None) -> None:
+        """Raises ModelError unless the graph takes one picture, RGB or luma, and gives one.
+
+        layer: the output that is the picture; None finds it.
+        """
         self.name, self.source_hash = name, source_hash
         self.notes: list[str] = []
         self._model = model
-        value, result = _only_input(model, name), _only_picture(model, name, self.notes)
+        value = _only_input(model, name)
         shape = _dimensions(value)
-        self._in_layout = _layout(name, shape, "takes")
+        self.channels, self._in_layout = _picture(name, shape)
+        result = _only_picture(model, name, self.channels, layer, self.notes)
         self.notes += float_ends(model, name)
         given = _dimensions(result)
         if len(given) == 2:
@@ -46,9 +50,12 @@ class OnnxNetwork:
                 f"{name} gives {given[1] or 'some'} numbers a picture: it is a classifier (or a discriminator), "
                 "not a generator"
             )
-        self._out_layout = self._in_layout if not given or 3 not in given else _layout(name, given, "gives")
-        if given and 3 not in given and None not in given:
-            raise ModelError(f"{name} gives a tensor of shape {_shown(given)}, not an RGB picture")
+        ends = [given[1], given[3]] if len(given) == 4 else []
+        if given and self.channels not in ends and None not in ends:
+            raise ModelError(f"{name} gives a tensor of shape {_shown(given)}, not a picture as it takes")
+        first = self.channels in ends and ends.index(self.channels) == 0
+        last = self.channels in ends and not first
+        self._out_layout: Layout = "NCHW" if first else "NHWC" if last else self._in_layout
         height, width = shape[2:] if self._in_layout == "NCHW" else shape[1:3]
         self.fixed_shape = fixed_size(height, width, self.notes)
         if shape[0] not in (None, 1):
@@ -61,7 +68,7 @@ class OnnxNetwork:
         height, width = self.fixed_shape or (height, width)
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
-        size = [1, 3, height, width] if self._in_layout == "NCHW" else [1, height, width, 3]
+        size = [1, self.channels, height, width] if self._in_layout == "NCHW" else [1, height, width, self.channels]
         value = _only_input(model, self.name)
         _set_dimensions(value, size)
         for other in [other for other in model.graph.input if other.name != value.name]:
@@ -78,12 +85,12 @@ class OnnxNetwork:
         check_work(model, self.name)
         rename_io(model)
         if self._in_layout == "NHWC":
-            _wrap_input(model, height, width)
+            _wrap_input(model, [1, self.channels, height, width])
         if self._out_layout == "NHWC":
             _wrap_output(model)
-        result = _output_size(model, self.name)
+        result = _output_size(model, self.name, self.channels)
         check_scale(self.name, (height, width), result)
-        _set_dimensions(model.graph.output[0], [1, 3, *result])
+        _set_dimensions(model.graph.output[0], [1, self.channels, *result])
         onnx.checker.check_model(model)
         return model
 
@@ -107,8 +114,11 @@ class OnnxNetwork:
             ) from None
 
 
-def open_onnx(path: Path) -> OnnxNetwork:
-    """Opens an ONNX file. Raises ModelError if it is damaged, or no super-resolver of one RGB picture."""
+def open_onnx(path: Path, *, layer: str | None = None) -> OnnxNetwork:
+    """Opens an ONNX file; ``layer`` is the output that is the picture.
+
+    Raises ModelError if it is damaged, or no super-resolver of one picture.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -130,7 +140,7 @@ def open_onnx(path: Path) -> OnnxNetwork:
         ) from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    return OnnxNetwork(model, name=name, source_hash=hash_files([path, *parts]))
+    return OnnxNetwork(model, name=name, source_hash=hash_files([path, *parts]), layer=layer)
 
 
 def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
@@ -141,14 +151,25 @@ def _only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
     return inputs[0]
 
 
-def _only_picture(model: onnx.ModelProto, name: str, notes: list[str]) -> onnx.ValueInfoProto:
-    """The output; of several the only one that is a picture, and the others go."""
+def _only_picture(
+    model: onnx.ModelProto, name: str, channels: int, layer: str | None, notes: list[str]
+) -> onnx.ValueInfoProto:
+    """The output; of several the one that is called ``layer``, or is alone a picture, and the others go."""
     outputs: list[onnx.ValueInfoProto] = list(model.graph.output)
-    pictures = [value for value in outputs if len(shape := _dimensions(value)) == 4 and 3 in (shape[1], shape[3])]
+    pictures = [
+        value for value in outputs if len(shape := _dimensions(value)) == 4 and channels in (shape[1], shape[3])
+    ]
+    names = ", ".join(value.name for value in outputs)
+    if layer is not None:
+        pictures = [value for value in outputs if value.name == layer]
+        if not pictures:
+            raise ModelError(f"{name} has no output {layer!r}: --layer takes one of {names}")
     if len(outputs) == 1:
         return outputs[0]
     if len(pictures) != 1:
-        raise ModelError(f"{name} has {len(outputs)} outputs: a generator gives one picture")
+        raise ModelError(
+            f"{name} has {len(outputs)} outputs ({names}): name the one that is the picture with --layer NAME"
+        )
     notes.append(f"of its {len(outputs)} outputs {pictures[0].name} is the picture: the others are left out")
     del model.graph.output[:]
     model.graph.output.append(pictures[0])
@@ -167,22 +188,20 @@ def _shown(shape: tuple[int | None, ...]) -> str:
     return "x".join("?" if size is None else str(size) for size in shape)
 
 
-def _layout(name: str, shape: tuple[int | None, ...], verb: str) -> Layout:
+def _picture(name: str, shape: tuple[int | None, ...]) -> tuple[int, Layout]:
+    """Channels and layout of an input."""
     if len(shape) != 4:
         raise ModelError(
-            f"{name} {verb} a tensor of rank {len(shape)}, not a batch of pictures: it is not a super-resolver"
+            f"{name} takes a tensor of rank {len(shape)}, not a batch of pictures: it is not a super-resolver"
         )
-    if shape[1] == 3:
-        return "NCHW"
-    if shape[3] == 3:
-        return "NHWC"
-    if 1 in (shape[1], shape[3]):
-        raise ModelError(
-            f"{name} {verb} one channel (gray or luma only): only RGB generators, 3 channels, are supported"
-        )
+    for channels in CHANNELS:
+        if shape[1] == channels:
+            return channels, "NCHW"
+        if shape[3] == channels:
+            return channels, "NHWC"
     if shape[1] is None:
-        raise ModelError(f"{name} does not say how many channels it {verb}: export it with 3 of them fixed")
-    raise ModelError(f"{name} {verb} a tensor of shape {_shown(shape)}, not RGB pictures of 3 channels")
+        raise ModelError(f"{name} does not say how many channels it takes: export it with 3 of them fixed")
+    raise ModelError(f"{name} takes a tensor of shape {_shown(shape)}, not RGB pictures of 3 channels, or luma of 1")
 
 
 def _set_dimensions(value: onnx.ValueInfoProto, size: list[int]) -> None:
@@ -192,13 +211,13 @@ def _set_dimensions(value: onnx.ValueInfoProto, size: list[int]) -> None:
         shape.dim.add(dim_value=length)
 
 
-def _output_size(model: onnx.ModelProto, name: str) -> tuple[int, int]:
+def _output_size(model: onnx.ModelProto, name: str, channels: int) -> tuple[int, int]:
     """(height, width) that shape inference found for the NCHW output; run to see where it found none."""
     shape = _dimensions(model.graph.output[0])
     if not shape or None in shape:
         shape = _run_once(model, name)
-    if len(shape) != 4 or shape[:2] != (1, 3):
-        raise ModelError(f"{name} gives a tensor of shape {_shown(shape)}, not an RGB picture")
+    if len(shape) != 4 or shape[:2] != (1, channels):
+        raise ModelError(f"{name} gives a tensor of shape {_shown(shape)}, not a picture of {channels} channels")
     return int(shape[2] or 0), int(shape[3] or 0)
 
 
@@ -212,14 +231,14 @@ def _run_once(model: onnx.ModelProto, name: str) -> tuple[int | None, ...]:
     return tuple(np.shape(result))
 
 
-def _wrap_input(model: onnx.ModelProto, height: int, width: int) -> None:
+def _wrap_input(model: onnx.ModelProto, size: list[int]) -> None:
     from onnx import helper
 
     graph = model.graph
     rename(graph, "input", "input_nhwc")
     graph.node.insert(0, helper.make_node("Transpose", ["input"], ["input_nhwc"], perm=[0, 2, 3, 1]))
     value = next(value for value in graph.input if value.name == "input")
-    _set_dimensions(value, [1, 3, height, width])
+    _set_dimensions(value, size)
 
 
 def _wrap_output(model: onnx.ModelProto) -> None:

@@ -257,9 +257,9 @@ def texture_pair(name: str | os.PathLike[str] | None) -> tuple[str, str]:
     for pair in pairs:
         if named and wanted in pair:
             return pair
-    why = "has no GAN in this version" if named else "is a file of its own: mix two plans with 'srgan-trt mix'"
+    why = "has none in this version" if named else "is a file: mix two plans with 'srgan-trt mix'"
     others = ", ".join(name for pair in pairs for name in pair)
-    raise ModelError(f"texture is between two models, and {wanted} {why}, or name one of {others}")
+    raise ModelError(f"texture needs a model and its GAN; {wanted} {why}, or name one of {others}")
 
 
 def build_settings(name: str | os.PathLike[str] | None) -> dict[str, Any]:

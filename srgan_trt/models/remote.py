@@ -7,7 +7,7 @@ import logging
 import re
 from pathlib import Path
 
-from ..cache import build_lock, cache_folder
+from ..cache import build_lock, cache_folder, process_file, warn_unwritable
 from ..errors import ModelError
 from ..files import atomic_file
 from ..net import fetch
@@ -54,7 +54,11 @@ def fetch_model(url: str, *, sha256: str | None) -> Path:
     with build_lock(path) as place:
         if not (place.is_file() and _hash(place) == digest):
             _log.info("fetching %s", shown)
-            _fetch(url, place, digest)
+            try:
+                place = _fetch_where_it_fits(url, place, digest, process_file(path))
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise ModelError(f"{shown} cannot be kept in {place.parent}: {reason}") from None
         return place
 
 
@@ -92,32 +96,40 @@ def _hash(path: Path) -> str:
         raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
 
 
+def _fetch_where_it_fits(url: str, place: Path, digest: str, other: Path) -> Path:
+    """Fetches to ``place``, or, if that disk does not take it, to ``other``; returns where it is."""
+    try:
+        _fetch(url, place, digest)
+    except OSError as error:
+        if place == other:
+            raise
+        warn_unwritable(place.parent, error)
+        _fetch(url, other, digest)
+        return other
+    return place
+
+
 def _fetch(url: str, place: Path, digest: str) -> None:
-    """Makes ``place``, whole and right, or nothing."""
+    """Makes ``place``, whole and right, or nothing. Raises OSError where the disk does not take it."""
     shown = redact_url(url)
     found = hashlib.sha256()
-    try:
-        with atomic_file(place) as file:
+    with atomic_file(place) as file:
 
-            def receive(part: bytes) -> None:
-                found.update(part)
-                file.write(part)
+        def receive(part: bytes) -> None:
+            found.update(part)
+            file.write(part)
 
-            fetch(
-                url,
-                receive,
-                what="model",
-                error=ModelError,
-                max_bytes=MAX_BYTES,
-                idle_timeout=TIMEOUT,
-                total_timeout=TOTAL_TIMEOUT,
+        fetch(
+            url,
+            receive,
+            what="model",
+            error=ModelError,
+            max_bytes=MAX_BYTES,
+            idle_timeout=TIMEOUT,
+            total_timeout=TOTAL_TIMEOUT,
+        )
+        if found.hexdigest() != digest:
+            raise ModelError(
+                f"{shown} sent another file than the one asked for: {file.tell():,} bytes whose sha256 begins with "
+                f"{found.hexdigest()[:_SHOWN]}, not {digest[:_SHOWN]}; nothing of it is kept"
             )
-            if found.hexdigest() != digest:
-                raise ModelError(
-                    f"{shown} sent another file than the one asked for: {file.tell():,} bytes whose sha256 begins with "
-                    f"{found.hexdigest()[:_SHOWN]}, not {digest[:_SHOWN]}; nothing of it is kept"
-                )
-    except OSError as error:
-        raise ModelError(
-            f"{shown} cannot be kept in {place.parent}: {error.strerror or type(error).__name__}"
-        ) from None

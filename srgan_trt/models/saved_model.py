@@ -36,8 +36,8 @@ class SavedModelNetwork:
     output_range: tuple[float, float] | None = None
     stripped: frozenset[str] = frozenset()
 
-    def __init__(self, loaded: Any, *, name: str, source_hash: str) -> None:
-        """Raises ModelError unless the signature takes one RGB picture and gives one."""
+    def __init__(self, loaded: Any, *, name: str, source_hash: str, layer: str | None = None) -> None:
+        """Raises ModelError unless the signature takes one picture, RGB or luma, and gives one."""
         self.name, self.source_hash = name, source_hash
         self.notes: list[str] = []
         self._loaded = loaded  # its variables live as long as it does
@@ -53,19 +53,21 @@ class SavedModelNetwork:
         outputs = self._function.structured_outputs
         if len(inputs) != 1:
             raise ModelError(f"{name} has {len(inputs)} inputs: a generator takes one picture")
-        if len(outputs) != 1:
-            raise ModelError(f"{name} has {len(outputs)} outputs: a generator gives one picture")
+        if layer not in outputs and (layer is not None or len(outputs) != 1):
+            raise ModelError(
+                f"{name} has the outputs {', '.join(outputs)}: name the one that is the picture with --layer NAME"
+            )
         self._argument, spec = next(iter(inputs.items()))
-        self._result, result = next(iter(outputs.items()))
+        self._result, result = next((key, value) for key, value in outputs.items() if layer in (None, key))
         if spec.shape.rank is None:
             raise ModelError(f"{name} does not say what shape it takes: export it with an input signature")
         if not spec.dtype.is_floating:
             raise ModelError(f"{name} takes {spec.dtype.name} pixels: only float networks are supported")
         self._dtype = spec.dtype
         shape = tuple(spec.shape)
+        self.channels = check_input(name, shape)
         if result.shape.rank is not None:
-            check_output(name, tuple(result.shape))
-        check_input(name, shape)
+            check_output(name, tuple(result.shape), channels=self.channels)
         height, width = shape[1:3]
         self.fixed_shape = fixed_size(height, width, self.notes)
         if self.fixed_shape is not None and result.shape.is_fully_defined():
@@ -73,7 +75,7 @@ class SavedModelNetwork:
 
     def export(self, height: int, width: int) -> onnx.ModelProto:
         height, width = self.fixed_shape or (height, width)
-        return export_function(self._call, height, width, name=self.name)
+        return export_function(self._call, height, width, channels=self.channels, name=self.name)
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         tf = import_tensorflow()
@@ -84,8 +86,8 @@ class SavedModelNetwork:
         return self._function(**{self._argument: tf.cast(batch, self._dtype)})[self._result]
 
 
-def open_saved_model(path: Path, *, trust_model: bool = False) -> SavedModelNetwork:
-    """Opens the SavedModel in the folder ``path``.
+def open_saved_model(path: Path, *, trust_model: bool = False, layer: str | None = None) -> SavedModelNetwork:
+    """Opens the SavedModel in the folder ``path``; ``layer`` is the output that is the picture.
 
     Raises ModelError (damaged, no generator, a graph that touches files or Python) or MissingPackageError.
     """
@@ -97,7 +99,7 @@ def open_saved_model(path: Path, *, trust_model: bool = False) -> SavedModelNetw
         loaded = tf.saved_model.load(str(path))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
         raise ModelError(f"{name} is a damaged SavedModel ({one_line(error)}): download or save it again") from None
-    return SavedModelNetwork(loaded, name=name, source_hash=hash_files(files, root=path))
+    return SavedModelNetwork(loaded, name=name, source_hash=hash_files(files, root=path), layer=layer)
 
 
 def _check_operators(path: Path, *, trust: bool) -> None:

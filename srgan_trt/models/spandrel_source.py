@@ -54,8 +54,8 @@ class SpandrelNetwork:
         self.name = path.name
         if not isinstance(found, ImageModelDescriptor) or found.purpose not in ("SR", "Restoration"):
             raise ModelError(f"{self.name} is {found.architecture.name}, not a super-resolver of one picture")
-        check_input(self.name, (None, None, None, found.input_channels))
-        check_output(self.name, (None, None, None, found.output_channels))
+        self.channels = check_input(self.name, (None, None, None, found.input_channels))
+        check_output(self.name, (None, None, None, found.output_channels), channels=self.channels)
         self.kind, self.source_hash = f"{kind}: {found.architecture.name}, by spandrel", source_hash
         self._model = found.model.eval()
         sizes = found.size_requirements
@@ -65,7 +65,7 @@ class SpandrelNetwork:
 
     def export(self, height: int, width: int) -> onnx.ModelProto:
         height, width = self.fixed_shape or (height, width)
-        example = (self._torch.zeros(1, 3, height, width),)
+        example = (self._torch.zeros(1, self.channels, height, width),)
         said = io.StringIO()
         with self._torch.inference_mode(), redirect_stdout(said), redirect_stderr(said):
             program = self._torch.onnx.export(

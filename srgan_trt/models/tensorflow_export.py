@@ -48,8 +48,11 @@ def import_tensorflow() -> Any:
         return tensorflow
 
 
-def export_function(function: Callable[[Any], Any], height: int, width: int, *, name: str) -> onnx.ModelProto:
-    """Converts ``function``, float32 (1, height, width, 3) to (1, H, W, 3), to ONNX (seam 1's ``export``).
+def export_function(
+    function: Callable[[Any], Any], height: int, width: int, *, channels: int, name: str
+) -> onnx.ModelProto:
+    """Converts ``function``, float32 (1, height, width, channels) to (1, H, W, channels), to ONNX (seam 1's
+    ``export``).
 
     Raises ModelError, naming the model ``name``, if tf2onnx cannot, or if the result is not a picture.
     """
@@ -68,9 +71,9 @@ def export_function(function: Callable[[Any], Any], height: int, width: int, *, 
         def network(batch: Any) -> Any:
             return tf.identity(tf.cast(function(batch), tf.float32), name="picture")
 
-        spec = tf.TensorSpec([1, height, width, 3], tf.float32, name="input")
+        spec = tf.TensorSpec([1, height, width, channels], tf.float32, name="input")
         output = network.get_concrete_function(spec).outputs[0]
-        check_output(name, tuple(output.shape))
+        check_output(name, tuple(output.shape), channels=channels)
         check_scale(name, (height, width), tuple(output.shape)[1:3])
         model: onnx.ModelProto
         model, _ = tf2onnx.convert.from_function(

@@ -39,6 +39,7 @@ _SIZE = 48
 class TorchNetwork:
     """A ``SourceNetwork`` of an architecture in torch_networks.py. All of them take and give 0..1."""
 
+    channels = 3
     fixed_shape: tuple[int, int] | None = None
     input_range: tuple[float, float] | None = (0.0, 1.0)
     output_range: tuple[float, float] | None = (0.0, 1.0)
@@ -56,7 +57,7 @@ class TorchNetwork:
                 f"{self.name} has the names of {architecture.name}, but {len(others)} arrays more ({_named(others)}): "
                 f"it is a variant that is not read here. {_OTHERWISE}"
             )
-        check_output(self.name, (None, None, None, result.channels))
+        check_output(self.name, (None, None, None, result.channels), channels=self.channels)
         self.scale = check_scale(self.name, (_SIZE, _SIZE), (result.height, result.width))
         self.notes = [
             f"weights only: by their names those of {architecture.name}, x{self.scale}, 0..1 in and out",

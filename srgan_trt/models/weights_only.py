@@ -30,6 +30,7 @@ class PaperNetwork:
     """A ``SourceNetwork`` of the paper's generator, written to ONNX without TensorFlow."""
 
     kind = "weights of the paper's generator"
+    channels = 3
     fixed_shape: tuple[int, int] | None = None
     input_range: tuple[float, float] | None = (0.0, 1.0)
     output_range: tuple[float, float] | None = (-1.0, 1.0)

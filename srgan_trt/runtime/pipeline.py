@@ -35,6 +35,20 @@ class Schedule:
     batch: int = 1
     """The most tiles in one run."""
 
+    @property
+    def work(self) -> float:
+        """Pixels that the network computes for each pixel of the picture: halos, and places in the last batch that are
+        empty, make it more than 1."""
+        tiles = self.tiles
+        runs = -(-len(tiles.tiles) // self.batch)
+        return runs * min(self.batch, len(tiles.tiles)) * tiles.tile_area / (tiles.height * tiles.width)
+
+    def __str__(self) -> str:
+        tiles, many = self.tiles, len(self.tiles.tiles) > 1
+        at_once = f" in batches of {self.batch}" if self.batch > 1 and many else ""
+        size = f"{tiles.tile_width} x {tiles.tile_height}"
+        return f"{len(tiles.tiles)} tile{'s' if many else ''} of {size}{at_once}, {self.work:.2f} of the picture's work"
+
 
 class Pipeline(Protocol):
     """A plan on a device. Every method may be called from several threads; `close` frees the device's memory."""
@@ -165,6 +179,7 @@ def run_in_tiles(
     while True:
         tiles = schedule.tiles
         told = None if progress is None else _Told(progress, len(tiles.tiles))
+        _log.debug("%s: a picture of %d x %d pixels in %s", pipeline.spec.name, width, height, schedule)
         try:
             return tiles, pipeline.run(image, out, schedule, progress=told, **options)
         except Exception as error:

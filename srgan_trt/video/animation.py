@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import PictureError, one_line
+from ..imaging.decode import check_pixels
 from ..imaging.encode import DEFAULT_QUALITY, Quality, picture_file
 from ..imaging.picture import from_pil, quiet_pillow
 from ..machine import memory_bytes
@@ -81,7 +82,7 @@ def upscale_animation(
         with Image.open(source, formats=_READ) as image:
             first, count = _first(image), int(getattr(image, "n_frames", 1))
             width, height = image.size
-            _check(source, image, max_pixels)
+            check_pixels(str(source), width, height, max_pixels, moves=True)
             to = target_of(size, width, height, up.spec, max_pixels=max_pixels)
             _check_memory(source, count - first, to)
             opaque = all(_rgba(image, index)[..., 3].min() == 255 for index in range(first, count))
@@ -116,14 +117,6 @@ def _rgba(image: Image.Image, index: int) -> Any:
         image.seek(index)
         image.load()  # a WebP tells its duration only then
         return np.asarray(image.convert("RGBA"))
-
-
-def _check(source: Path, image: Image.Image, max_pixels: int) -> None:
-    pixels = image.size[0] * image.size[1]
-    if pixels > max_pixels:
-        raise PictureError(
-            f"{source} has {pixels:,} pixels a frame, more than {max_pixels:,}: raise it with --max-pixels"
-        )
 
 
 def _check_memory(source: Path, frames: int, to: Target) -> None:

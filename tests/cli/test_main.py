@@ -80,7 +80,10 @@ class TestUsage:
     def test_wrong_usage_is_status_2_and_said(self, command: Command, arguments: list[str]) -> None:
         done = command(*arguments)
         assert done.status == 2
-        assert "error: " in done.err[-1]
+        (line,) = done.err
+        assert line.startswith("srgan-trt")
+        assert "error: " in line
+        assert "--help' shows what there is" in line
 
     @pytest.mark.parametrize(
         ("option", "message"),

@@ -73,7 +73,7 @@ class TestTexture:
     def test_no_partner_is_one_line_before_the_work(self, command: Command, plan: Plan) -> None:
         save_noise(Path("photo.png"))
         shutil.copy(plan.path, "own.onnx")
-        for model, why in (("own.onnx", "own.onnx is a file of its own"), ("realesrgan-x4plus", "has no GAN")):
+        for model, why in (("own.onnx", "own.onnx is a file"), ("realesrgan-x4plus", "has none")):
             done = command("upscale", "photo.png", "--model", model, "--texture", "0.4")
             assert (done.status, len(done.err)) == (1, 1)
             assert why in done.err[0]

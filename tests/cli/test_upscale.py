@@ -255,12 +255,15 @@ class TestGoingOn:
 
         monkeypatch.setattr(Upscaler, "upscale_picture", upscale_picture)
         assert command(*run).status == 130
-        assert 0 < len(files(Path("out"))) < 5
+        made = files(Path("out"))
+        assert 0 < len(made) < 5
         done = command(*run)
         assert (done.status, done.err) == (0, [])
         assert "there already" in done.out
         assert files(Path("out")) == [f"{number}_x4.png" for number in range(5)]
-        assert sorted(seen) == [0, 10, 11, 12, 13, 14], "each once"
+        assert {10, 11, 12, 13, 14} <= set(seen)
+        # Ctrl-C may give up the writing of one that was computed: that one alone is computed again.
+        assert all(seen.count(10 + int(name[0])) == 1 for name in made)
         rows = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
         assert sorted(Path(row["input"]).name for row in rows) == [f"{number}.png" for number in range(5)]
         assert all(row["error"] is None and row["seconds"] > 0 for row in rows)
@@ -422,7 +425,7 @@ class TestBadInput:
             ("n*.png", None, "matches no file"),
             ("two\nlines.png", None, "lines.png does not exist"),
             ("empty/", None, "does not exist"),
-            ("ftp://host/photo.png", None, "is not an http or https address"),
+            ("s3://gs://photo.png", None, "mixes schemes"),
         ],
     )
     def test_one_line_says_what(

@@ -107,8 +107,8 @@ class TestDryRun:
         assert (done.status, done.err) == (0, [])
         first, second, total = done.out.splitlines()
         assert re.fullmatch(
-            r"a\.png \(40 x 30\) -> a_x2\.png \(80 x 60\): 6 tiles, [\d.]+ s, [\d.]+ MB of memory, [\d.]+ MB on the "
-            r"disk",
+            r"a\.png \(40 x 30\) -> a_x2\.png \(80 x 60\): 6 tiles, [\d.]+ of the picture's work, [\d.]+ s, "
+            r"[\d.]+ MB of memory, [\d.]+ MB on the disk",
             first,
         )
         assert second.startswith("b.png (50 x 60) -> b_x2.png (100 x 120): ")
@@ -121,7 +121,10 @@ class TestDryRun:
 
         with Upscaler(plan, tile=20) as up:
             up(noise(45, 70))
-            assert up.tiles(45, 70, channels=3, dtype=np.uint8) == up.info["tiles"]
+            assert (
+                sum(len(each.tiles.tiles) for each in up.schedules(45, 70, channels=3, dtype=np.uint8))
+                == up.info["tiles"]
+            )
 
     def test_finds_what_would_fail(self, command: Command, plan: Plan) -> None:
         save_noise(Path("a.png"))

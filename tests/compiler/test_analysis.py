@@ -100,6 +100,24 @@ def test_a_global_mean_sees_the_whole_picture() -> None:
     assert receptive_field(model).halo is None
 
 
+@pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("channels", [True, False], ids=["over channels", "over rows"])
+def test_a_softmax_over_channels_sees_one_pixel(kind: str, last: bool, channels: bool) -> None:
+    """As TensorFlow exports it, between two transposes, or by itself; over rows it sees all of them."""
+    net = Network()
+    x = net.conv("input", 3, 3)
+    if last:
+        x = net.node("Transpose", x, perm=[0, 2, 3, 1])
+    x = net.node(kind, x, axis=(-1 if last else 1) if channels else (1 if last else 2))
+    if last:
+        x = net.node("Transpose", x, perm=[0, 3, 1, 2])
+    model = net.model(x, (1, 3, 8, 9))
+    assert receptive_field(model).halo == (1 if channels else None)
+    assert make_dynamic(model) == []
+    assert receptive_field(model).halo == (1 if channels else None)
+
+
 def test_work_per_input_pixel() -> None:
     net = Network()
     x = net.conv("input", 3, 16, 3)

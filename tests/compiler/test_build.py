@@ -39,7 +39,7 @@ def enlarger(*, low: float = 0.0, high: float = 1.0) -> Network:
 class Source:
     """A network in memory, as models/ would hand it over."""
 
-    name, kind, source_hash = "made.h5", "made", "00"
+    name, kind, source_hash, channels = "made.h5", "made", "00", 3
     input_range = output_range = None
 
     def __init__(

@@ -75,3 +75,15 @@ def test_channels_may_be_cut_out_but_not_rows(axis: int, free: bool) -> None:
     )
     model = net.model(net.conv(cut, 3 if axis == 1 else 8, 3), (1, 3, 9, 11))
     assert (make_dynamic(model) == []) == free
+
+
+@pytest.mark.parametrize("ends", [(-1, -1), (8, 10)])
+def test_a_border_that_is_cut_off_is_cut_off_at_every_size(ends: tuple[int, int]) -> None:
+    """As Cropping2D does, whose ends exporters may count from the size that they saw."""
+    net = Network()
+    cut = (net.constant(np.array(values, np.int64)) for values in ((1, 1), ends, (2, 3)))
+    model = net.model(
+        net.node("Add", net.conv("input", 3, 3, pads=[0] * 4), net.node("Slice", "input", *cut)), (1, 3, 9, 11)
+    )
+    assert make_dynamic(model) == []
+    assert run(model, picture(1, 3, 7, 5)).shape == (1, 3, 5, 3)

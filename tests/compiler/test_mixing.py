@@ -67,6 +67,7 @@ def test_the_mix_of_two_plans_is_the_plan_of_the_mix(pair: tuple[Plan, Plan], tm
     assert load_plan(mixed.path).report["notes"][0] == f"weights {1 - texture:g} of 0.onnx, {texture:g} of 1.onnx"
 
 
+@pytest.mark.full
 def test_psnr_falls_and_edges_rise_from_pixels_to_gan(tmp_path: Path, shared_images: Path) -> None:
     pixel, gan = (load_plan(packaged(name)) for name in ("srresnet-photo-x4", "srgan-photo-x4"))
     small, large = (

@@ -15,12 +15,17 @@ def shape(*sides: int) -> np.ndarray:
     return np.array(sides, np.int64)
 
 
-def test_keras_3_repetition_is_an_enlargement() -> None:
-    net = Network()
-    rows = net.node("Tile", net.node("Unsqueeze", "input", net.constant(shape(3))), net.constant(shape(1, 1, 1, 2, 1)))
+def repeated(net: Network, x: str) -> str:
+    """Of (1, 4, 5, 7), its pixels twice along either side, in NHWC, as Keras 3 writes it."""
+    rows = net.node("Tile", net.node("Unsqueeze", x, net.constant(shape(3))), net.constant(shape(1, 1, 1, 2, 1)))
     tall = net.node("Reshape", net.node("Transpose", rows, perm=[0, 2, 3, 4, 1]), net.constant(shape(1, 10, 7, 4)))
     columns = net.node("Tile", net.node("Unsqueeze", tall, net.constant(shape(3))), net.constant(shape(1, 1, 1, 2, 1)))
-    wide = net.node("Reshape", columns, net.constant(shape(1, 10, 14, 4)))
+    return net.node("Reshape", columns, net.constant(shape(1, 10, 14, 4)))
+
+
+def test_keras_3_repetition_is_an_enlargement() -> None:
+    net = Network()
+    wide = repeated(net, "input")
     model = net.model(net.node("Relu", net.node("Transpose", wide, perm=[0, 3, 1, 2])), (1, 4, 5, 7))
     x = picture(1, 4, 5, 7)
     expected = run(model, x)
@@ -32,10 +37,7 @@ def test_keras_3_repetition_is_an_enlargement() -> None:
 
 def test_a_repetition_that_ends_in_nhwc_is_one_before_a_transpose() -> None:
     net = Network()
-    rows = net.node("Tile", net.node("Unsqueeze", "input", net.constant(shape(3))), net.constant(shape(1, 1, 1, 2, 1)))
-    tall = net.node("Reshape", net.node("Transpose", rows, perm=[0, 2, 3, 4, 1]), net.constant(shape(1, 10, 7, 4)))
-    columns = net.node("Tile", net.node("Unsqueeze", tall, net.constant(shape(3))), net.constant(shape(1, 1, 1, 2, 1)))
-    wide = net.node("Reshape", columns, net.constant(shape(1, 10, 14, 4)))
+    wide = repeated(net, "input")
     model = net.model(net.node("Relu", wide), (1, 4, 5, 7))
     x = picture(1, 4, 5, 7)
     expected = run(model, x)

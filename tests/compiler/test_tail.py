@@ -83,3 +83,28 @@ def test_a_transposed_convolution_to_rgb_ends_in_a_shuffle() -> None:
     assert sink_shuffles(model) == 2
     assert detach_shuffle(model, scale=2) == 2
     np.testing.assert_allclose(shuffled(run(model, x), 2), expected, atol=1e-5)
+
+
+def test_a_clip_moves_with_its_bounds() -> None:
+    net = Network()
+    large = net.node("DepthToSpace", net.conv("input", 3, 12), blocksize=2)
+    bounds = (net.constant(np.float32(-0.2)), net.constant(np.float32(0.2)))
+    model = net.model(net.node("Clip", large, *bounds), (1, 3, 5, 7))
+    x = picture(1, 3, 5, 7)
+    expected = run(model, x)
+    assert sink_shuffles(model) == 1
+    assert detach_shuffle(model, scale=2) == 2
+    np.testing.assert_array_equal(shuffled(run(model, x), 2), expected)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_the_sum_of_two_shuffles_is_one(channels: int) -> None:
+    """A skip that is a sub-pixel convolution, too; or a luma network's Y and the colours of its picture."""
+    net = Network()
+    one, other = (net.node("DepthToSpace", net.conv("input", 3, 4 * count), blocksize=2) for count in (3, channels))
+    model = net.model(net.node("Add", one, other), (1, 3, 5, 7))
+    x = picture(1, 3, 5, 7)
+    expected = run(model, x)
+    assert sink_shuffles(model) == 1
+    assert detach_shuffle(model, scale=2) == 2
+    np.testing.assert_allclose(shuffled(run(model, x), 2), expected, atol=1e-6)

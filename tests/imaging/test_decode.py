@@ -615,6 +615,16 @@ def test_the_pixel_limit_is_the_callers(format: str) -> None:
         decode(imagecodecs.png_encode(noise(50, 100, dtype=np.uint16)), max_pixels=4999)
 
 
+@pytest.mark.parametrize("format", ["WEBP", "PNG", "GIF"])
+def test_moving_pictures_have_a_fifth_of_the_limit(format: str) -> None:
+    """Their decoders hold a frame up to five times: 150 bytes of WebP would take 3 GB."""
+    stream, frames = io.BytesIO(), [Image.fromarray(noise(50, 100)) for _ in range(2)]
+    frames[0].save(stream, format, save_all=True, append_images=frames[1:])
+    assert decode(stream.getvalue(), max_pixels=5 * 5000).width == 100
+    with pytest.raises(PictureError, match=r"million pixels in a frame, more than the limit .*--max-pixels"):
+        decode(stream.getvalue(), max_pixels=5 * 5000 - 1)
+
+
 def bombs() -> dict[str, bytes]:
     """Tiny files whose headers claim 30,000 x 30,000 pixels."""
     side = 30000

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from srgan_trt.errors import PictureError
+from srgan_trt.errors import PictureError, StoppedError
 from srgan_trt.imaging.decode import decode
 from srgan_trt.imaging.encode import FORMATS, check_target, encode, encode_to, format_of, picture_file
 from srgan_trt.imaging.metadata import Metadata
@@ -223,6 +224,15 @@ def test_suffixes_name_formats() -> None:
             format_of(Path(name))
     with pytest.raises(PictureError, match="'gif' cannot be written: give one of png, jpg, webp, tiff"):
         encode_to(from_array(np.zeros((2, 2), np.uint8)), io.BytesIO(), format="gif")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_picture_that_is_given_up_leaves_nothing(format: str, tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(StoppedError, match="given up"):
+        encode(from_array(noise(30, 40)), tmp_path / f"photo.{format}", stop=stop)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError, RuntimeError])

@@ -65,12 +65,12 @@ def test_a_file_named_twice_is_taken_once(tree: Path) -> None:
 
 
 def test_what_names_nothing_is_an_error_of_its_own(tree: Path) -> None:
-    assert errors("absent.png", "photos/empty", "*.gif", "photos/*.txt", "ftp://host/a.png", "", "one.tiff") == [
+    assert errors("absent.png", "photos/empty", "*.gif", "photos/*.txt", "s3://gs://a.png", "", "one.tiff") == [
         "absent.png does not exist: check the name",
         f"the folder photos/empty holds no pictures ({READABLE}): name another",
         "the pattern *.gif matches no file: check it, or name the files",
         f"the pattern photos/*.txt matches no picture ({READABLE}), but other files: check it, or name the files",
-        "ftp://host/a.png is not an http or https address: only these can be fetched",
+        "s3://gs://a.png mixes schemes: give one address, like s3://bucket/folder",
         "an input has an empty name: give a file, a folder, a pattern or an address",
     ]
     assert found("absent.png", "one.tiff") == [("one.tiff", "one.tiff")]
@@ -168,7 +168,8 @@ def test_outputs_that_cannot_serve(tree: Path, inputs: list[str], output: str, f
 def test_names_that_exist_are_errors_before_any_work(tree: Path) -> None:
     (tree / "one_x4.png").write_bytes(b"")
     assert [job.error for job in planned("one.tiff")] == [
-        "one_x4.png exists: give --overwrite (overwrite=True) to replace it, or another name"
+        "one_x4.png exists: give --overwrite (overwrite=True) to replace it, --skip-existing to keep it, or another "
+        "name"
     ]
     assert [job.error for job in planned("one.tiff", overwrite=True)] == [None]
 

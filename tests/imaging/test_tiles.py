@@ -171,4 +171,14 @@ def test_even_tiles_stay_within_the_largest() -> None:
 
 def test_fixed_tiles_are_as_they_are() -> None:
     options = {"tile": (57, 57), "halo": 6, "fixed": True}
-    assert plan_tiles(500, 500, **options, even=8, align=4) == plan_tiles(500, 500, **options)
+    assert plan_tiles(500, 500, **options, even=8) == plan_tiles(500, 500, **options)
+
+
+def test_seams_of_fixed_tiles_are_aligned_within_the_halo() -> None:
+    plan = plan_tiles(500, 500, tile=(64, 64), halo=6, fixed=True, align=4)
+    assert (plan.tile_height, plan.tile_width) == (64, 64)
+    for tile in plan.tiles:
+        assert tile.keep_x % 4 == 0
+        assert tile.x == 0 or tile.keep_x - tile.x >= 6
+        end = tile.keep_x + tile.keep_width
+        assert end == 500 or tile.x + 64 - end >= 6

@@ -30,7 +30,7 @@ _REFUSED = ("lanczos3", "lanczos5", "gaussian", "mitchellcubic")
 
 def _same(function: Any, name: str) -> None:
     batch = noise(8, 9, low=-4, high=4)
-    result = run_onnx(export_function(function, 8, 9, name=name), batch)
+    result = run_onnx(export_function(function, 8, 9, channels=3, name=name), batch)
     np.testing.assert_allclose(result, np.asarray(function(import_tensorflow().constant(batch))), atol=1e-4)
 
 
@@ -61,7 +61,7 @@ def test_enlargements(keras: Any, name: str) -> None:
 @pytest.mark.parametrize("name", _REFUSED)
 def test_enlargements_that_onnx_does_not_have_are_named(keras2: Any, name: str) -> None:
     with pytest.raises(ModelError, match=rf"net uses ScaleAndTranslate \({name}\)"):
-        export_function(keras2.layers.UpSampling2D(2, interpolation=name), 8, 9, name="net")
+        export_function(keras2.layers.UpSampling2D(2, interpolation=name), 8, 9, channels=3, name="net")
 
 
 @pytest.mark.full

@@ -102,6 +102,20 @@ def test_weights_beside_the_file_count_in_its_hash(tmp_path: Path) -> None:
         open_network(tmp_path / "net.onnx")
 
 
+def test_of_several_pictures_the_one_that_is_named(tmp_path: Path) -> None:
+    model = upscaler()
+    model.graph.node.append(helper.make_node("Relu", ["hr"], ["active"]))
+    model.graph.output.append(helper.make_tensor_value_info("active", TensorProto.FLOAT, ("n", 3, "H", "W")))
+    path = saved(model, tmp_path)
+    with pytest.raises(ModelError, match=r"has 2 outputs \(hr, active\): .* --layer NAME"):
+        open_network(path)
+    with pytest.raises(ModelError, match=r"no output 'sr': --layer takes one of hr, active"):
+        open_network(path, layer="sr")
+    batch = noise(8, 8, low=-1.0)
+    result = run_onnx(open_network(path, layer="active").export(8, 8), batch)
+    np.testing.assert_allclose(result, np.maximum(direct(batch), 0), atol=1e-6)
+
+
 def two_inputs() -> onnx.ModelProto:
     model = upscaler()
     model.graph.input.append(helper.make_tensor_value_info("noise", TensorProto.FLOAT, ("n", 3, "h", "w")))
@@ -123,13 +137,12 @@ def classifier() -> onnx.ModelProto:
         (two_inputs(), "has 2 inputs"),
         (classifier(), "is a classifier"),
         (upscaler(kind=TensorProto.INT32), "int32 pixels"),
-        (upscaler(dims=("n", 1, "h", "w")), "one channel"),
-        (upscaler(dims=("n", "h", "w", 1)), "one channel"),
+        (upscaler(dims=("n", 1, "h", "w"), out=("n", 3, 16, 16)), "not a picture as it takes"),
         (upscaler(dims=("n", 4, "h", "w")), r"shape \?x4x\?x\?"),
         (upscaler(dims=(3, "h", "w")), "rank 3"),
         (upscaler(dims=("n", "c", "h", "w")), "how many channels"),
     ],
-    ids=["two inputs", "classifier", "int32", "luma", "luma NHWC", "four channels", "rank 3", "no channels"],
+    ids=["two inputs", "classifier", "int32", "luma in alone", "four channels", "rank 3", "no channels"],
 )
 def test_what_is_no_super_resolver_is_refused(model: onnx.ModelProto, words: str, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"

@@ -234,14 +234,14 @@ class TestTexture:
 
     def test_a_gan_counts_as_soon_as_it_is_shipped(self, shipped: Path) -> None:
         ship(shipped, "pixel-x4", gan="gan-x4")
-        with pytest.raises(ModelError, match="and pixel-x4 has no GAN in this version, or name one of srresnet-x4, "):
+        with pytest.raises(ModelError, match="pixel-x4 has none in this version, or name one of srresnet-x4, "):
             texture_pair("pixel-x4")
         ship(shipped, "gan-x4")
         assert texture_pair("gan-x4") == texture_pair("pixel-x4") == ("pixel-x4", "gan-x4")
 
     def test_files_have_no_partner(self, tmp_path: Path) -> None:
         plan = ship(tmp_path)
-        with pytest.raises(ModelError, match=r"plan\.onnx is a file of its own: mix two plans with 'srgan-trt mix'"):
+        with pytest.raises(ModelError, match=r"plan\.onnx is a file: mix two plans with 'srgan-trt mix'"):
             texture_pair(plan.path)
         with pytest.raises(ModelError, match="there is no model srgan-fats-x4"):
             texture_pair("srgan-fats-x4")

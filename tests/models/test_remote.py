@@ -86,6 +86,22 @@ class TestFetching:
         assert len(server.headers) == 2
         assert "is damaged: fetching it again" in caplog.text
 
+    def test_a_disk_that_does_not_take_it_costs_nothing_but_the_next_start(
+        self, server: Server, folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As a full one: that it fails shows only when the file is written."""
+
+        def too_late(handler: BaseHTTPRequestHandler) -> None:
+            (folder / "models" / HASH / "x4.h5").mkdir(exist_ok=True)
+            answer()(handler)
+
+        server.answers["/x4.h5"] = too_late
+        path = find_model(f"{server.base}/x4.h5", sha256=HASH)
+        assert path.read_bytes() == BODY
+        assert folder not in path.parents
+        assert "nothing is kept for the next start" in caplog.text
+        path.unlink()  # other tests run in this process, too
+
     def test_redirects_are_followed_to_an_end(self, server: Server) -> None:
         server.answers["/latest.h5"] = redirect("/v2")
         server.answers["/v2"] = redirect(f"{server.base}/v2.1.h5")

@@ -77,12 +77,31 @@ def test_the_generator_of_a_combined_gan(keras: Any, tmp_path: Path, outputs: in
     np.testing.assert_allclose(run_onnx(network.export(16, 16), batch), np.asarray(generator(batch)), atol=1e-5)
 
 
-def test_several_generators_are_named(keras2: Any, tmp_path: Path) -> None:
-    one, other = _generator(keras2, name="there"), _generator(keras2, size=32, name="back")
-    low = keras2.layers.Input((16, 16, 3))
-    keras2.Model(low, [one(low), other(one(low))]).save(tmp_path / "two.h5")
-    with pytest.raises(ModelError, match=r"several are in it \(there, back\)"):
+def test_several_generators_are_named(keras: Any, tmp_path: Path) -> None:
+    one, other = _generator(keras, name="there"), _generator(keras, size=32, name="back")
+    low = keras.layers.Input((16, 16, 3))
+    keras.Model(low, [one(low), other(one(low))]).save(tmp_path / "two.h5")
+    with pytest.raises(ModelError, match=r"several are in it: .* --layer there or --layer back$"):
         open_network(tmp_path / "two.h5")
+    network = open_network(tmp_path / "two.h5", layer="back")
+    batch = noise(32, 32)
+    np.testing.assert_allclose(run_onnx(network.export(32, 32), batch), np.asarray(other(batch)), atol=1e-5)
+    with pytest.raises(ModelError, match=r"has no layer 'sideways': --layer takes one of .*there, back"):
+        open_network(tmp_path / "two.h5", layer="sideways")
+
+
+def test_of_several_pictures_the_one_that_is_named(keras: Any, tmp_path: Path) -> None:
+    """LapSRN gives x2 and x4."""
+    layers = keras.layers
+    low = layers.Input((None, None, 3))
+    twice = layers.UpSampling2D(2, name="twice")(low)
+    keras.Model(low, [twice, layers.UpSampling2D(2, name="four_times")(twice)]).save(tmp_path / "pyramid.h5")
+    with pytest.raises(ModelError, match=r"has 2 outputs: .* --layer NAME \(twice, four_times\)"):
+        open_network(tmp_path / "pyramid.h5")
+    batch = noise(8, 8)
+    for name, scale in (("twice", 2), ("four_times", 4)):
+        result = run_onnx(open_network(tmp_path / "pyramid.h5", layer=name).export(8, 8), batch)
+        np.testing.assert_array_equal(result, batch.repeat(scale, 1).repeat(scale, 2))
 
 
 def test_copies_for_several_gpus(keras2: Any, tmp_path: Path) -> None:
@@ -115,11 +134,21 @@ def test_an_activation_of_the_author_s_own_is_named(keras: Any, tmp_path: Path) 
     (tmp_path / "mine.py").write_text("def _my_activation(x):\n    return x * 0.5\n")
 
 
-def test_a_lambda_for_an_activation_is_named(keras2: Any, tmp_path: Path) -> None:
-    layers = keras2.layers
-    model = keras2.Sequential([
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_lambda_for_an_activation(keras: Any, tmp_path: Path, suffix: str) -> None:
+    """Named; run on trust; or a function of the user's in its place."""
+    layers, path = keras.layers, tmp_path / f"model{suffix}"
+    model = keras.Sequential([
         layers.Input((None, None, 3)), layers.Conv2D(3, 3, padding="same", activation=lambda x: x * 0.5, name="odd"),
     ])  # fmt: skip
-    model.save(tmp_path / "model.h5")
-    with pytest.raises(ModelError, match=r"the activation of its layer 'odd' is a lambda, .*--custom-objects"):
-        open_network(tmp_path / "model.h5")
+    model.save(path)
+    with pytest.raises(ModelError, match=r"layer 'odd' is a lambda, .*--trust-model .*--custom-objects .*odd\(x\)"):
+        open_network(path)
+    batch = noise(8, 8)
+    trusted = open_network(path, trust_model=True)
+    assert any("runs the bytecode in the file" in note for note in trusted.notes)
+    np.testing.assert_allclose(run_onnx(trusted.export(8, 8), batch), np.asarray(model(batch)), atol=1e-5)
+    (tmp_path / "mine.py").write_text("def odd(x):\n    return x * 2.0\n")
+    given = open_network(path, custom_objects=tmp_path / "mine.py")
+    assert any("the function odd of the custom objects" in note for note in given.notes)
+    np.testing.assert_allclose(run_onnx(given.export(8, 8), batch), np.asarray(model(batch)) * 4, atol=1e-5)

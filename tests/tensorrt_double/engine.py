@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import math
 import threading
 import time
 import weakref
@@ -59,7 +60,7 @@ class Script:
     absent: dict[str, SrganTrtError] = field(default_factory=dict)
     """Precisions that there is no engine in, and the error."""
     context_bytes: int = 4096
-    """Device memory of a context for each window of 4096 pixels in a batch."""
+    """Device memory of a context for each 4096 pixels in a batch."""
     violations: list[str] = field(default_factory=list)
     opened: list[EngineSettings] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
@@ -135,7 +136,7 @@ class EngineDouble:
     ) -> None:
         self.settings = settings
         self.element = np.dtype(np.float32 if settings.precision == "fp32" else np.float16)
-        self.device_bytes = script.context_bytes * max(1, settings.batch * settings.tile[0] * settings.tile[1] // 4096)
+        self.device_bytes = max(1, script.context_bytes * settings.batch * math.prod(settings.tile) // 4096)
         self._session, self._script, self._fixed_shape = session, script, fixed_shape
         self._alive = 0
         self._messages = Messages(_LIBRARY)
@@ -198,7 +199,7 @@ class ContextDouble:
             self._violation("memory was asked for before a shape was told")
             return self._engine.device_bytes
         count, _, height, width = self._shape
-        return self._script.context_bytes * max(1, count * height * width // 4096)
+        return max(1, self._script.context_bytes * count * height * width // 4096)
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         """Before shapes and addresses, which it forgets."""

@@ -134,7 +134,7 @@ def test_repeated_frames_are_computed_once(
     source = film(tmp_path / "a.mkv", [a, a, a, b, a, a])
     computed = []
     upscale = repeating.upscale_picture
-    monkeypatch.setattr(repeating, "upscale_picture", lambda picture: computed.append(1) or upscale(picture))
+    monkeypatch.setattr(repeating, "upscale_picture", lambda *what, **how: computed.append(1) or upscale(*what, **how))
     result = convert(repeating, source, tmp_path / "b.mkv", VideoOptions(codec="ffv1"))
     assert (result.frames, result.repeats, len(computed)) == (6, 3, 3)
     assert "3 of 6 frames were repeats, computed once" in result.notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 _GLANCE = 20
 """Milliseconds between two looks at whether a run is to be stopped."""
+_LONG = 1e10
+"""Multiply-accumulates of a run from which on it is watched, though nobody but Ctrl-C may stop it: some 10 to 500 ms.
+Watching a run costs a change of threads, which shorter ones would feel."""
 
 
 class CompiledPlan:
@@ -136,14 +140,17 @@ class CompiledPlan:
         batch: int = 1,
         stop: threading.Event | None = None,
     ) -> int:
-        """As `Pipeline.run`, `batch` tiles in one run of the network. Raises DeviceError if OpenVINO fails."""
+        """As `Pipeline.run`, `batch` tiles in one run of the network. Raises DeviceError if OpenVINO fails.
+
+        What interrupts the caller, Ctrl-C too, ends the work as `stop` does.
+        """
         self._used = True
         workers = min(-(-len(tiles.tiles) // batch), 2 * self._streams)
         while len(self._requests) < workers:
             self._requests.append(self._compiled.create_infer_request())
-        queue = _Queue(tiles.tiles, progress)
+        queue = _Queue(tiles.tiles, progress, stop)
         jobs = [
-            lambda request=request: _work(request, queue, image, out, tiles, spec, batch, stop)
+            lambda request=request: _work(request, queue, image, out, tiles, spec, batch)
             for request in self._requests[:workers]
         ]
         try:
@@ -162,13 +169,17 @@ class CompiledPlan:
 
 
 class _Queue:
-    """Tiles for several workers, and how many are done."""
+    """Tiles for several workers, how many are done, and whether the rest is wanted."""
 
-    def __init__(self, tiles: tuple[Tile, ...], progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self, tiles: tuple[Tile, ...], progress: Callable[[int], None] | None, stop: threading.Event | None
+    ) -> None:
         self._tiles: Iterator[Tile] = iter(tiles)
         self._progress = progress
         self._done = count(1)
         self._lock = threading.Lock()
+        self._stop = stop
+        self._given_up = False
 
     def take(self, most: int) -> list[Tile]:
         with self._lock:
@@ -180,8 +191,23 @@ class _Queue:
                 self._progress(next(self._done))
 
     def stop(self) -> None:
+        self._given_up = True
         with self._lock:
             self._tiles = iter(())
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        return self._stop is not None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller wants no more of it."""
+        return self._stop is not None and self._stop.is_set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether that, or a worker failed."""
+        return self._given_up or self.cancelled
 
 
 def _work(
@@ -192,12 +218,12 @@ def _work(
     tiles: TilePlan,
     spec: NetworkSpec,
     batch: int,
-    stop: threading.Event | None,
 ) -> int:
     """Takes tiles until there are none; returns how many values were not finite."""
     import openvino
 
     levels = float(np.iinfo(image.dtype).max)
+    watched = queue.may_be_cancelled or spec.macs * tiles.tile_height * tiles.tile_width * batch > _LONG
     (in_low, in_high), (out_low, out_high) = spec.input_range, spec.output_range
     in_scale, out_scale = (in_high - in_low) / levels, levels / (out_high - out_low)
     tensors: NDArray[np.float32] = np.empty((batch, 3, tiles.tile_height, tiles.tile_width), np.float32)
@@ -211,10 +237,10 @@ def _work(
                 request.set_input_tensor(openvino.Tensor(tensors[:bound], shared_memory=True))
             for tensor, tile in zip(tensors, taken, strict=False):
                 pack(image, tensor, y=tile.y, x=tile.x, scale=in_scale, bias=in_low)
-            if stop is None:
+            if not watched:
                 request.infer(share_outputs=True)
-            else:
-                _infer_until(stop, request, spec.name)
+            elif not _infer(request, queue, spec.name):
+                break
             results = request.get_output_tensor().data
             if results.shape != (bound, *expected):
                 promised = (bound, *expected)
@@ -242,20 +268,26 @@ def _work(
     return not_finite
 
 
-def _infer_until(stop: threading.Event, request: openvino.InferRequest, name: str) -> None:
-    """Runs the network. Raises StoppedError soon after `stop` is set: OpenVINO looks between two layers."""
+def _infer(request: openvino.InferRequest, queue: _Queue, name: str) -> bool:
+    """Runs the network; False if another worker failed meanwhile. OpenVINO looks between two layers.
+
+    Raises StoppedError soon after `stop` was set.
+    """
     request.start_async()
-    while not request.wait_for(_GLANCE):
-        if stop.is_set():
-            request.cancel()
-            break
+    ended = False
     try:
-        request.wait()
-    except RuntimeError:
-        if not stop.is_set():
-            raise
-    if stop.is_set():
+        while not (ended := request.wait_for(_GLANCE)) and not queue.stopped:
+            pass
+    finally:  # Ctrl-C in the main thread comes up here, too
+        if not ended:
+            request.cancel()
+            with contextlib.suppress(RuntimeError):  # which says that it was cancelled
+                request.wait()
+    if queue.cancelled:
         raise StoppedError(f"{name}: the picture was given up")
+    if ended:
+        request.wait()  # raises what went wrong
+    return ended
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ...compiler.live_memory import Step, most_live
 from ...spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -27,24 +28,19 @@ def live_values(model: openvino.Model, spec: NetworkSpec) -> float:
     height, width = spec.fixed_shape or (side, side)
     model.reshape([1, 3, height, width])
     operations = _by_depth([op for op in model.get_ordered_ops() if op.get_type_name() not in ("Constant", "Result")])
-    last_reader: dict[tuple[str, int], int] = {}
-    for position, op in enumerate(operations):
-        for value in op.input_values():
-            last_reader[value.get_node().get_friendly_name(), value.get_index()] = position
-    live = most = 0
-    dying: dict[int, int] = {}
-    for position, op in enumerate(operations):
-        freed = dying.pop(position, 0)
-        if op.get_type_name() in _IN_PLACE:
-            live, freed = live - freed, 0
-        for index, output in enumerate(op.outputs()):
-            size = math.prod(output.get_shape())
-            live += size
-            reader = last_reader.get((op.get_friendly_name(), index), position)
-            dying[reader] = dying.get(reader, 0) + size
-        most = max(most, live)
-        live -= freed + dying.pop(position, 0)
-    return most / (height * width)
+    steps = [
+        Step(
+            {_name(output): math.prod(output.get_shape()) for output in op.outputs()},
+            [_name(value) for value in op.input_values()],
+            op.get_type_name() in _IN_PLACE,
+        )
+        for op in operations
+    ]
+    return most_live(steps) / (height * width)
+
+
+def _name(value: openvino.Output) -> str:
+    return f"{value.get_node().get_friendly_name()}:{value.get_index()}"
 
 
 def _by_depth(operations: list[openvino.Node]) -> list[openvino.Node]:

@@ -65,23 +65,24 @@ class EnginePool:
         self._lock = threading.Lock()
 
     def take(self, precision: str, tile: tuple[int, int], batch: int) -> SharedEngine:
-        """An engine for tiles of at most `tile` (height, width) and at most `batch` of them at once.
+        """An engine for tiles of at most `tile` (height, width). One that is made is for at most `batch` of them at
+        once, one that was built before may be for fewer.
 
         May build one, which takes minutes; other threads wait. The GPU's context must be current. Raises DeviceError.
         """
         with self._lock:
             shared = self._open.get(precision)
-            if shared is None or not _fits(shared.engine.settings, tile, batch):
+            if shared is None or not _fits(shared.engine.settings, tile):
                 self._drop(precision)
                 settings = EngineSettings(
                     precision=precision, tile=tile, batch=batch, compute_capability=self._gpu.compute_capability
                 )
                 shared = SharedEngine(self._source.open(settings, self._gpu))
-                if not _fits(shared.engine.settings, tile, batch):
+                if not _fits(shared.engine.settings, tile):
                     shared.engine.close()
                     raise DeviceError(
-                        f"the engine is for {shared.engine.settings}, not for at most {batch} tiles of {tile[1]} x "
-                        f"{tile[0]} pixels: build it again"
+                        f"the engine is for {shared.engine.settings}, not for tiles of {tile[1]} x {tile[0]} pixels: "
+                        "build it again"
                     )
                 shared.holders = 1
                 self._open[precision] = shared
@@ -92,6 +93,12 @@ class EnginePool:
         """Gives back what `take` gave."""
         with self._lock:
             self._release(shared)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no engine could be opened yet."""
+        with self._lock:
+            return not self._open
 
     def close(self) -> None:
         """Closes the engines that nobody holds, the others with their last holder. `take` opens new ones."""
@@ -110,5 +117,5 @@ class EnginePool:
             shared.engine.close()
 
 
-def _fits(settings: EngineSettings, tile: tuple[int, int], batch: int) -> bool:
-    return settings.tile[0] >= tile[0] and settings.tile[1] >= tile[1] and settings.batch <= batch
+def _fits(settings: EngineSettings, tile: tuple[int, int]) -> bool:
+    return settings.tile[0] >= tile[0] and settings.tile[1] >= tile[1]

@@ -50,7 +50,7 @@ class NetworkSlot:
     """
 
     def __init__(self, number: int, memory: DeviceMemory, shared: SharedEngine, spec: NetworkSpec) -> None:
-        """number: of the GPU. Raises DeviceMemoryError, DeviceError; nothing is held then."""
+        """number: of the GPU. Raises DeviceError; nothing is held then."""
         engine = shared.engine
         self.element = engine.element
         self._shared = shared
@@ -58,9 +58,8 @@ class NetworkSlot:
         self._tile, self._batch = engine.settings.tile, engine.settings.batch
         self._shapes: OrderedDict[_Shape, _Shaped] = OrderedDict()
         self._next_event = 0
-        grid = spec.scale // spec.shuffle
-        pixels = self._batch * math.prod(self._tile) * self.element.itemsize
-        sizes = {"input": pixels * 3, "output": pixels * 3 * spec.shuffle**2 * grid**2}
+        values_of = {"input": 3, "output": 3 * spec.scale**2}
+        self._pixel_bytes = {name: values * self.element.itemsize for name, values in values_of.items()}
         with ExitStack() as stack, cuda_errors():
             device = core().Device(number)
             self.stream = device.create_stream()
@@ -70,32 +69,36 @@ class NetworkSlot:
             self._events = [device.create_event(options) for _ in range(_IN_FLIGHT)]
             for event in self._events:
                 stack.callback(quietly, event.close)
-            self.tensors = {}
-            for name, size in sizes.items():
-                self.tensors[name] = buffer = memory.allocate(size, self.stream)
-                stack.callback(memory.free, buffer, self.stream)
+            self._tensors = {name: DeviceBuffer(memory, self.stream) for name in values_of}
             self._scratch = DeviceBuffer(memory, self.stream)
-            stack.callback(self._scratch.close)
-            try:
-                self._scratch.reserve(max(1, engine.device_bytes))
-            except DeviceMemoryError as error:
-                _log.info("%s: scratch memory for the shapes that come, not for the largest: %s", self._name, error)
+            for buffer in (*self._tensors.values(), self._scratch):
+                stack.callback(buffer.close)
             stack.callback(self._forget)
             self._stack = stack.pop_all()
 
-    def enqueue(self, count: int, height: int, width: int) -> None:
-        """Puts the network on the stream, from ``tensors["input"]`` to ``tensors["output"]``, for `count` tiles.
+    def address(self, name: str) -> int:
+        """Of the tensor "input" or "output", for the shape prepared last and smaller ones."""
+        return int(self._tensors[name].reserve(0).handle)
+
+    def prepare(self, count: int, height: int, width: int) -> None:
+        """Has memory and a context for batches of `count` tiles; what is running may have to end first.
 
         Raises DeviceError if TensorRT refuses, DeviceMemoryError for want of memory.
         """
         shape = (count, height, width)
         if count > self._batch or height > self._tile[0] or width > self._tile[1]:
             raise DeviceError(f"{shape} is not a shape of an engine for {self._batch} tiles of {self._tile}")
-        shaped = self._shapes.get(shape)
-        if shaped is None:
-            shaped = self._shaped(shape)
-            self._shapes[shape] = shaped
+        if shape not in self._shapes:
+            self._shapes[shape] = self._shaped(shape)
         self._shapes.move_to_end(shape)
+
+    def enqueue(self, count: int, height: int, width: int) -> None:
+        """Puts the network on the stream, from "input" to "output", for a shape that is prepared.
+
+        Raises DeviceError if TensorRT refuses, DeviceMemoryError for want of memory.
+        """
+        shape = (count, height, width)
+        shaped = self._shapes[shape]
         if shaped.graph is None and shaped.ran and self._shared.capturable:
             shaped.graph = self._capture(shaped, shape)
         if shaped.graph is not None:
@@ -134,8 +137,8 @@ class NetworkSlot:
         return _Shaped(self._context(shape))
 
     def _context(self, shape: _Shape) -> Any:
-        """A context that is told `shape`. Where memory did not do for the engine's largest shape, the slot's scratch
-        memory grows to what the largest so far takes, and whatever refers to the smaller one is forgotten."""
+        """A context that is told `shape`. The slot's memory grows to what the largest shape so far takes, not to what
+        the engine's largest would; whatever refers to the smaller one is forgotten."""
         with cuda_errors():
             context = self._shared.engine.create_execution_context()
         if context is None:
@@ -148,14 +151,18 @@ class NetworkSlot:
             if (profile := self._shared.profile(shape)) is not None:
                 taken = context.set_optimization_profile_async(profile, int(self.stream.handle))
                 self._accepted(taken, f"its profile {profile}")
-            for name, buffer in self.tensors.items():
-                self._accepted(context.set_tensor_address(name, int(buffer.handle)), f"the address of {name}")
             self._tell(context, shape)
-            needed = max(1, int(context.update_device_memory_size_for_shapes()))
-            if needed > self._scratch.size:
+            pixels = math.prod(shape)
+            needed = {self._tensors[name]: pixels * size for name, size in self._pixel_bytes.items()}
+            needed[self._scratch] = max(1, int(context.update_device_memory_size_for_shapes()))
+            if any(size > buffer.size for buffer, size in needed.items()):
                 self.stream.sync()
                 self._forget()
-            scratch = self._scratch.reserve(needed)
+            for buffer, size in needed.items():
+                buffer.reserve(size)
+            for name in self._tensors:
+                self._accepted(context.set_tensor_address(name, self.address(name)), f"the address of {name}")
+            scratch = self._scratch.reserve(0)
             context.set_device_memory(int(scratch.handle), scratch.size)
         return context
 

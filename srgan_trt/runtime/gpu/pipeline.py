@@ -1,7 +1,7 @@
 """Plans on an NVIDIA GPU: picture up, tiles packed, TensorRT's network, levels unpacked, picture down.
 
 The GPU's memory is taken as it is needed and kept until `close`, or until it is short: then pictures go through in
-bands, one at a time, in smaller batches, and at last in smaller tiles.
+bands, one at a time, in smaller batches, and at last in smaller tiles, all of them by the same engine.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DeviceError, DeviceLostError, DeviceMemoryError, ModelError, SrganTrtError, StoppedError
-from ...imaging.tiles import TilePlan, plan_tiles
+from ...imaging.tiles import TilePlan
 from ...spec import NetworkSpec
-from ..pipeline import Schedule, check_arrays, given_tile
+from ..pipeline import Schedule, check_arrays
 from ..self_test import run_self_test
 from .device import core, current, find_gpu
 from .engine_pool import EnginePool, SharedEngine
@@ -25,18 +25,8 @@ from .image_buffers import InputImage, OutputImage, after_caller
 from .interfaces import EngineSource
 from .kernels import PixelKernels
 from .memory import DeviceMemory
-from .tiling import (
-    Band,
-    batch_size,
-    engine_side,
-    even_step,
-    first_tiling,
-    largest_band,
-    largest_tile,
-    plan_bands,
-    seam_step,
-    tile_side,
-)
+from .scheduler import Scheduler
+from .tiling import Band, largest_band, plan_bands
 from .worker import SLOTS, PictureWorker
 from .worker_pool import MAX_WORKERS, WorkerPool, closed
 
@@ -52,7 +42,6 @@ PRECISIONS = ("fp16", "fp32", "int8")
 _WIDE = "fp32"
 _LARGEST_BAND = 1 << 29
 """Bytes of picture and canvas at once: as much page-locked memory of the host is a fair share."""
-_SMALLEST_TILE = 32
 _OTHER_PLAN = "use the plan in fp32 that it was made of, or the model's file"
 """What to do where an int8 plan does not do; it holds no network in another precision."""
 
@@ -100,17 +89,11 @@ class GpuPipeline:
         self._failure: str | None = None
         self._closed = False
         self._engines = EnginePool(source, self.gpu)
-        self._largest = source.largest_tile
         with current(gpu_id), ExitStack() as stack:
             self._memory = DeviceMemory(gpu_id, max_vram)
             stack.callback(self._memory.close)
-            self._tile_limit, self._batch = first_tiling(
-                min((tile_side(self.spec.default_halo), *(self._largest or ()))),
-                self.gpu.multiprocessors,
-                smallest=2 * self.spec.default_halo + _SMALLEST_TILE,
-                pixel_bytes=SLOTS * 2 * 3 * (1 + self.spec.scale**2),  # two bytes for each value of both tensors
-                limit=self._memory.available(),
-            )
+            available = self._memory.available()
+            self._scheduler = Scheduler(plan, self.gpu, largest=source.largest_tile, available=available)
             self._kernels = PixelKernels(self.gpu)
             stack.pop_all()
         self._workers = WorkerPool(lambda: PictureWorker(gpu_id, self._memory, self._engines, self._kernels, self.spec))
@@ -136,22 +119,10 @@ class GpuPipeline:
 
         Raises DeviceError if the halo leaves nothing of the largest tiles that there is an engine for.
         """
-        spec, multiple, context = self.spec, self.spec.multiple, halo or 0
-        with self._lock:
-            limit = self._tile_limit
-        tiles = plan_tiles(
-            height,
-            width,
-            tile=given_tile(spec, height, width, halo=halo, tile=tile)
-            or largest_tile(height, width, halo=context, multiple=multiple, limit=limit, engine=self._largest),
-            halo=context,
-            fixed=spec.fixed_shape is not None,
-            multiple=multiple,
-            even=even_step(multiple),
-            align=seam_step(spec.scale * channels * np.dtype(dtype).itemsize),
-            largest=self._largest,
+        element = _element(self._precision_for(np.dtype(dtype)))
+        return self._scheduler.schedule(
+            height, width, halo=halo, dtype=dtype, channels=channels, tile=tile, element=element
         )
-        return Schedule(tiles, SLOTS, self._engine_size(tiles)[1])
 
     def run(
         self,
@@ -176,6 +147,7 @@ class GpuPipeline:
         report = _Progress(progress, stop)
         with current(self.gpu.number) as before, after_caller(stream, before) as event:
             source, target = InputImage(image, 1), OutputImage(out, self.spec.scale)
+            freed = False
             while True:
                 with self._workers.borrow() as worker:
                     self._check_alive()
@@ -185,7 +157,8 @@ class GpuPipeline:
                         return self._run(worker, source, target, schedule, report)
                     except DeviceMemoryError as error:
                         worker.synchronize()
-                        worker.release()
+                        # Memory that earlier pictures needed may be all that is in the way, but once only.
+                        again, freed = worker.release() and not freed, True
                         shortage = str(error)  # the error itself would keep alive what its traceback names
                     except DeviceLostError as error:
                         with self._lock:
@@ -195,7 +168,8 @@ class GpuPipeline:
                     except BaseException:
                         worker.synchronize()
                         raise
-                self._give_way(shortage, tiles)
+                if not again:
+                    self._give_way(shortage, schedule, self._precision_for(source.dtype))
 
     def pipeline_on(self, gpu: int) -> GpuPipeline | None:
         """See Pipeline."""
@@ -233,8 +207,8 @@ class GpuPipeline:
     def _run(
         self, worker: PictureWorker, source: InputImage, target: OutputImage, schedule: Schedule, report: _Progress
     ) -> int:
-        tiles = schedule.tiles
-        precision = self._wide if source.dtype.itemsize > 1 else self._precision
+        precision = self._precision_for(source.dtype)
+        schedule = self._scheduler.fitting(schedule, element=_element(precision))
         try:
             shared = self._prepared(worker, precision, schedule)
         except ModelError as error:
@@ -243,27 +217,27 @@ class GpuPipeline:
             self._note(f"{precision} does not do for it, so it runs in {self._wide}: {error}")
             precision = self._precision = self._wide
             shared = self._prepared(worker, precision, schedule)
-        bands = self._bands(worker, source, target, tiles, shared.engine.settings.batch)
+        bands = self._bands(worker, source, target, schedule)
         self.info["precision"] = precision
         if source.dtype.itemsize > 1 and shared.engine.element == np.float16:
             self._note(f"16-bit pictures go through {precision} with 11 of their bits: {_OTHER_PLAN}")
         report.restart()
 
-        def wide() -> SharedEngine | None:
+        def better() -> SharedEngine | None:
             if self._quantised:
                 self._note(f"values are not finite in {precision}, all that this plan has: {_OTHER_PLAN}")
                 return None
             try:
-                better = self._prepared(worker, self._wide, schedule)
+                found = self._prepared(worker, self._wide, schedule)
             except (DeviceMemoryError, DeviceLostError):
                 raise
             except SrganTrtError as error:
                 self._note(f"values are not finite in {precision}, and there is no engine in {self._wide}: {error}")
                 return None
             self._note(f"values that are not finite in {precision}: these tiles run again in {self._wide}")
-            return better
+            return found
 
-        again = None if precision == self._wide and not self._quantised else wide
+        again = None if precision == self._wide and not self._quantised else better
         return sum(worker.run(shared, band, source, target, schedule, wide=again, done=report.more) for band in bands)
 
     def _verify_self_test(self, worker: PictureWorker) -> None:
@@ -278,41 +252,34 @@ class GpuPipeline:
 
             def run(picture: Any, result: Any, whole: TilePlan) -> None:
                 images = InputImage(picture, 1), OutputImage(result, self.spec.scale)
-                self._run(worker, *images, Schedule(whole, SLOTS, self._engine_size(whole)[1]), _Progress(None))
+                self._run(worker, *images, Schedule(whole, SLOTS), _Progress(None))
 
             run_self_test(self._self_test, self.spec, run, what=f"{self._what} on the {self.gpu.name},")
             self._self_test = None
 
-    def _engine_size(self, tiles: TilePlan) -> tuple[tuple[int, int], int]:
-        """(height, width) of the tile, and batch, that an engine for these tiles is built for."""
-        with self._lock:
-            limit, batch = self._tile_limit, self._batch
-        tallest, widest = self._largest or (None, None)
-        tile = self.spec.fixed_shape or (
-            engine_side(tiles.tile_height, limit, self.spec.multiple, tallest),
-            engine_side(tiles.tile_width, limit, self.spec.multiple, widest),
-        )
-        return tile, min(batch, batch_size(tile[0] * tile[1], self.gpu.multiprocessors))
+    def _precision_for(self, dtype: np.dtype[Any]) -> str:
+        return self._wide if dtype.itemsize > 1 else self._precision
 
     def _prepared(self, worker: PictureWorker, precision: str, schedule: Schedule) -> SharedEngine:
-        """An engine for these tiles, with slots in the lane."""
-        tile, batch = self._engine_size(schedule.tiles)
-        batch = min(batch, schedule.batch)
+        """An engine for these tiles, with slots in the worker."""
+        tile = self._scheduler.engine_tile(schedule.tiles)
+
+        def take() -> SharedEngine:
+            shared = self._engines.take(precision, tile, self._scheduler.batch)
+            worker.prepare(shared, schedule)
+            return shared
+
         try:
-            shared = self._engines.take(precision, tile, batch)
-            worker.prepare(shared)
+            return take()
         except DeviceMemoryError:
             # Slots of another precision may be all that is in the way.
             if not worker.release_slots():
                 raise
-            shared = self._engines.take(precision, tile, batch)
-            worker.prepare(shared)
-        return shared
+        return take()
 
-    def _bands(
-        self, worker: PictureWorker, source: InputImage, target: OutputImage, tiles: TilePlan, batch: int
-    ) -> list[Band]:
+    def _bands(self, worker: PictureWorker, source: InputImage, target: OutputImage, schedule: Schedule) -> list[Band]:
         """As few as may be, with memory for them reserved in the worker."""
+        tiles, batch = schedule.tiles, schedule.batch
         rows = {"row_bytes": source.row_bytes, "kept_row_bytes": target.row_bytes}
         limit = min(_LARGEST_BAND, (self._memory.available() + worker.reserved()) // self._workers.limit)
         while True:
@@ -335,22 +302,15 @@ class GpuPipeline:
             if self._failure is not None:
                 raise DeviceLostError(self._failure)
 
-    def _give_way(self, shortage: str, tiles: TilePlan) -> None:
+    def _give_way(self, shortage: str, schedule: Schedule, precision: str) -> None:
         """Takes less memory from now on. Raises DeviceMemoryError if only smaller tiles can."""
         if self._workers.shrink():
             _log.warning("GPU memory is short: one picture at a time from now on")
             return
-        with self._lock:
-            if self._batch > 1:
-                self._batch //= 2
-                _log.warning("GPU memory is short: batches of at most %d tiles from now on", self._batch)
-                return
-            longest = max(tiles.tile_height, tiles.tile_width)
-            self._tile_limit = max(_SMALLEST_TILE, min(self._tile_limit, longest) // 2)
-        self._engines.close()  # smaller tiles would fit into the engines that are too large
-        raise DeviceMemoryError(
-            f"tiles of {tiles.tile_width} x {tiles.tile_height} pixels do not fit into the GPU's memory ({shortage})"
-        )
+        if self._scheduler.shrink(schedule, element=_element(precision), engine=not self._engines.empty):
+            return
+        size = f"{schedule.tiles.tile_width} x {schedule.tiles.tile_height}"
+        raise DeviceMemoryError(f"tiles of {size} pixels do not fit into the GPU's memory ({shortage})")
 
     def _note(self, note: str) -> None:
         """Says it once, in the log and in `info`."""
@@ -359,6 +319,11 @@ class GpuPipeline:
                 return
             self.info["notes"].append(note)
         _log.warning("%s: %s", self.spec.name, note)
+
+
+def _element(precision: str) -> int:
+    """Bytes of a value in a network of that precision."""
+    return 4 if precision == "fp32" else 2
 
 
 class _Progress:

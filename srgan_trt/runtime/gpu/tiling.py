@@ -12,17 +12,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...compiler.live_memory import NetworkMemory
 from ...errors import DeviceError
-from ...imaging.tiles import Tile, TilePlan
+from ...imaging.tiles import Tile, TilePlan, tile_count, tile_size
+from ...spec import NetworkSpec
 from .launch_geometry import TILE_JOB
 
-TILE = 256
-"""Side of a tile, unless its halo is large. A convolution of 64 channels on it is 4 G multiply-accumulates:
-far more work than starting its kernels costs."""
+TILE = 1024
+"""Longest side of a window, unless its halo is large: as one megapixel's tensors of 1024 values a pixel (64 channels at
+four times the size) have half of the 2^31 values that TensorRT takes."""
+WINDOWS = ((768, 1024), (600, 800), (560, 976), (536, 704), (720, 448), (480, 640), (432, 560))
+"""(height, width) of windows for larger pictures. Few, because each costs TensorRT-RTX a compilation and each slot a
+graph; found by search for those that cost 16 usual sizes of photos the least work with halos of 8 to 16 pixels
+(benchmarks/gpu_windows.py). The second, third and sixth are usual sizes themselves, and 560 x 976 is for full HD."""
+_WORTH_A_SHAPE = 1.25
+"""Times the least work that one of `WINDOWS` may cost."""
 _STEP = 64
 """Sides of tiles grow in steps of this: as few engines as may be, and whole blocks of the matrix units."""
 _FINE_STEP = 8
-"""The same where memory is short."""
+"""The same where tiles are smaller than `TILE`, as memory is short then."""
 _SIDE_PER_HALO = 9
 """A tile of nine halos keeps (1 - 2/9)^2 = 60 % of what it computes."""
 _KEPT = 32
@@ -33,6 +41,8 @@ _LARGEST_EVEN = 32
 """More than this on each side is not worth it."""
 _WIDEST_ACCESS = 16
 """Bytes."""
+_MOST_VALUES = 1 << 31
+"""Of a tensor in TensorRT."""
 _PIXELS_PER_MULTIPROCESSOR = 2048
 """Input pixels in flight at once in one batch: a tile of 256 x 256 for each 32 multiprocessors. A convolution's
 block makes some 128 pixels of some 64 channels, so each multiprocessor has 16 blocks to hide the last ones' idling."""
@@ -111,26 +121,67 @@ def batch_size(area: int, multiprocessors: int) -> int:
     return max(1, round(_PIXELS_PER_MULTIPROCESSOR * multiprocessors / area))
 
 
-def first_tiling(side: int, multiprocessors: int, *, smallest: int, pixel_bytes: int, limit: int) -> tuple[int, int]:
-    """(side, batch) that fill a GPU, or less where they would need more than `limit` bytes; no side below `smallest`.
+def largest_engine(spec: NetworkSpec, network: NetworkMemory, *, memory: float) -> int:
+    """The longest side of tiles that engines are built for, on a GPU of `memory` bytes: less than `tile_side` where
+    building would take more than half of them, or a tensor would have more values than TensorRT counts."""
+    bytes_each = 2 * (3 * (1 + spec.scale**2) + network.live)
+    area = min(memory / 2 / bytes_each, _MOST_VALUES / max(1.0, network.largest))
+    side, smallest = tile_side(spec.default_halo), 2 * spec.default_halo + _KEPT
+    while side > smallest and side**2 > area:
+        side = max(smallest, side - _STEP)
+    return side
 
-    pixel_bytes: for each input pixel of a batch, as far as it is known before an engine is built: a lower bound.
+
+def choose_tile(
+    height: int,
+    width: int,
+    *,
+    halo: int,
+    multiple: int,
+    limit: int,
+    pixels: int,
+    engine: tuple[int, int] | None = None,
+) -> tuple[tuple[int, int], bool]:
+    """(height, width) of the tiles for a picture, and whether they are exactly that, and not the largest.
+
+    The whole picture where it fits, else that of `WINDOWS` which costs the least work, unless others cost far less.
+
+    limit, engine: as in `largest_tile`. pixels: that a tile may have, for want of memory.
     """
-    batch = batch_size(side**2, multiprocessors)
-    while batch > 1 and batch * side**2 * pixel_bytes > limit:
-        batch //= 2
-    while side > smallest and side**2 * pixel_bytes > limit:
-        side = max(smallest, side - _FINE_STEP)
-    return side, batch
+    tallest, widest = engine or (limit, limit)
+    rows, columns = (-(-length // multiple) * multiple for length in (height, width))
+    if rows <= tallest and columns <= widest and rows * columns <= pixels:
+        return (height, width), False
+    side = min(limit, math.isqrt(pixels))
+    exact = largest_tile(height, width, halo=halo, multiple=multiple, limit=side, engine=engine)
+    step = even_step(multiple)
+    found = None
+    least = _WORTH_A_SHAPE * _work(height, width, exact, halo, shrink=True)
+    for window in WINDOWS:
+        tile = (window[0] // step * step, window[1] // step * step)
+        fits = tile[0] <= min(tallest, height) and tile[1] <= min(widest, width) and tile[0] * tile[1] <= pixels
+        if fits and min(tile) >= 2 * -(-halo // multiple) * multiple + _KEPT:
+            work = _work(height, width, tile, halo)
+            if work <= least:
+                found, least = tile, work
+    return (exact, False) if found is None else (found, True)
 
 
-def even_batches(count: int, most: int) -> tuple[int, int]:
-    """(number of batches, tiles in each) for `count` tiles, at most `most` in a batch.
+def _work(height: int, width: int, tile: tuple[int, int], halo: int, *, shrink: bool = False) -> int:
+    """Pixels in tiles of `tile`, or in as many smaller ones that do."""
+    total = 1
+    for length, side in zip((height, width), tile, strict=True):
+        count = tile_count(length, side, halo)
+        total *= count * (tile_size(length, count, halo) if shrink else side)
+    return total
 
-    All are of one size, so that one CUDA graph does for all; the last ones may have a tile or two too few.
-    """
-    batches = -(-count // most)
-    return batches, -(-count // batches)
+
+def even_batches(count: int, most: int) -> int:
+    """Tiles in each batch for `count` tiles, at most `most`: of what fills a GPU at least by half, that which leaves
+    the fewest places of the last batch empty. All batches are of one size, so that one CUDA graph does for all."""
+    if count <= most:
+        return count
+    return min(range(most, most // 2, -1), key=lambda each: -(-count // each) * each)
 
 
 def plan_bands(tiles: TilePlan, *, row_bytes: int, kept_row_bytes: int, limit: int) -> list[Band]:

@@ -1,8 +1,9 @@
 """What one picture at a time needs of a GPU: memory on both sides of the bus, a stream for copies, slots for batches.
 
 A band of the picture: one copy up (picture and table of tiles), batches that take turns in the slots, so that pack,
-network and unpack of neighbours overlap, one copy down (canvas), and four bytes for each tile that say how many of its
-values were not finite. The copies' stream and the slots' streams wait for each other by events.
+network and unpack of neighbours overlap, and copies down of what each batch has finished; before the last of them four
+bytes for each tile that say how many of its values were not finite. The copies' stream and the slots' streams wait for
+each other by events; the host waits for pieces of the canvas only.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ import numpy as np
 from ...imaging.tiles import Tile
 from ...spec import NetworkSpec
 from ..pipeline import Schedule
+from .canvas_download import CanvasDownload, Piece
 from .device import bindings, checked, core, cuda_errors
 from .engine_pool import EnginePool, SharedEngine
 from .image_buffers import InputImage, OutputImage
 from .kernels import BandKernels, PixelKernels
 from .launch_geometry import TILE_JOB
-from .memory import DeviceBuffer, DeviceMemory, HostBuffer, quietly
+from .memory import DeviceBuffer, DeviceMemory, HostBuffer, copy, quietly
 from .network import NetworkSlot
-from .tiling import Band, even_batches, job_table
+from .tiling import Band, job_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,25 +64,34 @@ class PictureWorker:
         with cuda_errors():
             device = core().Device(number)
             self._copies = device.create_stream()
-            self._event = device.create_event(core().EventOptions(blocking_sync=True))
+            self._event = device.create_event()
         self._upload = DeviceBuffer(memory, self._copies)
         self._canvas = DeviceBuffer(memory, self._copies)
         self._counts = DeviceBuffer(memory, self._copies)
-        self._staged_upload, self._staged_canvas, self._staged_counts = HostBuffer(), HostBuffer(), HostBuffer()
+        self._staged_upload, self._staged_counts = HostBuffer(), HostBuffer()
+        self._down = CanvasDownload(number, self._copies, spec.scale)
 
     def wait_for(self, event: Any) -> None:
         """The next `run` comes after an event of the caller (CUevent), None for none. Raises DeviceError."""
         if event is not None:
             checked(bindings().cuStreamWaitEvent(self._copies.handle, event, 0))
 
-    def prepare(self, shared: SharedEngine) -> None:
-        """Makes the slots of an engine, which this worker then holds. Takes `shared` over, even if it raises.
+    def prepare(self, shared: SharedEngine, schedule: Schedule) -> None:
+        """Makes the slots of an engine, which this worker then holds, with memory for the schedule's batches. Takes
+        `shared` over, even if it raises.
 
         Raises DeviceMemoryError, DeviceError.
         """
         if shared in self._slots:
             self._engines.release(shared)
-            return
+        else:
+            self._slots[shared] = self._made(shared)
+        tiles = schedule.tiles
+        batch = min(schedule.batch, shared.engine.settings.batch, len(tiles.tiles))
+        for slot in self._slots[shared][: -(-len(tiles.tiles) // batch)]:  # one run needs one slot
+            slot.prepare(batch, tiles.tile_height, tiles.tile_width)
+
+    def _made(self, shared: SharedEngine) -> list[NetworkSlot]:
         made: list[NetworkSlot] = []
         try:
             for _ in range(SLOTS):
@@ -90,7 +101,7 @@ class PictureWorker:
                 slot.close()
             self._engines.release(shared)
             raise
-        self._slots[shared] = made
+        return made
 
     def release_slots(self) -> bool:
         """Closes the slots of all engines; False if there were none. Nothing may be running."""
@@ -111,8 +122,9 @@ class PictureWorker:
         """Gives back all memory, of both sides; False if there was none. Nothing may be running."""
         held = bool(self._slots) or self.reserved() > 0
         with ExitStack() as stack:
-            for staged in (self._staged_upload, self._staged_canvas, self._staged_counts):
+            for staged in (self._staged_upload, self._staged_counts):
                 stack.callback(staged.close)
+            stack.callback(self._down.release)
             stack.callback(quietly, self._copies.sync)
             for buffer in (self._upload, self._canvas, self._counts):
                 stack.callback(buffer.close)
@@ -132,7 +144,7 @@ class PictureWorker:
         if canvas:
             self._canvas.reserve(canvas)
         if canvas and target.staged:
-            self._staged_canvas.reserve(canvas)
+            self._down.reserve(canvas)
 
     def run(
         self,
@@ -153,14 +165,13 @@ class PictureWorker:
         """
         placed = self._place(band, source, target)
         picture = source.bytes(band)
-        counts = self._pass(
-            shared, placed, band.tiles, schedule, target.dtype, picture, source if picture else None, done
-        )
+        self._down.begin(band, target, placed.canvas[0])
+        first = source if picture else None
+        counts = self._pass(shared, placed, band.tiles, schedule, target.dtype, picture, first, done)
         bad = [tile for tile, count in zip(band.tiles, counts, strict=True) if count]
         better = wide() if bad and wide is not None else None
         if better is not None:
             counts = self._pass(better, placed, bad, schedule, target.dtype, picture, None, lambda _: None)
-        self._fetch(band, target)
         return int(counts.sum())
 
     def synchronize(self) -> None:
@@ -173,6 +184,7 @@ class PictureWorker:
         with ExitStack() as stack:
             stack.callback(quietly, self._copies.close)
             stack.callback(quietly, self._event.close)
+            stack.callback(self._down.close)
             stack.callback(self.release)
 
     def _place(self, band: Band, source: InputImage, target: OutputImage) -> _Placed:
@@ -198,9 +210,10 @@ class PictureWorker:
         source: InputImage | None,
         done: Callable[[int], None],
     ) -> NDArray[np.uint32]:
-        """The chosen tiles from the picture to the canvas, both on the GPU; returns each tile's count of values that
-        were not finite. source: whose band is sent up before; None where it is there already."""
-        batches, batch = even_batches(len(chosen), shared.engine.settings.batch)
+        """The chosen tiles from the picture to the canvas, both on the GPU, and down; returns each tile's count of
+        values that were not finite. source: whose band is sent up before; None where it is there already."""
+        batch = min(schedule.batch, shared.engine.settings.batch, len(chosen))
+        batches = -(-len(chosen) // batch)
         rows, tile = batches * batch, (schedule.tiles.tile_height, schedule.tiles.tile_width)
         jobs = job_table(chosen, rows=rows, scale=self._spec.scale, top=placed.top, keep_top=placed.keep_top)
         table = self._send(placed.band, source, jobs, picture)
@@ -222,22 +235,31 @@ class PictureWorker:
         for slot in slots[:batches]:
             with cuda_errors():
                 slot.stream.wait(self._event)
-        ahead: deque[tuple[Any, int]] = deque()
-        for index in range(batches):
-            slot = slots[index % len(slots)]
+        ahead: deque[tuple[list[tuple[Any, Piece | None]], int]] = deque()
+        for first in range(0, len(chosen), batch):
+            slot = slots[first // batch % len(slots)]
             if len(ahead) == 2 * len(slots):
-                _finish(ahead, done)
-            first = index * batch
-            kernels.pack(slot.stream, first, int(slot.tensors["input"].handle))
+                self._land(ahead, done)
+            slot.prepare(batch, *tile)
+            kernels.pack(slot.stream, first, slot.address("input"))
             slot.enqueue(batch, *tile)
-            kernels.unpack(slot.stream, first, int(slot.tensors["output"].handle))
-            ahead.append((slot.record(), min(batch, len(chosen) - first)))
-        found = self._receive_counts(rows, [event for event, _ in list(ahead)[-len(slots) :]])
+            kernels.unpack(slot.stream, first, slot.address("output"))
+            last, part = first + batch >= len(chosen), chosen[first : first + batch]
+            with cuda_errors():
+                self._copies.wait(slot.record())
+                if last:
+                    copy(self._copies, self._staged_counts.reserve(4 * rows), counts, 4 * rows)
+                ahead.append((self._down.enqueue(part, last=last), len(part)))
         while ahead:
-            _finish(ahead, done)
-        with cuda_errors():
-            self._copies.sync()
-        return found[: len(chosen)].copy()
+            self._land(ahead, done)
+        return self._staged_counts.view((rows,), np.uint32)[: len(chosen)].copy()
+
+    def _land(self, ahead: deque[tuple[list[tuple[Any, Piece | None]], int]], done: Callable[[int], None]) -> None:
+        """Waits for the oldest batch, whose tiles are the caller's then."""
+        pieces, count = ahead.popleft()
+        for event, piece in pieces:
+            self._down.land(event, piece)
+        done(count)
 
     def _send(self, band: Band, source: InputImage | None, jobs: NDArray[np.void], picture: int) -> int:
         """Picture and table in one copy; returns the table's address. `self._event` comes after it."""
@@ -258,41 +280,6 @@ class PictureWorker:
             self._counts.reserve(4 * len(jobs)).fill(0, stream=self._copies)
             self._copies.record(self._event)
         return address + where
-
-    def _receive_counts(self, rows: int, after: list[Any]) -> NDArray[np.uint32]:
-        """The counts, once the copies' stream was waited for."""
-        staged = self._staged_counts.reserve(4 * rows)
-        with cuda_errors():
-            for event in after:
-                self._copies.wait(event)
-            copy(self._copies, staged, int(self._counts.reserve(0).handle), 4 * rows)
-        return self._staged_counts.view((rows,), np.uint32)
-
-    def _fetch(self, band: Band, target: OutputImage) -> None:
-        size = target.bytes(band)
-        if not size:
-            return
-        canvas = int(self._canvas.reserve(size).handle)
-        with cuda_errors():
-            if target.staged:
-                copy(self._copies, self._staged_canvas.reserve(size), canvas, size)
-            else:
-                target.copy_between_contexts(self._copies, band, canvas, out=True)
-            self._copies.sync()
-        if target.staged:
-            target.rows(band)[...] = self._staged_canvas.view(target.shape(band), target.dtype)
-
-
-def copy(stream: Any, to: int, source: int, size: int) -> None:
-    """Bytes from address to address, whichever side of the bus they are on."""
-    checked(bindings().cuMemcpyAsync(to, source, size, stream.handle))
-
-
-def _finish(ahead: deque[tuple[Any, int]], done: Callable[[int], None]) -> None:
-    event, count = ahead.popleft()
-    with cuda_errors():
-        event.sync()
-    done(count)
 
 
 def _aligned(size: int) -> int:

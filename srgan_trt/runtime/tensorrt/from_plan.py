@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...compiler.live_memory import network_memory
 from ...errors import DeviceError, ModelError, PlanError
 from ..gpu.device import core, current, find_gpu
 from ..gpu.interfaces import EngineSettings
-from ..gpu.tiling import batch_size, tile_side
+from ..gpu.tiling import batch_size, largest_engine
 from .build import Progress, build_engine, targets
 from .driver import driver_version
 from .file import EngineHeader, is_engine, write_engine
@@ -163,11 +165,11 @@ def build_engine_file(
     check_target(out, source=plan.path, kind="engine", is_ours=is_engine)
     precision = precision or ("int8" if plan.spec.precision == "int8" else "fp16")
     library.check_precision(precision)
-    size = _tile(plan, tile)
     if batch is not None and batch < 1:
         raise DeviceError(f"a batch of {batch} is none: use --batch 1 or more")
     named = _named(library, gpu_id, compute_capability)
     gpu = None if library.builds_for_others else named
+    size = _tile(plan, tile, memory=math.inf if named is None else named.memory)
     settings = EngineSettings(
         precision=precision,
         tile=size,
@@ -215,7 +217,7 @@ def _named(library: Library, gpu_id: int | None, compute_capability: tuple[int, 
     )
 
 
-def _tile(plan: Plan, side: int | None) -> tuple[int, int]:
+def _tile(plan: Plan, side: int | None, *, memory: float) -> tuple[int, int]:
     spec = plan.spec
     if spec.fixed_shape is not None:
         if side is not None and spec.fixed_shape != (side, side):
@@ -224,7 +226,7 @@ def _tile(plan: Plan, side: int | None) -> tuple[int, int]:
         return spec.fixed_shape
     multiple = spec.multiple
     if side is None:
-        side = -(-tile_side(spec.default_halo) // multiple) * multiple
+        side = -(-largest_engine(spec, network_memory(plan), memory=memory) // multiple) * multiple
     if side < 1 or side % multiple:
         raise DeviceError(f"tiles of {spec.name} are multiples of {multiple} pixels: use another --tile than {side}")
     return side, side

@@ -3,16 +3,14 @@ the network gives for a pixel of the input."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from ...compiler.live_memory import inferred_shapes
 
 if TYPE_CHECKING:
     import onnx
 
-_SIDE = 64
-"""Tensors are counted at the first multiple of this that the network takes; per input pixel they are the same at any
-size, but for means over the whole picture, which are next to nothing."""
 _BYTES = {"fp32": 4, "int32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1, "bool": 1, "int64": 8}
 
 Tensor = tuple[str, tuple[int, ...], str]
@@ -31,34 +29,6 @@ def pixel_grid(network: onnx.ModelProto, *, multiple: int = 1) -> dict[str, floa
     # TensorRT gives nodes without a name one like these.
     names = {node.output[0]: node.name or f"{node.op_type}_{index}" for index, node in enumerate(network.graph.node)}
     return {name: areas[tensor] for tensor, name in names.items() if tensor in areas} | ends
-
-
-def inferred_shapes(network: onnx.ModelProto, *, multiple: int = 1) -> tuple[dict[str, list[int]], int]:
-    """Sides of the tensors whose shapes follow from an input of some size, a multiple of `multiple`, by name; and the
-    pixels of that input.
-
-    Raises onnx.shape_inference.InferenceError if the network does not take such an input.
-    """
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(network)
-    sides = copy.graph.input[0].type.tensor_type.shape.dim
-    free = math.lcm(_SIDE, multiple)
-    height, width = (side.dim_value or free for side in sides[2:])
-    for side, length in zip(sides, (1, 3, height, width), strict=True):
-        side.dim_value = length
-    del copy.graph.value_info[:]
-    for result in copy.graph.output:
-        result.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True).graph
-    found = {
-        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
-        for value in (*inferred.input, *inferred.value_info, *inferred.output)
-        if value.type.tensor_type.HasField("shape")
-        and all(side.HasField("dim_value") for side in value.type.tensor_type.shape.dim)
-    }
-    return found, height * width
 
 
 def pixel_bytes(

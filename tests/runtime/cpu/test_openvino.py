@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import subprocess
 import sys
@@ -162,6 +163,25 @@ def test_a_run_is_given_up_within_a_tile(fp32: CpuPipeline) -> None:
         fp32.run(image, out, schedule, stop=stop)
     assert time.perf_counter() - begin < whole
     assert np.array_equal(run(fp32, noise(20, 20)), before)
+
+
+@pytest.mark.parametrize("tile", [900, 300], ids=["in this thread", "in others"])
+def test_ctrl_c_ends_a_run_within_a_tile(tmp_path: Path, tile: int) -> None:
+    pipeline = CpuPipeline(small_plan(tmp_path, macs=1e6), precision="fp32")
+    image, schedule = noise(900, 900), pipeline.schedule(900, 900, halo=HALO, dtype=np.uint8, tile=tile)
+    out = np.empty((3600, 3600, 3), np.uint8)
+    before = run(pipeline, noise(20, 20))
+    begin = time.perf_counter()
+    pipeline.run(image, out, schedule)
+    whole = time.perf_counter() - begin
+    timer = threading.Timer(whole / 8, _thread.interrupt_main)
+    timer.start()
+    begin = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(image, out, schedule)
+    assert time.perf_counter() - begin < whole
+    assert np.array_equal(run(pipeline, noise(20, 20)), before)
+    pipeline.close()
 
 
 def test_threads_share_a_pipeline(fp32: CpuPipeline) -> None:

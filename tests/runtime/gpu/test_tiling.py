@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
+from srgan_trt.compiler.live_memory import NetworkMemory
 from srgan_trt.errors import DeviceError
 from srgan_trt.imaging.tiles import TilePlan, plan_tiles
 from srgan_trt.runtime.gpu.tiling import (
+    WINDOWS,
     batch_size,
+    choose_tile,
     engine_side,
     even_batches,
     even_step,
-    first_tiling,
     job_table,
     largest_band,
+    largest_engine,
     largest_tile,
     plan_bands,
     seam_step,
     tile_side,
 )
+from srgan_trt.runtime.pipeline import Schedule
+from tests.handmade import small_spec
 
 
-@pytest.mark.parametrize(("halo", "side"), [(0, 256), (4, 256), (28, 256), (29, 320), (40, 384)])
+@pytest.mark.parametrize(("halo", "side"), [(0, 1024), (64, 1024), (120, 1088)])
 def test_tiles_grow_with_their_halo(halo: int, side: int) -> None:
     assert tile_side(halo) == side
 
@@ -89,10 +95,10 @@ def test_halo_that_leaves_nothing_of_an_engine_s_tiles() -> None:
 
 
 def test_engines_are_few() -> None:
-    assert {engine_side(length, 256, 1) for length in range(1, 257)} == {256}
-    assert {engine_side(length, 256, 1) for length in range(257, 321)} == {320}
+    assert {engine_side(length, 1024, 1) for length in range(1, 1025)} == {1024}
+    assert {engine_side(length, 1024, 1) for length in range(1025, 1089)} == {1088}
     assert engine_side(200, 250, 8) == 248  # a multiple of what the network wants
-    for length, limit in itertools.product((40, 250, 1000), (32, 256)):
+    for length, limit in itertools.product((40, 250, 2000), (32, 1024)):
         assert engine_side(length, limit, 8) % 8 == 0
         assert engine_side(length, limit, 8) >= length
 
@@ -104,20 +110,74 @@ def test_batches_fill_the_multiprocessors() -> None:
     assert batch_size(4096 * 4096, 132) == 1
 
 
-def test_first_tiling_fits_into_the_memory() -> None:
-    options = {"smallest": 40, "pixel_bytes": 100}
-    assert first_tiling(256, 132, limit=10**9, **options) == (256, 4)
-    assert first_tiling(256, 132, limit=20_000_000, **options) == (256, 2)
-    assert first_tiling(256, 132, limit=4_000_000, **options) == (200, 1)
-    assert first_tiling(256, 132, limit=1000, **options) == (40, 1)
+def test_engines_are_no_larger_than_memory_and_tensorrt_take() -> None:
+    spec = small_spec(default_halo=4)
+    assert largest_engine(spec, NetworkMemory(49, 512), memory=math.inf) == 1024
+    assert largest_engine(spec, NetworkMemory(49, 512), memory=200_000_000) == 704  # at 200 bytes a pixel
+    assert largest_engine(spec, NetworkMemory(49, 512), memory=1000) == 40
+    assert largest_engine(spec, NetworkMemory(49, 4096), memory=math.inf) == 704  # 2^31 values
+
+
+def tile_of(width: int, height: int, *, pixels: int = 1 << 20, halo: int = 16, multiple: int = 1) -> TilePlan:
+    """As the scheduler tiles it where there is memory for `pixels`."""
+    tile, exactly = choose_tile(height, width, halo=halo, multiple=multiple, limit=1024, pixels=pixels)
+    options = {"halo": halo, "multiple": multiple, "even": even_step(multiple), "align": seam_step(4 * 3)}
+    return plan_tiles(height, width, tile=tile, fixed=exactly, **options)
+
+
+@pytest.mark.parametrize("size", [(480, 320), (1, 1), (1024, 1024), (333, 1001)])
+def test_a_picture_that_fits_is_one_tile(size: tuple[int, int]) -> None:
+    plan = tile_of(*size)
+    assert (len(plan.tiles), plan.tile_width, plan.tile_height) == (1, *size)
+
+
+@pytest.mark.parametrize("halo", [8, 10, 16])
+def test_full_hd_is_four_tiles_and_little_more_work(halo: int) -> None:
+    plan = tile_of(1920, 1080, halo=halo)
+    assert (plan.tile_width, plan.tile_height, len(plan.tiles)) == (976, 560, 4)
+    assert Schedule(plan, streams=2).work < 1.06
+    assert all(tile.keep_x * 4 * 3 % 16 == 0 for tile in plan.tiles)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (4032, 3024), (3024, 4032), (6000, 4000)])
+@pytest.mark.parametrize("multiple", [1, 8])
+def test_larger_pictures_are_in_windows_of_few_sizes_that_stay_inside(width: int, height: int, multiple: int) -> None:
+    plan = tile_of(width, height, multiple=multiple)
+    assert (plan.tile_height, plan.tile_width) in WINDOWS
+    for tile in plan.tiles:
+        assert 0 <= tile.y <= height - plan.tile_height
+        assert 0 <= tile.x <= width - plan.tile_width
+
+
+def test_a_size_that_the_few_do_not_suit_has_tiles_of_its_own() -> None:
+    """All of the few are higher."""
+    plan = tile_of(2000, 300)
+    assert (plan.tile_height, plan.tile_width) not in WINDOWS
+    assert Schedule(plan, streams=2).work < 1.05
+
+
+@pytest.mark.parametrize("pixels", [600_000, 200_000, 10_000])
+def test_tiles_are_as_large_as_memory_allows(pixels: int) -> None:
+    plan = tile_of(1024, 768, pixels=pixels)
+    assert plan.tile_area <= pixels
+    assert plan.tile_area > pixels / 3  # smaller where that is less work
+
+
+def test_halo_that_leaves_little_of_the_few_sizes_has_tiles_of_its_own() -> None:
+    plan = tile_of(4032, 3024, halo=200)
+    assert plan.tile_height > 2 * 200 + 400
 
 
 def test_batches_are_of_one_size() -> None:
     for count, most in itertools.product(range(1, 60), range(1, 9)):
-        batches, each = even_batches(count, most)
-        assert each <= most
-        assert batches == -(-count // most)
-        assert 0 <= batches * each - count < each
+        each = even_batches(count, most)
+        assert each == count if count <= most else most / 2 < each <= most
+        assert -(-count // each) * each <= -(-count // most) * most
+
+
+def test_batches_waste_least() -> None:
+    assert even_batches(45, 4) == 3
+    assert even_batches(7, 4) == 4
 
 
 def test_bands_cover_what_their_tiles_see() -> None:

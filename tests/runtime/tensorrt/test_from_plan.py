@@ -78,7 +78,7 @@ class TestFile:
         assert (header.flavour, header.element, header.settings.precision) == (RTX, "float16", "fp16")
         assert header.compute_capabilities == PORTABLE
         assert (header.gpu, header.cuda, header.driver) == (None, None, None)
-        assert header.settings.tile == (256, 256)
+        assert header.settings.tile == (1024, 1024)
         assert header.settings.batch >= 1
         assert told[-1] == 1.0
         assert "3 in fp16" in dict(describe_engine(header, out))["precision"]

@@ -7,6 +7,7 @@ pictures at once gets as many.
 from __future__ import annotations
 
 import dataclasses
+import io
 import sys
 import threading
 import time
@@ -17,16 +18,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import PictureError, SrganTrtError
-from ..imaging.decode import MAX_PIXELS, decode
-from ..imaging.encode import Quality, encode, encode_to
-from ..imaging.picture import Picture
-from ..imaging.sources import Job
-from ..machine import memory_bytes
-from ..sizes import Size, target_of
+from .errors import PictureError, SrganTrtError
+from .imaging.addresses import Address, ExistsError
+from .imaging.decode import MAX_PIXELS, decode
+from .imaging.encode import Quality, encode, encode_to
+from .imaging.picture import Picture
+from .imaging.sources import Job
+from .machine import memory_bytes
+from .sizes import Size, target_of
 
 if TYPE_CHECKING:
-    from ..upscaler import Upscaler
+    from .upscaler import Upscaler
 
 _PREFETCH = 2
 """Pictures in the works besides those in the network, unless told otherwise: one is read, one written."""
@@ -41,6 +43,8 @@ class Outcome:
 
     job: Job
     error: str | None = None
+    exists: bool = False
+    """Whether the error is that another result was there before this one."""
     notes: tuple[str, ...] = ()
     """What was changed on the way, for the user: "the first of 3 frames was taken"."""
     size: tuple[int, int] = (0, 0)
@@ -89,10 +93,11 @@ def run_jobs(
     enlarging: deque[Future[_Enlarged]] = deque()
     writing: deque[Future[Outcome]] = deque()
     largest, room = 0, 1
+    stop = threading.Event()
     through = _ProgressTracker(progress)
 
     def finish(small: Picture, large: Picture, outcome: Outcome) -> Outcome:
-        outcome = _write(large, outcome, overwrite, quality)
+        outcome = _write(large, outcome, overwrite, quality, stop)
         return outcome if written is None or outcome.error is not None else written(outcome, small, large)
 
     def read_next() -> None:
@@ -137,7 +142,7 @@ def run_jobs(
             yield from make_room(room)
             while waiting and len(reading) + 1 + len(enlarging) + len(writing) < room:
                 read_next()
-            enlarging.append(enlarge_in(partial(_enlarge, read, up, size, through), daemon=False))
+            enlarging.append(enlarge_in(partial(_enlarge, read, up, size, through, stop), daemon=False))
             del read
             while enlarging and (len(enlarging) >= in_network or enlarging[0].done()):
                 yield from finish_enlarging()
@@ -148,7 +153,8 @@ def run_jobs(
         while writing:
             yield writing.popleft().result()
     finally:
-        # At Ctrl-C too: files that are being written are finished or removed before the program ends.
+        # At Ctrl-C too, which gives up what is in the network: files are removed before the program ends.
+        stop.set()
         wait(enlarging)
         wait(writing)
 
@@ -196,13 +202,15 @@ def _read(job: Job, max_pixels: int) -> _Read:
     return _Read(picture, Outcome(job=job, size=(picture.width, picture.height), reading=seconds))
 
 
-def _enlarge(read: _Read, up: Upscaler, size: Size | None, through: _ProgressTracker) -> _Enlarged:
+def _enlarge(
+    read: _Read, up: Upscaler, size: Size | None, through: _ProgressTracker, stop: threading.Event
+) -> _Enlarged:
     assert read.picture is not None
     job = read.outcome.job
     begin = time.perf_counter()
     try:
         large = up.upscale_picture(
-            read.picture, size=size, progress=lambda done, total: through.count(job, done / total)
+            read.picture, size=size, progress=lambda done, total: through.count(job, done / total), stop=stop
         )
     except (SrganTrtError, MemoryError) as error:
         through.count(job, 1.0)
@@ -218,17 +226,23 @@ def _enlarge(read: _Read, up: Upscaler, size: Size | None, through: _ProgressTra
     return _Enlarged(read.picture, large, outcome)
 
 
-def _write(large: Picture, outcome: Outcome, overwrite: bool, quality: Quality | None) -> Outcome:
+def _write(
+    large: Picture, outcome: Outcome, overwrite: bool, quality: Quality | None, stop: threading.Event
+) -> Outcome:
     job = outcome.job
     begin = time.perf_counter()
     try:
         if job.target == "-":
             notes = encode_to(large, sys.stdout.buffer, format=job.format, quality=quality)
+        elif isinstance(job.target, Address):
+            content = io.BytesIO()
+            notes = encode_to(large, content, format=job.format, name=str(job.target), quality=quality)
+            job.target.write(content.getvalue(), overwrite=overwrite)
         else:
             assert job.target is not None
-            notes = encode(large, job.target, format=job.format, overwrite=overwrite, quality=quality)
+            notes = encode(large, job.target, format=job.format, overwrite=overwrite, quality=quality, stop=stop)
     except (SrganTrtError, MemoryError) as error:
-        return Outcome(job=job, error=_said(error, job))
+        return Outcome(job=job, error=_said(error, job), exists=isinstance(error, ExistsError))
     return dataclasses.replace(outcome, notes=outcome.notes + notes, writing=time.perf_counter() - begin)
 
 

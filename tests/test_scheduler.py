@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srgan_trt.cli import scheduler
-from srgan_trt.cli.scheduler import run_jobs
+from srgan_trt import scheduler
+from srgan_trt.errors import StoppedError
 from srgan_trt.imaging.sources import Job, expand, plan_outputs
+from srgan_trt.scheduler import run_jobs
 from srgan_trt.upscaler import Upscaler
 
-from ..command_line import files, load, save_noise
-from ..handmade import differences, expected, small_plan
+from .command_line import files, load, save_noise
+from .handmade import differences, expected, small_plan
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +106,7 @@ def test_progress_grows_to_the_number_of_pictures(up: Upscaler, tmp_path: Path) 
     assert seen[-1] == 3
 
 
-def test_stopping_in_the_middle_finishes_what_is_being_written(
+def test_stopping_in_the_middle_leaves_whole_files_only(
     up: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Gauge(monkeypatch)
@@ -155,6 +157,27 @@ class TestADeviceThatTakesTwoAtOnce:
             assert differences(load(tmp_path / f"out/{i}_x4.png"), wanted).max() <= 1
         assert seen == sorted(seen)
         assert seen[-1] == 6
+
+    def test_gives_both_up_at_once(self, pair: Upscaler, tmp_path: Path) -> None:
+        """As Ctrl-C does, which comes up in the main thread while the pictures are in others."""
+        stops: list[threading.Event] = []
+        begun = threading.Barrier(3, timeout=20)
+
+        class Endless(type(pair)):  # type: ignore[misc]
+            def upscale_picture(self, picture: Any, *, stop: threading.Event, **options: Any) -> Any:
+                stops.append(stop)
+                begun.wait()
+                assert stop.wait(20)
+                raise StoppedError("given up")
+
+        pair.__class__ = Endless
+        outcomes = run_jobs(jobs_of(tmp_path, 4), pair)
+        interrupt = threading.Timer(0, lambda: (begun.wait(), _thread.interrupt_main()))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(outcomes)
+        assert [stop.is_set() for stop in stops] == [True, True]
+        assert files(tmp_path / "out") == []
 
     def test_gets_no_more_than_the_user_allows(self, up: Upscaler, tmp_path: Path) -> None:
         class Two(Upscaler):
