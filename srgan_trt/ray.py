@@ -112,12 +112,10 @@ def upscale_dataset(
             yield from run.round(alone=alone)
         for number in run.left():
             job = rows.job(number, folder)
-            text = f"the cluster broke off before it was done ({run.broke_off}): run it again"
-            if run.broke_off is None:
-                text = (
-                    f"its actor died {_TRIES} times over it alone, so it is set aside: try it by 'srgan-trt upscale' "
-                    "on a machine of its own, with a smaller --tile"
-                )
+            text = run.broke_off or (
+                f"its actor died {_TRIES} times over it alone, so it is set aside: try it by 'srgan-trt upscale' "
+                "on a machine of its own, with a smaller --tile"
+            )
             yield Outcome(job=job, error=f"{job.source.name}: {text}")
 
 
@@ -253,7 +251,9 @@ class _Run:
                         yield _outcome(self._rows.job(number, self._folder), json.loads(row["facts"]))
                 self.broke_off = None
             except ray.exceptions.RayError as error:  # with a machine its results may be lost, too
-                self.broke_off = one_line(error)
+                self.broke_off = f"the cluster broke off before it was done ({one_line(error)}): run it again"
+                if "No module named 'srgan_trt" in str(error):
+                    self.broke_off = "srgan-trt is not installed on the cluster's machines, or is another version there"
 
 
 class _Worker:

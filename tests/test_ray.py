@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import SrganTrtError
 from srgan_trt.imaging.sources import Job, Source
-from srgan_trt.ray import Pool, _Rows, upscale_dataset
+from srgan_trt.ray import Pool, _Rows, _Worker, upscale_dataset
 from srgan_trt.scheduler import Outcome
 
 from .cli.conftest import command as command
@@ -25,6 +27,7 @@ pytestmark = [
     pytest.mark.ray,
     pytest.mark.skipif(find_spec("ray") is None, reason='pip install ".[ray]"'),
 ]
+ROOT = Path(__file__).resolve().parents[1]
 _POOL = Pool(actors=2, cpus=1, batch=4)
 
 
@@ -44,7 +47,8 @@ def cluster() -> Iterator[None]:
         include_dashboard=False,
         object_store_memory=100 << 20,
         log_to_driver=False,
-        runtime_env={"worker_process_setup_hook": arm},
+        # Its processes do not look for modules where this one was started.
+        runtime_env={"worker_process_setup_hook": arm, "env_vars": {"PYTHONPATH": str(ROOT)}},
     )
     yield
     ray.shutdown()
@@ -94,8 +98,6 @@ class TestBadInput:
             next(upscale_dataset([tmp_path], output=tmp_path / "out", model=plan))
 
     def test_none(self, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        import sys
-
         monkeypatch.setitem(sys.modules, "ray", None)
         with pytest.raises(SrganTrtError, match=r"ray is needed to use a cluster: pip install"):
             next(upscale_dataset([tmp_path], output=tmp_path / "out", model=plan))
@@ -129,6 +131,20 @@ def test_whatever_dies_every_picture_is_there_once_and_right(folder: Path, plan:
     assert {path: path.stat().st_mtime_ns for path in times} == times
     [row] = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
     assert (row["input"], row["size"], row["error"]) == (str(folder / "in/broken.png"), [68, 48], None)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_machines_without_the_package(tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a cluster where only the machine that asks has it: an actor's class is of a module that others lack."""
+    here_only = ModuleType("srgan_trt.here_only")
+    here_only.Actor = type("Actor", (_Worker,), {"__module__": here_only.__name__})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, here_only.__name__, here_only)
+    monkeypatch.setattr("srgan_trt.ray._Worker", here_only.Actor)
+    save_noise(tmp_path / "photo.png")
+    [outcome] = upscale_dataset([tmp_path / "photo.png"], output=tmp_path / "out", model=plan, pool=_POOL)
+    assert str(outcome.error).endswith(
+        "photo.png: srgan-trt is not installed on the cluster's machines, or is another version there"
+    )
 
 
 def test_tasks_grow_with_the_number_of_pictures(monkeypatch: pytest.MonkeyPatch) -> None:

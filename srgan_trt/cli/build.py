@@ -17,7 +17,7 @@ from ..files import atomic_write
 from ..models.registry import plan_target
 from ..resolve import ModelFile, resolve
 from .argument_types import compute_capability, decibels, positive, whole
-from .options import add_checksum, add_opening, add_quiet, given, opening
+from .options import add_checksum, add_opening, add_quiet, given, opening, option_names
 
 if TYPE_CHECKING:
     from .console import Console
@@ -105,7 +105,7 @@ def run(args: Namespace, console: Console) -> int:
     if args.target is not None:
         _build_engine(args, console, settings, quantising, target=args.target, **options)
     elif options:
-        named = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+        named = option_names(options)
         console.error(f"{named}: of engines only: add --target tensorrt or tensorrt-rtx, or leave them out")
         return 2
     else:

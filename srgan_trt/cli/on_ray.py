@@ -6,11 +6,10 @@ import time
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from .options import given, of_upscaler, open_manifest, open_model, wanted_size
+from .options import already_done, given, of_upscaler, open_manifest, open_model, option_names, wanted_size
 from .summary import facts, pictures
 
 if TYPE_CHECKING:
-    from ..imaging.sources import Source, Target
     from .console import Console
 
 _NOT_THERE = ("compare", "dry_run", "jobs", "first_frame", "max_vram")
@@ -25,7 +24,7 @@ def run_on_ray(args: Namespace, console: Console, begin: float) -> int:
     from ..ray import Pool, upscale_dataset
 
     if others := given(args, *_NOT_THERE):
-        console.error(f"--{next(iter(others)).replace('_', '-')} is for one machine: leave it out, or --ray")
+        console.error(f"{option_names(list(others)[:1])} is for one machine: leave it out, or --ray")
         return 2
     if args.output is None or args.output == "-":
         console.error("a cluster needs a folder that all its machines reach: give one with -o, like s3://bucket/out")
@@ -36,10 +35,6 @@ def run_on_ray(args: Namespace, console: Console, begin: float) -> int:
     plan = open_model(args)
     label = size.label if size else f"x{plan.spec.scale}"
     manifest = open_manifest(args, plan, label, console)
-
-    def is_done(source: Source, target: Target) -> bool:
-        return args.skip_existing or (manifest is not None and manifest.is_done(source, target))
-
     outcomes = upscale_dataset(
         args.inputs,
         output=args.output,
@@ -49,7 +44,7 @@ def run_on_ray(args: Namespace, console: Console, begin: float) -> int:
         format=args.format or "png",
         label=label,
         overwrite=args.overwrite,
-        done=is_done,
+        done=already_done(args, manifest),
         writing={"quality": args.quality, "size": size, "max_pixels": args.max_pixels},
         **of_upscaler(args),
     )

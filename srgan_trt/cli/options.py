@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
@@ -11,6 +11,7 @@ from .argument_types import box, gpu_numbers, number_between, positive, seconds,
 
 if TYPE_CHECKING:
     from ..compiler.plan import Plan
+    from ..imaging.sources import Source, Target
     from ..manifest import Manifest
     from ..sizes import Size
     from ..upscaler import Upscaler
@@ -123,8 +124,9 @@ def open_model(args: argparse.Namespace, *, default: str | None = None) -> Plan:
     if args.texture is None:
         return resolve(model, sha256=args.sha256).plan(**opening(args))
     if others := [*given(args, "sha256"), *opening(args)]:
-        names = ", ".join("--" + name.replace("_", "-") for name in others)
-        raise ModelError(f"{names}: not with --texture, which is between two models of this package: leave it out")
+        raise ModelError(
+            f"{option_names(others)}: not with --texture, which is between two models of this package: leave it out"
+        )
     return textured_plan(model, args.texture)
 
 
@@ -249,6 +251,16 @@ def open_manifest(args: argparse.Namespace, plan: Plan, label: str, console: Con
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Those of the options that were given. A zero is: GPU 0, or a loss of 0 dB."""
     return {name: value for name in names if (value := getattr(args, name)) is not None and value is not False}
+
+
+def option_names(names: Iterable[str]) -> str:
+    """As they are written on the command line."""
+    return ", ".join("--" + name.replace("_", "-") for name in names)
+
+
+def already_done(args: argparse.Namespace, manifest: Manifest | None) -> Callable[[Source, Target], bool]:
+    """Tells of a picture whose result exists whether it is left out."""
+    return lambda source, target: args.skip_existing or (manifest is not None and manifest.is_done(source, target))
 
 
 def joined(arguments: Sequence[str]) -> list[str]:

@@ -23,10 +23,12 @@ from .options import (
     add_ray,
     add_size,
     add_texture,
+    already_done,
     given,
     open_manifest,
     open_model,
     open_upscaler,
+    option_names,
     wanted_size,
 )
 from .summary import facts, pictures, summary
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..imaging.picture import Picture
-    from ..imaging.sources import Job, Source, Target
+    from ..imaging.sources import Job, Source
     from ..manifest import Manifest
     from ..scheduler import Outcome
     from ..sizes import Size
@@ -192,7 +194,7 @@ def run(args: Namespace, console: Console) -> int:
 
         return run_on_ray(args, console, begin)
     if others := given(args, "actors", "cpus_per_actor", "gpus_per_actor"):
-        console.error(f"--{next(iter(others)).replace('_', '-')} goes with --ray only: give that, too")
+        console.error(f"{option_names(list(others)[:1])} goes with --ray only: give that, too")
         return 2
     sources = expand(args.inputs, films=True)
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
@@ -201,8 +203,9 @@ def run(args: Namespace, console: Console) -> int:
             check_quality(job.format, args.quality)
     films = [source for source in sources if source.film]
     if films and (others := given(args, *_OF_PICTURES)):
-        names = ", ".join("--" + name.replace("_", "-") for name in others)
-        console.error(f"{names}: for pictures only, and {films[0].name} is a film: leave films out, or that")
+        console.error(
+            f"{option_names(others)}: for pictures only, and {films[0].name} is a film: leave films out, or that"
+        )
         return 2
     status = 0
     if len(films) < len(sources):
@@ -235,9 +238,7 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
     label = size.label if size else f"x{plan.spec.scale}"
     manifest = open_manifest(args, plan, label, console)
 
-    def is_done(source: Source, target: Target) -> bool:
-        return args.skip_existing or (manifest is not None and manifest.is_done(source, target))
-
+    is_done = already_done(args, manifest)
     where = {"output": args.output, "format": args.format}
     jobs = plan_outputs(sources, label=label, overwrite=args.overwrite, done=is_done, **where)
     jobs = [job for job in jobs if not job.source.film]

@@ -93,9 +93,8 @@ def _pad(model: ir.Model, value: ir.Value, first: int, last: int, *, mode: str) 
     import onnx_ir as ir
 
     name = f"border.{mode}"
-    tensor = ir.tensor(np.array([0, 0, first, first, 0, 0, last, last], np.int64), name=name)
-    amounts = ir.Value(name=name, const_value=tensor, shape=ir.Shape([8]), type=ir.TensorType(ir.DataType.INT64))
-    model.graph.register_initializer(amounts)
+    pads = np.array([0, 0, first, first, 0, 0, last, last], np.int64)
+    amounts = graph.add_initializer(model.graph, name, pads)
     node = ir.node("Pad", [value, amounts], {"mode": mode})
     node.outputs[0].name = f"{name}.out"
     node.outputs[0].type = value.type

@@ -117,15 +117,10 @@ def _resize_scales(node: ir.Node) -> list[float] | None:
 
 
 def _sizes_to_scales(node: ir.Node) -> None:
-    import onnx_ir as ir
-
     scales = _resize_scales(node)
     assert scales is not None
-    name = f"{node.outputs[0].name}.scales"
-    tensor = ir.tensor(np.array(scales, np.float32), name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=ir.Shape([4]), type=ir.TensorType(ir.DataType.FLOAT))
     assert node.graph is not None
-    node.graph.register_initializer(value)
+    value = graph.add_initializer(node.graph, f"{node.outputs[0].name}.scales", np.array(scales, np.float32))
     node.resize_inputs(3)
     node.replace_input_with(1, None)
     node.replace_input_with(2, value)
@@ -158,11 +153,8 @@ def _cut_off(node: ir.Node) -> list[int] | None:
 def _slice_to_pad(node: ir.Node, pads: list[int]) -> None:
     import onnx_ir as ir
 
-    name = f"{node.outputs[0].name}.cut"
-    tensor = ir.tensor(np.array(pads, np.int64), name=name)
-    amounts = ir.Value(name=name, const_value=tensor, shape=ir.Shape([8]), type=ir.TensorType(ir.DataType.INT64))
     assert node.graph is not None
-    node.graph.register_initializer(amounts)
+    amounts = graph.add_initializer(node.graph, f"{node.outputs[0].name}.cut", np.array(pads, np.int64))
     cut = ir.node("Pad", [node.inputs[0], amounts], {"mode": "constant"})
     cut.outputs[0].name, cut.outputs[0].type = f"{node.outputs[0].name}.inner", node.outputs[0].type
     node.graph.insert_before(node, cut)

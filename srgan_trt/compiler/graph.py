@@ -175,6 +175,16 @@ def emit_constant(op: Any, array: NDArray[Any]) -> ir.Value:
     return value
 
 
+def add_initializer(owner: ir.Graph, name: str, array: NDArray[Any] | np.generic) -> ir.Value:
+    """A new constant of the graph, which holds `array` as it is."""
+    import onnx_ir as ir
+
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
+    value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(np.shape(array)), type=ir.TensorType(tensor.dtype))
+    owner.register_initializer(value)
+    return value
+
+
 def tidy(model: ir.Model) -> None:
     """Constants become initialisers, identities and whatever nobody reads go."""
     from onnx_ir.passes import Sequential

@@ -103,10 +103,5 @@ def _sink(model: ir.Model, node: ir.Node, perm: tuple[int, ...]) -> None:
 
 
 def _registered(model: ir.Model, node: ir.Node, position: int, array: NDArray[np.generic]) -> ir.Value:
-    import onnx_ir as ir
-
     name = f"{node.outputs[0].name}.{position}.{'x'.join(str(side) for side in array.shape)}"
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
-    model.graph.register_initializer(value)
-    return value
+    return graph.add_initializer(model.graph, name, array)

@@ -106,11 +106,7 @@ def _node(model: ir.Model, kind: str, value: ir.Value, *others: ir.Value | NDArr
     for number, other in enumerate(others):
         if isinstance(other, np.ndarray):
             array = other.astype(np.int64 if other.dtype.kind == "i" else np.float32)
-            tensor = ir.tensor(array, name=f"{name}.{number}")
-            other = ir.Value(
-                name=tensor.name, const_value=tensor, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype)
-            )
-            model.graph.register_initializer(other)
+            other = graph.add_initializer(model.graph, f"{name}.{number}", array)
         inputs.append(other)
     node = ir.node(kind, inputs, facts)
     node.outputs[0].name = f"{name}.out"

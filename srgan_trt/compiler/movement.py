@@ -127,9 +127,7 @@ def _resize(model: ir.Model, start: ir.Value, factor: int) -> ir.Node:
     name = f"{start.name}.scales"
     scales = model.graph.initializers.get(name)
     if scales is None:
-        tensor = ir.tensor(np.array([1, 1, factor, factor], np.float32), name=name)
-        scales = ir.Value(name=name, const_value=tensor, shape=ir.Shape([4]), type=ir.TensorType(ir.DataType.FLOAT))
-        model.graph.register_initializer(scales)
+        scales = graph.add_initializer(model.graph, name, np.array([1, 1, factor, factor], np.float32))
     return ir.node("Resize", [start, None, scales], dict(graph.NEAREST))
 
 

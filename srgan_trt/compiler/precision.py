@@ -130,16 +130,11 @@ def _float32_inputs(node: ir.Node) -> tuple[int, ...]:
 
 
 def _half_weight(model: ir.Model, value: ir.Value) -> ir.Value:
-    import onnx_ir as ir
-
     array = graph.constant(value)
     assert array is not None
     if np.abs(array).max(initial=0) > LARGEST:
         raise ModelError(f"weight {value.name} is beyond float16's {LARGEST:.0f}: build with --precision fp32")
-    tensor = ir.tensor(array.astype(np.float16), name=f"{value.name}.fp16")
-    weight = ir.Value(name=tensor.name, shape=value.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
-    model.graph.register_initializer(weight)
-    return weight
+    return graph.add_initializer(model.graph, f"{value.name}.fp16", array.astype(np.float16))
 
 
 def _cast(model: ir.Model, value: ir.Value, kind: ir.DataType, *, before: ir.Node | None) -> ir.Value:
@@ -156,7 +151,10 @@ def _cast(model: ir.Model, value: ir.Value, kind: ir.DataType, *, before: ir.Nod
     if kind == ir.DataType.FLOAT16 and producer is not None and producer.op_type in ("Conv", "ConvTranspose"):
         # TensorRT-RTX 1.7 turns a convolution between two casts into one in float16, weights beyond float16's range
         # included. It leaves one alone that has something else behind it: a clip to all that float32 has.
-        limits = [_scalar(model, f"{value.name}.{side}", sign * _SINGLE) for side, sign in (("low", -1), ("high", 1))]
+        limits = [
+            graph.add_initializer(model.graph, f"{value.name}.{side}", np.float32(sign * _SINGLE))
+            for side, sign in (("low", -1), ("high", 1))
+        ]
         clip = ir.node("Clip", [value, *limits])
         clip.outputs[0].name = clip.name = f"{value.name}.wide"
         clip.outputs[0].dtype, clip.outputs[0].shape = ir.DataType.FLOAT, value.shape
@@ -170,12 +168,3 @@ def _cast(model: ir.Model, value: ir.Value, kind: ir.DataType, *, before: ir.Nod
     cast.outputs[0].dtype, cast.outputs[0].shape = kind, value.shape
     put(cast)
     return cast.outputs[0]
-
-
-def _scalar(model: ir.Model, name: str, number: float) -> ir.Value:
-    import onnx_ir as ir
-
-    tensor = ir.tensor(np.float32(number), name=name)
-    value = ir.Value(name=name, shape=ir.Shape([]), type=ir.TensorType(tensor.dtype), const_value=tensor)
-    model.graph.register_initializer(value)
-    return value

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import random
 import struct
-import time
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +19,7 @@ from srgan_trt.models.ncnn_source import open_ncnn
 from srgan_trt.models.registry import find_model
 from srgan_trt.plan_cache import cached_plan
 
+from ..peak_memory import little
 from .ncnn_nets import FP16, stored, write_net
 from .ncnn_nets import random as values
 
@@ -42,20 +39,6 @@ def refused(path: Path, words: str) -> None:
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 700
     assert path.stem in str(error.value)
-
-
-@contextmanager
-def little() -> Iterator[None]:
-    """What is done inside takes less than 20 MB and two seconds of a processor."""
-    tracemalloc.start()
-    begin = time.process_time()
-    try:
-        yield
-    finally:
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert peak < 20e6
-    assert time.process_time() - begin < 2
 
 
 class TestParam:
@@ -201,29 +184,29 @@ class TestAbsurdSizes:
     )
     def test_nothing_is_allocated_that_the_file_does_not_hold(self, tmp_path: Path, line: str) -> None:
         path = write_net(tmp_path / "net.param", [line], stored(values(4)))
-        with little():
+        with little(megabytes=20, seconds=2):
             refused(path, r"too short|has 1=2147483647")
 
     def test_maps_that_grow_without_weights(self, tmp_path: Path) -> None:
         """Doubled again and again: channels by joining a blob with itself, pixels by enlarging."""
         doublings = [f"Concat join{n} 2 1 b{n} b{n} b{n + 1}" for n in range(40)]
         path = write_net(tmp_path / "net.param", ["Split split 1 1 in b0", *doublings])
-        with little():
+        with little(megabytes=20, seconds=2):
             refused(path, r"Concat join\d+ \(line \d+\) gives 256x192 with \d+ channels")
         doublings = [f"Interp up{n} 1 1 b{n} b{n + 1} 0=1 1=2.0 2=2.0" for n in range(40)]
         write_net(path, ["Split split 1 1 in b0", *doublings])
-        with little():
+        with little(megabytes=20, seconds=2):
             refused(path, r"Interp up\d+ \(line \d+\) gives \d+x\d+ with 3 channels")
 
     def test_many_layers(self, tmp_path: Path) -> None:
         lines = [f"ReLU r{n} 1 1 b{n} b{n + 1}" for n in range(3000)]
         path = write_net(tmp_path / "net.param", ["Split split 1 1 in b0", *lines])
-        with little():
+        with little(megabytes=20, seconds=2):
             assert len(open_ncnn(path).layers) == 3002
 
 
 def opened_or_refused(path: Path) -> None:
-    with little():
+    with little(megabytes=20, seconds=2):
         try:
             open_network(path).export(16, 24)
         except ModelError as error:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import io
 import json
 import struct
-import time
-import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,8 @@ from numpy.typing import NDArray
 
 from srgan_trt.errors import ModelError
 from srgan_trt.models.loader import open_network
+
+from ..peak_memory import little
 
 Array = NDArray[Any]
 
@@ -146,22 +145,8 @@ def write_safetensors(path: Path, arrays: Mapping[str, Array], *, changed: Mappi
     return path
 
 
-@contextmanager
-def little() -> Iterator[None]:
-    """What is done inside takes less than 60 MB and ten seconds of a processor."""
-    tracemalloc.start()
-    begin = time.process_time()
-    try:
-        yield
-    finally:
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert peak < 60e6
-    assert time.process_time() - begin < 10
-
-
 def refused(path: Path, words: str) -> None:
-    with little(), pytest.raises(ModelError, match=words) as error:
+    with little(megabytes=60, seconds=10), pytest.raises(ModelError, match=words) as error:
         open_network(path)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 700
@@ -170,7 +155,7 @@ def refused(path: Path, words: str) -> None:
 
 def in_a_line(read: Callable[[], Any]) -> None:
     said = ""
-    with little():
+    with little(megabytes=60, seconds=10):
         try:
             read()
         except ModelError as error:

@@ -112,15 +112,10 @@ def _scale_weights(model: ir.Model, node: ir.Node, channels: Channels, factor: F
 
 
 def _constant(model: ir.Model, array: NDArray[Any]) -> ir.Value:
-    import onnx_ir as ir
-
     number = len(model.graph.initializers)
     while (name := f"equalised.{number}") in model.graph.initializers:
         number += 1
-    tensor = ir.tensor(np.ascontiguousarray(array.astype(np.float32)), name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
-    model.graph.register_initializer(value)
-    return value
+    return graph.add_initializer(model.graph, name, array.astype(np.float32))
 
 
 class _Ties:

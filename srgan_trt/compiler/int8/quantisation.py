@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ def quantised(model: ir.Model, convs: Mapping[str, QuantisedConv], *, shared: Co
             made[key] = _with_levels(copy, source, conv.limit)
         node.replace_input_with(0, made[key])
         node.replace_input_with(1, _weights(copy, node, conv))
-        bias = _constant(copy, f"{name}.bias", conv.bias)
+        bias = graph.add_initializer(copy.graph, f"{name}.bias", conv.bias)
         if len(node.inputs) > 2:
             node.replace_input_with(2, bias)
         else:
@@ -129,8 +129,8 @@ def _with_levels(model: ir.Model, source: ir.Value, limit: float) -> ir.Value:
 
     name = source.name
     pair = [
-        _constant(model, f"{name}.scale{_short(limit)}", np.float32(limit / LEVELS)),
-        _constant(model, f"{name}.zero{_short(limit)}", np.int8(0)),
+        graph.add_initializer(model.graph, f"{name}.scale{_short(limit)}", np.float32(limit / LEVELS)),
+        graph.add_initializer(model.graph, f"{name}.zero{_short(limit)}", np.int8(0)),
     ]
     down = ir.node("QuantizeLinear", [source, *pair])
     up = ir.node("DequantizeLinear", [down.outputs[0], *pair])
@@ -155,24 +155,15 @@ def _weights(model: ir.Model, node: ir.Node, conv: QuantisedConv) -> ir.Value:
 
     name = f"{node.outputs[0].name}.weight"
     parts = [
-        _constant(model, f"{name}.int8", conv.levels),
-        _constant(model, f"{name}.scale", conv.scales),
-        _constant(model, f"{name}.zero", np.zeros(len(conv.scales), np.int8)),
+        graph.add_initializer(model.graph, f"{name}.int8", conv.levels),
+        graph.add_initializer(model.graph, f"{name}.scale", conv.scales),
+        graph.add_initializer(model.graph, f"{name}.zero", np.zeros(len(conv.scales), np.int8)),
     ]
     up = ir.node("DequantizeLinear", parts, {"axis": 0})
     up.outputs[0].name = f"{name}.levels"
     up.outputs[0].dtype, up.outputs[0].shape = ir.DataType.FLOAT, ir.Shape(conv.levels.shape)
     model.graph.insert_before(node, up)
     return up.outputs[0]
-
-
-def _constant(model: ir.Model, name: str, array: Any) -> ir.Value:
-    import onnx_ir as ir
-
-    tensor = ir.tensor(np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array), name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
-    model.graph.register_initializer(value)
-    return value
 
 
 def _append_input(model: ir.Model, node: ir.Node, value: ir.Value) -> None:
