@@ -184,7 +184,7 @@ def run(args: Namespace, console: Console) -> int:
             return 2
         console.results_to = sys.stderr
     from ..imaging.decode import MAX_PIXELS
-    from ..imaging.encode import check_quality
+    from ..imaging.encode import check_format
     from ..imaging.sources import expand, plan_outputs
 
     begin = time.perf_counter()
@@ -200,7 +200,7 @@ def run(args: Namespace, console: Console) -> int:
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
     for job in plan_outputs(sources, output=args.output, format=args.format, label="x1", overwrite=True):
         if not job.source.film:
-            check_quality(job.format, args.quality)
+            check_format(job.format, args.quality)
     films = [source for source in sources if source.film]
     if films and (others := given(args, *_OF_PICTURES)):
         console.error(
