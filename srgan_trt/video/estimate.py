@@ -36,8 +36,8 @@ _PATIENCE = 10.0
 """Seconds after which no further moment is tried."""
 _CLEARLY = 2
 """Times the free room that a film may need by the estimate before it is refused: that is rough."""
-_HELD = 60
-"""Frames that an encoder holds, in 4:2:0, about."""
+_HELD = 100
+"""Frames in 4:2:0 that an encoder's memory is as large as, about: fitted to libx264 and libx265."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
