@@ -16,7 +16,7 @@ from ..imaging.encode import Quality, encode_to
 from ..imaging.picture import Picture
 from ..imaging.sources import Job
 from ..machine import memory_peak
-from ..scheduler import bytes_needed
+from ..scheduler import bytes_needed, error_line
 from ..sizes import Size, network_inputs, target_of, tried_part
 from .console import one_line_of
 
@@ -122,8 +122,10 @@ def reckon_films(
     from ..video.prepare import prepare
 
     for job in jobs:
-        assert isinstance(job.target, Path)
         try:
+            if job.error is not None:
+                raise SrganTrtError(job.error)
+            assert isinstance(job.target, Path)
             film = prepare(up, Path(job.source.location), job.target, options, overwrite=overwrite)
             found = estimate(up, film)
         except SrganTrtError as error:
@@ -146,8 +148,7 @@ def reckon_films(
 
 def _failed(error: SrganTrtError, job: Job, console: Console, totals: Totals) -> None:
     totals.failed += 1
-    text = str(error)
-    console.error(text if job.source.name in text else f"{job.source.name}: {text}", source=job.source.name)
+    console.error(error_line(error, job), source=job.source.name)
 
 
 def _tell(

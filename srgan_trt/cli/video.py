@@ -88,7 +88,7 @@ def run_moving(
 ) -> Iterator[Outcome]:
     """Upscales moving pictures. before: pictures that are through, for `progress`."""
     from ..errors import SrganTrtError
-    from ..scheduler import Outcome
+    from ..scheduler import Outcome, error_line
     from ..video.animation import upscale_animation
 
     for number, job in enumerate(jobs, before):
@@ -107,8 +107,7 @@ def run_moving(
                 progress=partial(_moved, progress, job, number),
             )
         except SrganTrtError as error:
-            text = str(error)
-            yield Outcome(job=job, error=text if job.source.name in text else f"{job.source.name}: {text}")
+            yield Outcome(job=job, error=error_line(error, job))
             continue
         yield Outcome(
             job=job,
@@ -134,6 +133,7 @@ def is_moving(job: Job) -> bool:
 
 def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, console: Console) -> bool:
     from ..errors import SrganTrtError
+    from ..scheduler import error_line
     from ..video.convert import convert
 
     name, begin = job.source.name, time.perf_counter()
@@ -163,8 +163,7 @@ def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, consol
     except SrganTrtError as error:
         console.end_progress()
         console.traceback()
-        text = str(error)
-        console.error(text if name in text else f"{name}: {text}", source=name)
+        console.error(error_line(error, job), source=name)
         return False
     console.end_progress()
     seconds = time.perf_counter() - begin

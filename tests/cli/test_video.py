@@ -126,6 +126,17 @@ def test_a_dry_run_reckons_films_and_pictures(command: Command, plan: Plan) -> N
     assert files(Path()) == ["in/movie.mp4", "in/photo.png"]
 
 
+def test_a_dry_run_names_films_that_come_to_nothing(command: Command, plan: Plan) -> None:
+    for name in ("a/movie.mkv", "b/movie.mkv"):
+        Path(name).parent.mkdir()
+        film(Path(name))
+    inputs = ("a/movie.mkv", "b/movie.mkv", "-o", "out", "--model", plan.path)
+    dry = command("upscale", *inputs, "--dry-run")
+    done = command("upscale", *inputs, "--preset", "ultrafast")
+    assert (dry.status, len(dry.err)) == (1, 1)
+    assert dry.err == done.err
+
+
 def test_programs_are_told_what_a_film_would_take(command: Command, plan: Plan) -> None:
     film(Path("good.mkv"))
     Path("bad.mkv").write_bytes(b"nothing" * 100)
