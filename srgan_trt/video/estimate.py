@@ -128,7 +128,7 @@ def _gigabytes(count: int) -> str:
 
 def _room(pictures: int, before: Sequence[Segment], film: Film) -> int:
     """Bytes that the disk must have free: the parts, the earlier run's aside, and the result are there at once."""
-    return max(0, 2 * pictures + _copied(film) - sum(segment.path.stat().st_size for segment in before))
+    return max(0, 2 * pictures + _copied(film) - _made(before))
 
 
 def _copied(film: Film) -> int:
@@ -143,8 +143,11 @@ def _bytes(rates: Rates, film: Film) -> int:
 
 def _bytes_by(before: Sequence[Segment], film: Film) -> int:
     """By what an earlier run has made."""
-    made = sum(segment.path.stat().st_size for segment in before)
-    return made * film.frames // sum(segment.frames for segment in before)
+    return _made(before) * film.frames // sum(segment.frames for segment in before)
+
+
+def _made(before: Sequence[Segment]) -> int:
+    return sum(segment.path.stat().st_size for segment in before)
 
 
 def _measured(up: Upscaler, film: Film) -> Rates:
