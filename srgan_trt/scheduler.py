@@ -135,7 +135,7 @@ def run_jobs(
                 needed = bytes_needed(read.picture, up, size, max_pixels)
             except PictureError as error:
                 through.count(read.outcome.job, 1.0)
-                yield Outcome(job=read.outcome.job, error=_said(error, read.outcome.job))
+                yield Outcome(job=read.outcome.job, error=error_line(error, read.outcome.job))
                 continue
             largest = max(largest, needed)
             room = max(1, min(most, _memory_budget() // largest))
@@ -197,7 +197,7 @@ def _read(job: Job, max_pixels: int) -> _Read:
             raise PictureError("standard input is closed: give a file, or pipe a picture into it")
         picture = decode(job.source.read(), name=job.source.name, max_pixels=max_pixels)
     except (SrganTrtError, MemoryError) as error:
-        return _Read(None, Outcome(job=job, error=_said(error, job)))
+        return _Read(None, Outcome(job=job, error=error_line(error, job)))
     seconds = time.perf_counter() - begin
     return _Read(picture, Outcome(job=job, size=(picture.width, picture.height), reading=seconds))
 
@@ -214,7 +214,7 @@ def _enlarge(
         )
     except (SrganTrtError, MemoryError) as error:
         through.count(job, 1.0)
-        return _Enlarged(read.picture, None, Outcome(job=job, error=_said(error, job)))
+        return _Enlarged(read.picture, None, Outcome(job=job, error=error_line(error, job)))
     outcome = dataclasses.replace(
         read.outcome,
         enlarged=(large.width, large.height),
@@ -242,12 +242,12 @@ def _write(
             assert job.target is not None
             notes = encode(large, job.target, format=job.format, overwrite=overwrite, quality=quality, stop=stop)
     except (SrganTrtError, MemoryError) as error:
-        return Outcome(job=job, error=_said(error, job), exists=isinstance(error, ExistsError))
+        return Outcome(job=job, error=error_line(error, job), exists=isinstance(error, ExistsError))
     return dataclasses.replace(outcome, notes=outcome.notes + notes, writing=time.perf_counter() - begin)
 
 
-def _said(error: SrganTrtError | MemoryError, job: Job) -> str:
-    """One line that names the input."""
+def error_line(error: SrganTrtError | MemoryError, job: Job) -> str:
+    """What became of a job, in one line that names its input."""
     name = job.source.name
     if isinstance(error, MemoryError):
         return f"{name} needs more memory than there is: try --jobs 1 and a smaller --tile, or give parts of it"

@@ -18,6 +18,7 @@ from .imaging.resize import resize, resize_rows, rows_needed
 from .spec import NetworkSpec
 
 MOST_SCALE = 16
+_TRIED = (320, 480)
 _STRIP_PIXELS = 1 << 25
 """Of the network's picture that are held at once where the result is smaller than that."""
 
@@ -245,6 +246,13 @@ def strips(
         else (top, bottom, begin, min(height, begin + tallest))
         for top, bottom, begin, end in cut
     ]
+
+
+def tried_part(height: int, width: int) -> tuple[slice, slice]:
+    """The rows and columns in the middle of a picture by which its speed and its bytes are measured."""
+    high, wide = min(height, _TRIED[0]), min(width, _TRIED[1])
+    top, left = (height - high) // 2, (width - wide) // 2
+    return slice(top, top + high), slice(left, left + wide)
 
 
 def part_of(progress: Progress | None, before: int, share: int, total: int) -> Progress | None:

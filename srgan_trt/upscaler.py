@@ -21,7 +21,7 @@ from .halo import resolve_halo
 from .imaging.alpha import fill_transparent
 from .imaging.color_fix import fix_colours
 from .imaging.decode import MAX_PIXELS
-from .imaging.encode import Quality, check_quality, check_target, encode, format_of, outputs_for
+from .imaging.encode import Quality, check_format, check_target, encode, format_of, outputs_for
 from .imaging.picture import Picture
 from .imaging.reading import picture_of
 from .resolve import open_plan
@@ -215,7 +215,7 @@ class Upscaler:
         target = None if output is None else Path(output)
         if target is not None:
             # Before the work: a name that cannot be written should not cost minutes.
-            check_quality(format_of(target), quality)
+            check_format(format_of(target), quality)
             check_target(target, overwrite=overwrite)
         picture = self.upscale_picture(self._read(image), size=wanted, progress=progress)
         if target is not None:

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a run would make and take, from parts of the pictures that are enlarged and written to memory."""
+"""`--dry-run`: what a run would make and take, from parts of pictures and films that are made in memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SrganTrtError
@@ -15,16 +16,14 @@ from ..imaging.encode import Quality, encode_to
 from ..imaging.picture import Picture
 from ..imaging.sources import Job
 from ..machine import memory_peak
-from ..scheduler import bytes_needed
-from ..sizes import Size, network_inputs, target_of
+from ..scheduler import bytes_needed, error_line
+from ..sizes import Size, network_inputs, target_of, tried_part
 from .console import one_line_of
 
 if TYPE_CHECKING:
     from ..upscaler import Upscaler
+    from ..video.options import VideoOptions
     from .console import Console
-
-_PART = (320, 480)
-"""(height, width) of the part that is tried, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +38,50 @@ class Rates:
     """Of a file, a pixel of the result."""
 
 
-def dry_run(
+@dataclass(slots=True)
+class Totals:
+    """Of a dry run: pictures and films."""
+
+    seconds: float = 0.0
+    """Those of opening models, too."""
+    pictures: int = 0
+    films: int = 0
+    failed: int = 0
+    tiles: int = 0
+    frames: int = 0
+    memory_bytes: int = 0
+    """The most at a time."""
+    disk_bytes: int = 0
+
+    def add(self, facts: dict[str, Any]) -> None:
+        for key in ("seconds", "tiles", "frames", "disk_bytes"):
+            setattr(self, key, getattr(self, key) + facts.get(key, 0))
+        self.memory_bytes = max(self.memory_bytes, facts["memory_bytes"])
+
+    def say(self, console: Console) -> None:
+        facts = dataclasses.asdict(self)
+        console.event("summary", dry_run=True, **{**facts, "seconds": round(self.seconds, 3)})
+        counts = [f"{n} {what}{'' if n == 1 else 's'}" for what in ("picture", "film") if (n := facts[what + "s"])]
+        if counts:
+            console.result(f"{', '.join(counts)}, one after the other: {_told(facts)}; nothing was done")
+
+
+def reckon_pictures(
     jobs: Iterable[Job],
     up: Upscaler,
     console: Console,
+    totals: Totals,
     *,
     size: Size | None,
     quality: Quality | None,
     max_pixels: int,
-    opening: float,
-) -> int:
-    """Says of each job what its result would be, its tiles, seconds, memory and bytes on the disk, and their totals.
+) -> None:
+    """Says of each job what its result would be, its tiles, seconds, memory and bytes on the disk; adds to `totals`.
 
     Pictures are read, so that damaged ones are found; nothing is written. Seconds are those of a part of the first
-    picture of each kind. Returns how many pictures could not be had. opening: seconds that it took.
+    picture of each kind.
     """
     rates: dict[tuple[Any, ...], Rates] = {}
-    total = {"pictures": 0, "tiles": 0, "seconds": opening, "disk_bytes": 0, "memory_bytes": 0}
-    failed = 0
     for job in jobs:
         begin = time.perf_counter()
         try:
@@ -67,9 +92,7 @@ def dry_run(
             if kind not in rates:
                 rates[kind] = _measured(picture, up, job.format, quality)
         except SrganTrtError as error:
-            failed += 1
-            text = str(error)
-            console.error(text if job.source.name in text else f"{job.source.name}: {text}", source=job.source.name)
+            _failed(error, job, console, totals)
             continue
         rate = rates[kind]
         inputs = network_inputs(target, picture.height, picture.width, up.spec, up.info["halo"])
@@ -87,26 +110,66 @@ def dry_run(
             "memory_bytes": memory_peak() + bytes_needed(picture, up, size, max_pixels),
             "disk_bytes": round(rate.bytes * pixels),
         }
-        for key in ("tiles", "seconds", "disk_bytes"):
-            total[key] += facts[key]
-        total["memory_bytes"] = max(total["memory_bytes"], facts["memory_bytes"])
-        total["pictures"] += 1
-        where = "standard output" if job.target == "-" else str(job.target)
-        sizes = {"size": [picture.width, picture.height], "enlarged": [target.width, target.height]}
-        console.event("estimate", input=job.source.name, output=where, **sizes, **facts)
-        before, after = (f"{width} x {height}" for width, height in sizes.values())
-        console.result(one_line_of(f"{job.source.name} ({before}) -> {where} ({after}): {_told(facts)}"))
-    console.event("summary", dry_run=True, failed=failed, **{**total, "seconds": round(total["seconds"], 3)})
-    count = total["pictures"]
-    console.result(f"{count} picture{'' if count == 1 else 's'}, one after the other: {_told(total)}; nothing was done")
-    return failed
+        totals.pictures += 1
+        _tell(job, (picture.width, picture.height), (target.width, target.height), facts, console, totals)
+
+
+def reckon_films(
+    jobs: Iterable[Job], up: Upscaler, console: Console, totals: Totals, options: VideoOptions, *, overwrite: bool
+) -> None:
+    """Says of each job what its film would be and take, and adds to `totals`; nothing is written."""
+    from ..video.estimate import estimate
+    from ..video.prepare import prepare
+
+    for job in jobs:
+        try:
+            if job.error is not None:
+                raise SrganTrtError(job.error)
+            assert isinstance(job.target, Path)
+            film = prepare(up, Path(job.source.location), job.target, options, overwrite=overwrite)
+            found = estimate(up, film)
+        except SrganTrtError as error:
+            _failed(error, job, console, totals)
+            continue
+        for note in (*film.notes, *found.notes):
+            console.note(note, source=job.source.name)
+        facts = {
+            "frames": found.frames,
+            "counted": film.counted,
+            "resumed": found.resumed,
+            "seconds": round(found.seconds, 3),
+            "memory_bytes": memory_peak() + found.memory_bytes,
+            "disk_bytes": found.disk_bytes,
+            "room_bytes": found.room_bytes,
+        }
+        totals.films += 1
+        _tell(job, film.facts.upright, (film.settings.width, film.settings.height), facts, console, totals)
+
+
+def _failed(error: SrganTrtError, job: Job, console: Console, totals: Totals) -> None:
+    totals.failed += 1
+    console.error(error_line(error, job), source=job.source.name)
+
+
+def _tell(
+    job: Job,
+    size: tuple[int, int],
+    enlarged: tuple[int, int],
+    facts: dict[str, Any],
+    console: Console,
+    totals: Totals,
+) -> None:
+    totals.add(facts)
+    where = "standard output" if job.target == "-" else str(job.target)
+    sizes = {"size": list(size), "enlarged": list(enlarged)}
+    console.event("estimate", input=job.source.name, output=where, **sizes, **facts)
+    before, after = (f"{width} x {height}" for width, height in (size, enlarged))
+    console.result(one_line_of(f"{job.source.name} ({before}) -> {where} ({after}): {_told(facts)}"))
 
 
 def _measured(picture: Picture, up: Upscaler, format: str, quality: Quality | None) -> Rates:
     """By the middle of the picture."""
-    height, width = min(picture.height, _PART[0]), min(picture.width, _PART[1])
-    top, left = (picture.height - height) // 2, (picture.width - width) // 2
-    rows, columns = slice(top, top + height), slice(left, left + width)
+    rows, columns = tried_part(picture.height, picture.width)
     part = dataclasses.replace(
         picture,
         pixels=picture.pixels[rows, columns].copy(),
@@ -121,11 +184,19 @@ def _measured(picture: Picture, up: Upscaler, format: str, quality: Quality | No
     encode_to(large, stream, format=format, quality=quality)
     writing = time.perf_counter() - begin
     pixels = large.width * large.height
-    return Rates(network / (width * height), writing / pixels, len(stream.getvalue()) / pixels)
+    return Rates(network / (part.width * part.height), writing / pixels, len(stream.getvalue()) / pixels)
 
 
 def _told(facts: dict[str, Any]) -> str:
-    tiles = f"{facts['tiles']} tile{'' if facts['tiles'] == 1 else 's'}"
-    work = f", {facts['work']:.2f} of the picture's work" if "work" in facts else ""
+    parts = [f"{n} {what}{'' if n == 1 else 's'}" for what in ("tile", "frame") if (n := facts.get(what + "s"))]
+    if facts.get("counted") is False:
+        parts[0] = f"about {parts[0]}"
+    if facts.get("resumed"):
+        parts.append(f"{facts['resumed']} of them made before")
+    if "work" in facts:
+        parts.append(f"{facts['work']:.2f} of the picture's work")
     memory, disk = (f"{facts[key] / 1e6:.1f} MB" for key in ("memory_bytes", "disk_bytes"))
-    return f"{tiles}{work}, {facts['seconds']:.1f} s, {memory} of memory, {disk} on the disk"
+    parts += [f"{facts['seconds']:.1f} s", f"{memory} of memory", f"{disk} on the disk"]
+    if "room_bytes" in facts:
+        parts.append(f"{facts['room_bytes'] / 1e6:.1f} MB free for it")
+    return ", ".join(parts)

@@ -19,7 +19,7 @@ _NOT_THERE = ("compare", "dry_run", "jobs", "first_frame", "max_vram")
 def run_on_ray(args: Namespace, console: Console, begin: float) -> int:
     """Upscales the inputs on a cluster. begin: when the command began. Returns 0 if every picture came out."""
     from ..imaging.decode import MAX_PIXELS
-    from ..imaging.encode import check_quality
+    from ..imaging.encode import check_format
     from ..manifest import with_row
     from ..ray import Pool, upscale_dataset
 
@@ -31,7 +31,7 @@ def run_on_ray(args: Namespace, console: Console, begin: float) -> int:
         return 2
     args.max_pixels = args.max_pixels or MAX_PIXELS
     size = wanted_size(args)
-    check_quality(args.format or "png", args.quality)
+    check_format(args.format or "png", args.quality)
     plan = open_model(args)
     label = size.label if size else f"x{plan.spec.scale}"
     manifest = open_manifest(args, plan, label, console)

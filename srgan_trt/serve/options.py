@@ -7,12 +7,18 @@ from dataclasses import dataclass
 
 from ..denoise import checked
 from ..errors import SrganTrtError
-from ..imaging.encode import DEFAULT_QUALITY
+from ..imaging.encode import check_format, without
 from .refusal import Refusal
 
-MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "tiff": "image/tiff"}
-"""Of the formats that a result can be had in."""
-_WITH_QUALITY = [format for format in MEDIA_TYPES if format in DEFAULT_QUALITY]
+MEDIA_TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "tiff": "image/tiff",
+    "avif": "image/avif",
+    "jxl": "image/jxl",
+}
+"""Of the formats that a result can be had in, where their encoders are installed."""
 _NAMES = ("model", "format", "quality", "denoise")
 
 
@@ -21,9 +27,14 @@ class Options:
     model: str
     format: str = "png"
     quality: int | None = None
-    """1 to 100, of jpg and webp; None is the format's own."""
+    """1 to 100, of formats that lose something; None is the format's own."""
     denoise: str | int | None = None
     """As `Upscaler` takes it."""
+
+
+def written() -> list[str]:
+    """The formats that can be written here."""
+    return [format for format in MEDIA_TYPES if without(format) is None]
 
 
 def options_of(given: Mapping[str, str], *, models: Collection[str], levels: Collection[int]) -> Options:
@@ -41,17 +52,20 @@ def options_of(given: Mapping[str, str], *, models: Collection[str], levels: Col
         raise Refusal("no_model", f"there is no model {model[:80]!r} here: choose one of {', '.join(models)}")
     format = values.get("format", "png").lower()
     if format not in MEDIA_TYPES:
-        raise Refusal("bad_option", f"format is one of {', '.join(MEDIA_TYPES)}, not {format[:40]!r}")
-    return Options(model=model, format=format, quality=_quality(values, format), denoise=_denoise(values, levels))
+        raise Refusal("bad_option", f"format is one of {', '.join(written())}, not {format[:40]!r}")
+    quality = _quality(values)
+    try:
+        check_format(format, quality)
+    except SrganTrtError as error:
+        raise Refusal("bad_option", str(error)) from None
+    return Options(model=model, format=format, quality=quality, denoise=_denoise(values, levels))
 
 
-def _quality(values: Mapping[str, str], format: str) -> int | None:
-    if "quality" not in values:
+def _quality(values: Mapping[str, str]) -> int | None:
+    text = values.get("quality")
+    if text is None:
         return None
-    if format not in _WITH_QUALITY:
-        raise Refusal("bad_option", f"quality is for {' and '.join(_WITH_QUALITY)}: leave it out for {format}")
-    text = values["quality"]
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= 100):
+    if not (text.isascii() and text.isdigit() and len(text) <= 3):
         raise Refusal("bad_option", f"quality is a whole number from 1 to 100, not {text[:40]!r}")
     return int(text)
 

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import os
-import shutil
 import zipfile
-from collections.abc import Callable, Iterator
-from fractions import Fraction
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from .._version import __version__
 from ..errors import VideoError
-from ..imaging.encode import check_target
 from ..imaging.picture import Picture
-from ..sizes import Size
 from ..upscaler import Upscaler
-from . import encoding as encoders
 from .colour import FromRGB
 from .encoding import Encoding, SegmentWriter
-from .join import choose_streams, join
-from .library import FORMATS, library, writing
+from .estimate import check_room
+from .join import join
+from .library import library, writing
 from .options import Progress, VideoOptions, VideoResult
-from .probe import VideoFacts, probe
+from .prepare import Film, prepare
 from .read import Frame, origin_of, read_frames, steady
 from .stages import convey
 from .steady import Steadied
-from .work import Job, Segment, Work, open_work, source_hash
+from .work import Segment, Work, open_work, source_hash
 
 _KEPT = "what is done is kept: run it again to go on"
-_LONGEST, _SHORTEST, _SEGMENT_PIXELS = 250, 48, 20_000_000
-_BITS_PER_PIXEL = 0.02
-"""Of a codec that loses, at least."""
 
 
 def convert(
@@ -50,24 +39,13 @@ def convert(
 ) -> VideoResult:
     """Upscales one film by an open Upscaler.
 
-    progress: called with (frames done, about how many in all, None if unknown), from a thread. say: called at once with
-    what a user should know before the work is done; all of it is in the result's notes.
+    progress: called with (frames done, about how many in all), from a thread. say: called at once with what a
+    user should know before the work is done; all of it is in the result's notes.
 
     Raises VideoError as `upscale_video` does, and what `up` raises.
     """
-    if target.suffix.lower() not in FORMATS:
-        raise VideoError(f"{target} does not end as a film that is written: end it in {', '.join(FORMATS)}")
-    if not source.is_file():
-        raise VideoError(f"{source} does not exist: check the name")
-    target = target.absolute()
-    if os.path.realpath(target) == os.path.realpath(source):
-        raise VideoError(f"{source} would be replaced while it is read: name another output")
-    facts = probe(source, hdr=options.hdr)
-    settings = _encoding(up, facts, target, options)
-    job = _job(up, source, settings, options)
-    if not _was_joined(target, job):
-        check_target(target, overwrite=overwrite)
-    kept = choose_streams(facts, target, audio=options.audio)
+    film = prepare(up, source, target, options, overwrite=overwrite)
+    target, facts, settings = film.target, film.facts, film.settings
     result = VideoResult(target=target, size=facts.upright, enlarged=(settings.width, settings.height))
 
     def tell(note: str) -> None:
@@ -75,28 +53,28 @@ def convert(
             result.notes.append(note)
             say(note)
 
-    for note in (*facts.notes, *_said_of(facts, settings, options, target), *kept.notes):
+    for note in film.notes:
         tell(note)
-    with writing(target, kept=_KEPT), open_work(target, job, resume=options.resume) as work:
+    with writing(target, kept=_KEPT), open_work(target, film.job, resume=options.resume) as work:
         if work.joined.exists():
             work.place()
             return result
-        _make(up, facts, settings, options, work, result, progress, tell)
-        if source_hash(source) != job.source:
+        if small := check_room(up, film, work):
+            tell(small)
+        _make(up, film, work, result, progress, tell)
+        if source_hash(source) != film.job.source:
             raise VideoError(f"{source} changed while it was read: --no-resume starts {target} anew")
         segments = work.segments()
         if not segments:
             raise VideoError(f"{source} has no frames between --start and --end: check the times")
-        start = _seconds(options.start)
-        end = _seconds(options.end)
         join(
             [segment.path for segment in segments],
             facts,
-            kept,
+            film.kept,
             work.joining,
             colour=settings.colour,
-            origin=origin_of(facts, start),
-            length=None if end is None else end - (start or 0),
+            origin=origin_of(facts, film.start),
+            length=None if film.end is None else film.end - (film.start or 0),
         )
         work.finish()
     result.frames = sum(segment.frames for segment in segments)
@@ -108,9 +86,7 @@ def convert(
 
 def _make(
     up: Upscaler,
-    facts: VideoFacts,
-    settings: Encoding,
-    options: VideoOptions,
+    film: Film,
     work: Work,
     result: VideoResult,
     progress: Progress | None,
@@ -121,31 +97,29 @@ def _make(
     result.resumed = done = sum(segment.frames for segment in before)
     if done:
         tell(f"going on after {done} frames of an earlier run")
-    total = _total(facts, options)
-    length = options.segment or max(_SHORTEST, min(_LONGEST, _SEGMENT_PIXELS // (facts.width * facts.height)))
-    growing = _Growing(work, settings, length, number=len(before))
+    growing = _Growing(work, film.settings, film.segment, number=len(before))
 
     def write(frame: Frame, large: NDArray[Any]) -> None:
         nonlocal done
         growing.write(frame, large)
         done += 1
         if progress is not None:
-            progress(done, total)
+            progress(done, film.frames)
 
     frames = read_frames(
-        facts,
+        film.facts,
         after=before[-1].last if before else None,
-        start=_seconds(options.start),
-        end=_seconds(options.end),
-        deinterlace=options.deinterlace == "auto",
+        start=film.start,
+        end=film.end,
+        deinterlace=film.deinterlace,
         say=tell,
     )
-    if options.steady:
+    if film.options.steady:
         frames = steady(frames, _filter_after(before, work))
     try:
         result.busy = convey(
             frames,
-            lambda pixels: up.upscale_picture(Picture(pixels=pixels), size=_size(options)).pixels,
+            lambda pixels: up.upscale_picture(Picture(pixels=pixels), size=film.size).pixels,
             write,
             at_once=max(1, up.max_concurrency),
         )
@@ -201,81 +175,3 @@ class _Growing:
             except (library().error.FFmpegError, OSError):
                 pass  # it failed already, and that was raised
             self._work.part(self._number).unlink(missing_ok=True)
-
-
-def _encoding(up: Upscaler, facts: VideoFacts, target: Path, options: VideoOptions) -> Encoding:
-    codec = options.codec or encoders.default_codec(target)
-    found = encoders.encoder(codec, target)
-    to = up.target(_size(options), *facts.upright)
-    width, height = to.width, to.height
-    settings = Encoding(
-        codec=codec,
-        options=encoders.quality_options(found, crf=options.crf, preset=options.preset),
-        pixel_format=encoders.pixel_format(found, bits=facts.bits, size=(width, height)),
-        width=width,
-        height=height,
-        aspect=facts.upright_aspect,
-        time_base=facts.time_base,
-        rate=facts.rate,
-        colour=encoders.limited(facts.colour, codec),
-    )
-    encoders.check_encoder(settings)
-    return settings
-
-
-def _size(options: VideoOptions) -> Size | None:
-    """Of the result, with even sides, which 4:2:0 needs."""
-    return None if options.size is None else dataclasses.replace(options.size, even=True)
-
-
-def _job(up: Upscaler, source: Path, settings: Encoding, options: VideoOptions) -> Job:
-    versions = f"{__version__} {library().__version__}"
-    network = f"{up.plan.body_hash} {up.info['precision']} {up.info['halo']} {up.info['denoise']} {versions}"
-    network += "".join(f" {name}" for name in ("tta", "color_fix") if up.info[name])
-    # All else of the encoding follows from these, the film and the network; sound is copied at the end.
-    given = dataclasses.asdict(options) | {"codec": settings.codec}
-    del given["resume"], given["audio"]
-    given["size"] = options.size.label if options.size else f"x{up.spec.scale}"
-    return Job(source=source_hash(source), network=network, settings={k: str(v) for k, v in given.items()})
-
-
-def _was_joined(target: Path, job: Job) -> bool:
-    return Work(target, job).joined.exists()
-
-
-def _said_of(facts: VideoFacts, settings: Encoding, options: VideoOptions, target: Path) -> Iterator[str]:
-    if facts.colour.assumed:
-        matrix = "BT.709" if facts.colour.matrix == 1 else "BT.601"
-        yield f"its colours are untagged: {matrix} was assumed, and is written"
-    if facts.interlaced and options.deinterlace == "auto":
-        yield "interlaced: bwdif makes whole frames of it"
-    elif facts.interlaced:
-        yield "interlaced, and left so: lines will show where something moves"
-    if settings.colour != facts.colour:
-        yield f"{settings.codec} has no full range: levels were made 16..235"
-    if facts.bits > 8 and not settings.pixel_format.endswith("le"):
-        yield f"{settings.codec} has 8 bits: the film's others were left out"
-    if target.suffix.lower() in (".mkv", ".webm") and 1000 % facts.time_base.denominator:
-        yield f"{target.suffix} counts thousandths of a second: times are rounded to them"
-    if total := _total(facts, options):
-        least = total * settings.width * settings.height * _BITS_PER_PIXEL / 8 * 2
-        folder = next(parent for parent in target.parents if parent.is_dir())
-        free = shutil.disk_usage(folder).free
-        if least > free:
-            yield (
-                f"the disk of {folder} has {free / 1e9:.1f} GB free, and {total} frames of {settings.width} x "
-                f"{settings.height} need at least {least / 1e9:.1f} GB while they are joined: make room"
-            )
-
-
-def _total(facts: VideoFacts, options: VideoOptions) -> int | None:
-    """About how many frames there will be."""
-    if facts.frames is None:
-        return None
-    begin = math.floor((options.start or 0) * facts.rate)
-    last = facts.frames if options.end is None else min(facts.frames, math.ceil(options.end * facts.rate))
-    return max(1, last - begin)
-
-
-def _seconds(value: float | None) -> Fraction | None:
-    return None if value is None else Fraction(value).limit_denominator(1_000_000)

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
@@ -118,11 +118,12 @@ def check_encoder(encoding: Encoding) -> None:
 class SegmentWriter:
     """A part of the film, video only: it begins with a key frame and has no frames out of order."""
 
-    def __init__(self, path: Path, encoding: Encoding, from_rgb: FromRGB) -> None:
+    def __init__(self, into: Path | BinaryIO, encoding: Encoding, from_rgb: FromRGB) -> None:
         _quiet(encoding.codec)
         # MOV counts the beginning of a track in thousandths of a second unless told otherwise.
         options = {"movie_timescale": str(encoding.time_base.denominator)} if encoding.container == "mov" else {}
-        self._file = library().open(str(path), "w", format=encoding.container, options=options)
+        file = str(into) if isinstance(into, Path) else into
+        self._file = library().open(file, "w", format=encoding.container, options=options)
         stream = self._file.add_stream(encoding.codec, rate=encoding.rate, options=dict(encoding.options))
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = encoding.width, encoding.height, encoding.pixel_format

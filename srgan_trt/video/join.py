@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -30,16 +31,23 @@ class Kept:
 
     streams: tuple[int, ...]
     notes: tuple[str, ...]
+    bytes_per_second: float
+    """Of all of them, about, by the film's first packets."""
 
 
 def choose_streams(facts: VideoFacts, target: Path, *, audio: bool) -> Kept:
     """Which streams the target's container can hold; found by writing its header and a packet, before the work."""
     kept, notes = [], []
     first: dict[int, Any] = {}
+    sizes: Counter[int] = Counter()
+    seconds: list[float] = []
     with open_video(facts.path) as film:
         for packet in itertools.islice(film.demux(), _LOOKED_AT):
             if packet.size:
                 first.setdefault(packet.stream.index, packet)
+                sizes[packet.stream.index] += packet.size
+                if packet.dts is not None:
+                    seconds.append(float(packet.dts * packet.time_base))
         for stream in film.streams:
             if stream.index == facts.index or (stream.type == "audio" and not audio):
                 continue
@@ -55,7 +63,8 @@ def choose_streams(facts: VideoFacts, target: Path, *, audio: bool) -> Kept:
                 notes.append(
                     f"{target.suffix} cannot hold stream {stream.index} ({stream.type}, {name}{language}): left out"
                 )
-    return Kept(streams=tuple(kept), notes=tuple(notes))
+    rate = sum(sizes[index] for index in kept) / max(1.0, max(seconds, default=0) - min(seconds, default=0))
+    return Kept(streams=tuple(kept), notes=tuple(notes), bytes_per_second=rate)
 
 
 def _holds(target: Path, stream: Any, packet: Any) -> bool:

@@ -11,8 +11,8 @@ from ..errors import VideoError
 from ..imaging.sources import film_suffix
 from ..sizes import Size
 
-Progress: TypeAlias = Callable[[int, int | None], None]
-"""Called with (frames done, about how many in all or None), from a thread."""
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (frames done, about how many in all), from a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

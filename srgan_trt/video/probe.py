@@ -41,8 +41,9 @@ class VideoFacts:
     """Seconds of a tick."""
     rate: Fraction
     """Frames a second, about; for the encoder's sums only."""
-    frames: int | None
-    """About how many; None where the header does not tell."""
+    frames: int
+    """How many; about, unless `counted`: by the length and the rate."""
+    counted: bool
     origin: Fraction
     """Seconds on the file's clock that become 0."""
     colour: Colour
@@ -97,6 +98,7 @@ def probe(path: Path, *, hdr: str = "refuse") -> VideoFacts:
         rate = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
         base = fraction(stream.time_base)
         assert base is not None
+        frames_in_all, counted = _count(container, stream, rate, path)
         kinds = container.format.name.split(",")
         return VideoFacts(
             path=path,
@@ -107,7 +109,8 @@ def probe(path: Path, *, hdr: str = "refuse") -> VideoFacts:
             aspect=fraction(stream.sample_aspect_ratio) or Fraction(1),
             time_base=base,
             rate=rate if 1 <= rate <= 1000 else Fraction(25),
-            frames=_count(container, stream, rate),
+            frames=frames_in_all,
+            counted=counted,
             origin=Fraction(container.start_time or 0, 1_000_000) if kinds[0] in _FROM_ANYWHERE else Fraction(0),
             colour=colour,
             bits=8 if max(part.bits for part in first.format.components) <= 8 else 16,
@@ -143,14 +146,18 @@ def _first_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
                 raise VideoError(f"{path} cannot be decoded: {said(error)}: convert it first") from error
 
 
-def _count(container: Any, stream: Any, rate: Fraction) -> int | None:
+def _count(container: Any, stream: Any, rate: Fraction, path: Path) -> tuple[int, bool]:
+    """How many frames there are, and whether they were counted."""
     if stream.frames:
-        return int(stream.frames)
+        return int(stream.frames), True
     base = fraction(stream.time_base)
     if stream.duration and base:
-        return max(1, round(int(stream.duration) * base * rate))
+        return max(1, round(int(stream.duration) * base * rate)), False
     length = Fraction(int(container.duration or 0), 1_000_000)
-    return max(1, round(length * rate)) if length > 0 else None
+    if length > 0:
+        return max(1, round(length * rate)), False
+    with open_video(path) as whole:  # a bare stream, or one that was cut off while it was written
+        return max(1, sum(packet.size > 0 for packet in whole.demux(whole.streams[stream.index]))), True
 
 
 def _notes(container: Any, frame: Any, colour: Colour, side: set[str]) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -64,17 +65,35 @@ def read_frames(
         pts = tick - origin
         if (start is not None and pts < 0) or (after is not None and pts <= after):
             continue
-        if (frame.width, frame.height) != (facts.width, facts.height):
-            raise VideoError(
-                f"{facts.path} changes its frames from {facts.width} x {facts.height} to {frame.width} x "
-                f"{frame.height} at {float(tick * facts.time_base):.2f} s: take the parts with --start and --end"
-            )
-        pixels = to_rgb(frame)
-        if facts.turn:
-            pixels = np.ascontiguousarray(np.rot90(pixels, facts.turn))
+        pixels = _upright(frame, tick, facts, to_rgb)
         repeat = before is not None and np.array_equal(before, pixels)
         before = pixels
         yield Frame(pts=pts, pixels=pixels, repeat=repeat)
+
+
+def read_some(facts: VideoFacts, at: Fraction, count: int, *, deinterlace: bool = True) -> list[NDArray[Any]]:
+    """The pixels of about `count` frames from about `at` on, in seconds: from the key frame before it where the
+    container finds that, else from the beginning. Raises VideoError if they change their size."""
+    av = library()
+    to_rgb = ToRGB(facts.colour, bits=facts.bits)
+    pixels: list[NDArray[Any]] = []
+    for seek in (round((facts.origin + at) / facts.time_base), None):
+        frames = _decoded(facts, deinterlace and facts.interlaced, lambda note: None, seek=seek)
+        with closing(frames), suppress(av.error.FFmpegError):  # a bare stream has no index
+            pixels = [_upright(frame, tick or 0, facts, to_rgb) for tick, frame in itertools.islice(frames, count)]
+        if pixels:
+            break
+    return pixels
+
+
+def _upright(frame: Any, tick: int, facts: VideoFacts, to_rgb: ToRGB) -> NDArray[Any]:
+    if (frame.width, frame.height) != (facts.width, facts.height):
+        raise VideoError(
+            f"{facts.path} changes its frames from {facts.width} x {facts.height} to {frame.width} x "
+            f"{frame.height} at {float(tick * facts.time_base):.2f} s: take the parts with --start and --end"
+        )
+    pixels = to_rgb(frame)
+    return np.ascontiguousarray(np.rot90(pixels, facts.turn)) if facts.turn else pixels
 
 
 def steady(frames: Generator[Frame], before: Steadied | None) -> Generator[Frame]:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from .read import Frame
 
-_DEPTH = 4
+DEPTH = 4
+"""Frames in a queue between two stages, at most."""
 _WAIT = 0.1
 """Seconds after which a stage looks whether another one has failed."""
 Pixels = NDArray[Any]
@@ -32,7 +33,7 @@ class _Link:
     """A queue of the stages that raises _Stopped in each as soon as one has failed."""
 
     def __init__(self, failed: threading.Event) -> None:
-        self._queue: queue.Queue[Any] = queue.Queue(_DEPTH)
+        self._queue: queue.Queue[Any] = queue.Queue(DEPTH)
         self._failed = failed
 
     def put(self, item: Any) -> None:

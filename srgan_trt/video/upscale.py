@@ -75,7 +75,7 @@ def upscale_video(
         resume: Whether what an earlier call left is gone on with; else it is removed.
         segment: Frames that are lost at most when the program is killed; None is 48 to 250, by their size.
         steady: Average noise over time where nothing moves, before the network: still scenes do not shimmer.
-        progress: Called with (frames done, about how many in all or None), from a thread.
+        progress: Called with (frames done, about how many in all), from a thread.
 
     Returns:
         The path of the result.

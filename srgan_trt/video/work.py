@@ -71,11 +71,30 @@ class Work:
 
     def __init__(self, target: Path, job: Job) -> None:
         self.folder = folder_of(target)
+        self.note = self.folder / "job.json"
+        """What the job is."""
         self.joining = self.folder / f"joining.part{target.suffix}"
         self.target = target
+        self._job = job
         mark = hashlib.sha256(encode(job)).hexdigest()[:12]
         self.joined = target.with_name(f".{target.stem}.{mark}{target.suffix}")
         """The whole result, under the name that it has while the folder is removed."""
+
+    def begun(self) -> bool:
+        """Whether an earlier run has begun the same job. Raises VideoError if what is there is of another one."""
+        if others := self.joined_by_others():
+            raise VideoError(
+                f"{self.target} was made before, with other options, and is {others[0]}: --no-resume removes it"
+            )
+        try:
+            before = decode(self.note.read_bytes(), Job)
+        except FileNotFoundError:
+            return False
+        except ValueError:
+            raise VideoError(f"{self.note} is damaged: --no-resume starts {self.target} anew") from None
+        if difference := self._job.differs_by(before):
+            raise VideoError(f"{self.target} was begun before, but {difference}: --no-resume starts it anew")
+        return True
 
     def segments(self) -> list[Segment]:
         """Those that are whole, from the first on."""
@@ -155,20 +174,8 @@ def open_work(target: Path, job: Job, *, resume: bool) -> Iterator[Work]:
     try:
         if not resume:
             work.clear()
-        if others := work.joined_by_others():
-            raise VideoError(
-                f"{target} was made before, with other options, and is {others[0]}: --no-resume removes it"
-            )
-        note = work.folder / "job.json"
-        if note.exists():
-            try:
-                before = decode(note.read_bytes(), Job)
-            except ValueError:
-                raise VideoError(f"{note} is damaged: --no-resume starts {target} anew") from None
-            if difference := job.differs_by(before):
-                raise VideoError(f"{target} was begun before, but {difference}: --no-resume starts it anew")
-        else:
-            atomic_write(note, encode(job))
+        if not work.begun():
+            atomic_write(work.note, encode(job))
         for part in work.folder.glob("*.part*"):
             part.unlink()
         yield work

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,53 @@ def test_programs_are_told_as_events(command: Command, plan: Plan) -> None:
     assert (made["size"], made["enlarged"], made["resumed"]) == ([64, 48], [256, 192], 0)
     last = events[-1]
     assert (last["event"], last["done"], last["failed"], last["device"]) == ("summary", 1, 1, "cpu")
+
+
+def test_a_dry_run_reckons_films_and_pictures(command: Command, plan: Plan) -> None:
+    save_noise(Path("in/photo.png"))
+    film(Path("in/movie.mp4"), codec="libx264")
+    done = command("upscale", "in", "-o", "out", "--model", plan.path, "--dry-run")
+    assert (done.status, done.err) == (0, [])
+    picture, movie, total = done.out.splitlines()
+    assert picture.startswith("in/photo.png (17 x 12) -> out/photo_x4.png (68 x 48): 1 tile, ")
+    rest = r"[\d.]+ s, [\d.]+ MB of memory, [\d.]+ MB on the disk"
+    assert re.fullmatch(
+        rf"in/movie.mp4 \(64 x 48\) -> out/movie_x4.mp4 \(256 x 192\): 8 frames, {rest}, [\d.]+ MB free for it", movie
+    )
+    assert re.fullmatch(rf"1 picture, 1 film, one after the other: 1 tile, 8 frames, {rest}; nothing was done", total)
+    assert files(Path()) == ["in/movie.mp4", "in/photo.png"]
+
+
+def test_a_dry_run_names_films_that_come_to_nothing(command: Command, plan: Plan) -> None:
+    for name in ("a/movie.mkv", "b/movie.mkv"):
+        Path(name).parent.mkdir()
+        film(Path(name))
+    inputs = ("a/movie.mkv", "b/movie.mkv", "-o", "out", "--model", plan.path)
+    dry = command("upscale", *inputs, "--dry-run")
+    done = command("upscale", *inputs, "--preset", "ultrafast")
+    assert (dry.status, len(dry.err)) == (1, 1)
+    assert dry.err == done.err
+
+
+def test_programs_are_told_what_a_film_would_take(command: Command, plan: Plan) -> None:
+    film(Path("good.mkv"))
+    Path("bad.mkv").write_bytes(b"nothing" * 100)
+    Path("there_x4.mkv").write_text("mine")
+    film(Path("there.mkv"))
+    run = ("upscale", "bad.mkv", "good.mkv", "there.mkv", "--model", plan.path, "--json", "--dry-run", "--end", "0.2")
+    done = command(*run)
+    assert (done.status, done.err) == (1, [])
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [event["event"] for event in events] == ["start", "error", "estimate", "error", "summary"]
+    assert "exists: give --overwrite" in events[3]["text"]
+    told = events[2]
+    page = (Path(__file__).resolve().parents[2] / "docs/video.md").read_text("utf-8")
+    promised = re.findall(r"`(\w+)`", page.split("`estimate` (")[1].split(")")[0])
+    assert set(told) == {"event", *promised}
+    assert (told["frames"], told["counted"], told["enlarged"]) == (5, False, [256, 192])
+    total = events[-1]
+    assert (total["films"], total["pictures"], total["failed"], total["frames"]) == (1, 0, 2, 5)
+    assert total["disk_bytes"] == told["disk_bytes"]
 
 
 def test_a_moving_picture_has_the_size_and_the_quality_that_are_asked_for(command: Command, plan: Plan) -> None:

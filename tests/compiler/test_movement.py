@@ -15,12 +15,13 @@ def shape(*sides: int) -> np.ndarray:
     return np.array(sides, np.int64)
 
 
-def repeated(net: Network, x: str) -> str:
-    """Of (1, 4, 5, 7), its pixels twice along either side, in NHWC, as Keras 3 writes it."""
-    rows = net.node("Tile", net.node("Unsqueeze", x, net.constant(shape(3))), net.constant(shape(1, 1, 1, 2, 1)))
-    tall = net.node("Reshape", net.node("Transpose", rows, perm=[0, 2, 3, 4, 1]), net.constant(shape(1, 10, 7, 4)))
-    columns = net.node("Tile", net.node("Unsqueeze", tall, net.constant(shape(3))), net.constant(shape(1, 1, 1, 2, 1)))
-    return net.node("Reshape", columns, net.constant(shape(1, 10, 14, 4)))
+def repeated(net: Network, x: str, factor: int = 2) -> str:
+    """Of (1, 4, 5, 7), its pixels so many times along either side, in NHWC, as Keras 3 writes it."""
+    times, height, width = net.constant(shape(1, 1, 1, factor, 1)), 5 * factor, 7 * factor
+    rows = net.node("Tile", net.node("Unsqueeze", x, net.constant(shape(3))), times)
+    tall = net.node("Reshape", net.node("Transpose", rows, perm=[0, 2, 3, 4, 1]), net.constant(shape(1, height, 7, 4)))
+    columns = net.node("Tile", net.node("Unsqueeze", tall, net.constant(shape(3))), times)
+    return net.node("Reshape", columns, net.constant(shape(1, height, width, 4)))
 
 
 def test_keras_3_repetition_is_an_enlargement() -> None:
@@ -44,6 +45,18 @@ def test_a_repetition_that_ends_in_nhwc_is_one_before_a_transpose() -> None:
     graph.infer_shapes(model)
     assert name_movements(model) == 1
     assert kinds(model) == ["Resize", "Transpose", "Relu"]
+    np.testing.assert_array_equal(run(model, x), expected)
+
+
+def test_enlargements_of_one_map_keep_their_own_factors() -> None:
+    net = Network()
+    two, four = (net.node("Transpose", repeated(net, "input", factor), perm=[0, 3, 1, 2]) for factor in (2, 4))
+    model = net.model(net.node("Add", net.nearest(net.node("Relu", two), 2), four), (1, 4, 5, 7))
+    x = picture(1, 4, 5, 7)
+    expected = run(model, x)
+    graph.infer_shapes(model)
+    assert name_movements(model) == 2
+    assert sorted(kinds(model)) == ["Add", "Relu", "Resize", "Resize", "Resize"]
     np.testing.assert_array_equal(run(model, x), expected)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from srgan_trt.errors import PictureError, StoppedError
+from srgan_trt.errors import MissingPackageError, PictureError, StoppedError
 from srgan_trt.imaging.decode import decode
 from srgan_trt.imaging.encode import FORMATS, check_target, encode, encode_to, format_of, picture_file
 from srgan_trt.imaging.metadata import Metadata
@@ -158,6 +158,12 @@ def test_lossless_jpeg_xl_keeps_every_bit(channels: int, dtype: type) -> None:
     np.testing.assert_array_equal(decode(data).to_array().reshape(40, 30, channels), picture.to_array())
     sizes = [len(bytes_of(picture, "jxl", quality=quality)) for quality in (1, 20, 60, 100)]
     assert sizes == sorted(sizes)
+
+
+def test_a_pillow_without_avif_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL._avif", None)
+    with pytest.raises(MissingPackageError, match=r"^Pillow here was built without avif: pip install .* pillow, or"):
+        bytes_of(from_array(noise(4, 5, 3)), "avif")
 
 
 def test_quality_trades_size() -> None:

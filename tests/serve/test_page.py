@@ -112,7 +112,7 @@ def test_options_are_kept_to_and_a_picture_is_done_again(tab: Any) -> None:
     done(tab, "a.png")
     again = tab.get_by_role("button", name="Do this picture again")
     assert not again.is_visible()
-    tab.get_by_role("radio", name="JPEG").check(force=True)
+    tab.get_by_role("radio", name="JPEG", exact=True).check(force=True)
     tab.get_by_label("Quality").fill("60")
     again.click()
     tab.locator(".item a[download='a_x2.jpg']").wait_for()
@@ -120,6 +120,21 @@ def test_options_are_kept_to_and_a_picture_is_done_again(tab: Any) -> None:
     assert name == "a_x2.jpg"
     assert content.startswith(b"\xff\xd8\xff")
     assert not again.is_visible()
+
+
+def test_formats_come_with_their_own_quality(tab: Any) -> None:
+    choose(tab, file("a.png"))
+    done(tab, "a.png")
+    for name, quality in (("JPEG XL", "95"), ("AVIF", "85")):
+        tab.get_by_role("radio", name=name, exact=True).check(force=True)
+        assert tab.get_by_label("Quality").input_value() == quality
+    tab.get_by_role("button", name="Do this picture again").click()
+    tab.locator(".item a[download='a_x2.avif']").wait_for()
+    name, content = saved(tab, done(tab, "a.png"))
+    assert (name, content[4:12]) == ("a_x2.avif", b"ftypavif")
+    assert not tab.locator("#notice").is_visible()  # this browser shows it
+    tab.get_by_role("radio", name="PNG").check(force=True)
+    assert not tab.locator("#quality").is_visible()
 
 
 def test_errors_say_what_to_do(tab: Any) -> None:
@@ -194,7 +209,7 @@ def test_by_the_keyboard_alone(tab: Any) -> None:
     press_until("#model")
     press_until("#formats input")
     tab.keyboard.press("ArrowRight")
-    assert tab.get_by_role("radio", name="JPEG").is_checked()
+    assert tab.get_by_role("radio", name="JPEG", exact=True).is_checked()
     press_until("#redo")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 from PIL import Image
 
 import srgan_trt.serve
+from srgan_trt.imaging.encode import DEFAULT_QUALITY
 from srgan_trt.serve.app import ROUTES
+from srgan_trt.serve.options import MEDIA_TYPES
 from srgan_trt.serve.refusal import CODES
 
-from .service import NEAREST, Service, pixels, png
+from .service import NEAREST, Service, pixels, png, service
 
 UPSCALE = "/v1/upscale"
 
@@ -57,15 +60,33 @@ class TestPictures:
         assert answer.headers["Content-Type"] == "image/tiff"
         assert np.array_equal(pixels(answer.content), enlarged(png()))
 
-    @pytest.mark.parametrize("format", ["png", "jpg", "webp", "tiff"])
-    def test_every_format(self, served: Service, format: str) -> None:
+    @pytest.mark.parametrize("format", ["png", "jpg", "webp", "tiff", "avif"])
+    def test_every_format_that_pillow_reads(self, served: Service, format: str) -> None:
         answer = served.post(f"{UPSCALE}?format={format}", png())
         with Image.open(io.BytesIO(answer.content)) as image:
             assert image.format == {"jpg": "JPEG"}.get(format, format.upper())
             assert image.size == (34, 24)
 
-    def test_quality_makes_files_smaller(self, served: Service) -> None:
-        large, small = (served.post(f"{UPSCALE}?format=jpg&quality={q}", png(60, 60)).content for q in (95, 10))
+    @pytest.mark.parametrize("format", ["avif", "jxl"])
+    def test_the_newest_formats_by_ffmpeg(self, served: Service, format: str, tmp_path: Path) -> None:
+        picture = Image.fromarray(np.linspace(0, 255, 60 * 40 * 3).astype(np.uint8).reshape(40, 60, 3))
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        answer = served.post(f"{UPSCALE}?format={format}", file.getvalue())
+        assert answer.headers["Content-Type"] == f"image/{format}"
+        assert f'filename="picture_x2.{format}"' in answer.headers["Content-Disposition"]
+        (tmp_path / f"picture.{format}").write_bytes(answer.content)
+        read = f"ffmpeg -v error -i picture.{format} -f rawvideo -pix_fmt rgb24 -"
+        try:
+            levels = subprocess.run(read.split(), cwd=tmp_path, capture_output=True, check=True).stdout
+        except (FileNotFoundError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no ffmpeg that reads {format}: {error}")
+        difference = np.frombuffer(levels, np.uint8).reshape(80, 120, 3) - enlarged(file.getvalue()).astype(float)
+        assert 10 * np.log10(255**2 / np.mean(difference**2)) > 38
+
+    @pytest.mark.parametrize("format", ["jpg", "webp", "avif", "jxl"])
+    def test_quality_makes_files_smaller(self, served: Service, format: str) -> None:
+        large, small = (served.post(f"{UPSCALE}?format={format}&quality={q}", png(60, 60)).content for q in (95, 10))
         assert len(small) < len(large) / 2
 
     def test_transparency_and_16_bits_are_kept(self, served: Service) -> None:
@@ -180,9 +201,23 @@ class TestFacts:
     def test_models_formats_and_limits(self, served: Service) -> None:
         facts = served.get("/v1/models").json()
         assert [(model["name"], model["scale"], model["default"]) for model in facts["models"]] == [(NEAREST, 2, True)]
-        assert facts["formats"] == ["png", "jpg", "webp", "tiff"]
+        assert facts["formats"] == ["png", "jpg", "webp", "tiff", "avif", "jxl"]
+        assert facts["quality"] == {"jpg": 95, "webp": 90, "avif": 85, "jxl": 95}
         assert facts["denoise"][:2] == ["auto", "off"]
         assert facts["limits"] == {"bytes": 256 << 10, "pixels": 40_000}
+
+    def test_formats_whose_encoder_is_not_there(self, nearest: Path, tmp_path: Path) -> None:
+        """As in a Pillow or an imagecodecs that was built without its library."""
+        lines = ["import sys", "for name in ('PIL._avif', 'imagecodecs._jpegxl'):", "    sys.modules[name] = None"]
+        (tmp_path / "sitecustomize.py").write_text("\n".join(lines))
+        path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with service("--model", nearest, environment={"PYTHONPATH": path}) as running:
+            facts = running.get("/v1/models").json()
+            assert (facts["formats"], list(facts["quality"])) == (["png", "jpg", "webp", "tiff"], ["jpg", "webp"])
+            for format, package in (("avif", "Pillow"), ("jxl", "imagecodecs")):
+                answer = running.post(f"{UPSCALE}?format={format}&quality=80", png())
+                assert refused(answer) == (422, "bad_option")
+                assert f"{package} here was built without {format}" in answer.json()["error"]
 
     def test_health_and_readiness(self, served: Service) -> None:
         assert served.get("/healthz").json() == {"alive": True}
@@ -220,6 +255,19 @@ class TestDocument:
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json", *options]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+
+    def test_it_tells_of_every_format(self, served: Service) -> None:
+        document = served.get("/openapi.json").json()
+        for path in ("/v1/upscale", "/v1/jobs"):
+            route = document["paths"][path]["post"]
+            form = route["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+            query = {each["name"]: each for each in route["parameters"]}
+            for schema in (form["format"], query["format"]["schema"]):
+                assert schema["enum"] == list(MEDIA_TYPES)
+            for format, quality in DEFAULT_QUALITY.items():
+                assert f"{format} (default {quality})" in query["quality"]["description"]
+        for path, method in (("/v1/upscale", "post"), ("/v1/jobs/{job}/result", "get")):
+            assert list(document["paths"][path][method]["responses"]["200"]["content"]) == list(MEDIA_TYPES.values())
 
     def test_it_tells_of_every_code(self, served: Service) -> None:
         document = served.get("/openapi.json").json()

@@ -6,12 +6,14 @@ import contextlib
 import dataclasses
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -177,28 +179,90 @@ def test_a_film_that_changes_while_it_is_read_is_said(tmp_path: Path, repeating:
     assert not target.exists()
 
 
-def test_a_full_disk_keeps_what_is_done(tmp_path: Path, repeating: Upscaler) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no disk can be mounted here")
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 5 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here: only root can")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def leave(disk: Path, free: int) -> Path:
+    """A file that leaves so many bytes of the disk free."""
+    filler = disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(disk).free - free))
+    return filler
+
+
+def test_a_disk_that_gets_full_keeps_what_is_done(tmp_path: Path, disk: Path, repeating: Upscaler) -> None:
     source = film(tmp_path / "a.mkv", moving(COUNT))
     options = VideoOptions(codec="ffv1", segment=2)
-    try:
-        with pytest.raises(VideoError) as raised:
-            convert(repeating, source, disk / "b.mkv", options)
-        assert "is full: make room; what is done is kept: run it again to go on" in str(raised.value)
-        assert not (disk / "b.mkv").exists()
-        kept = list(folder_of(disk / "b.mkv").glob("*.segment"))
-        assert kept
-        subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
-        result = convert(repeating, source, disk / "b.mkv", options)
-        assert (result.resumed, result.frames) == (2 * len(kept), COUNT)
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=False)
+
+    def progress(done: int, total: int) -> None:
+        if done == 9:
+            leave(disk, 8192)
+
+    with pytest.raises(VideoError) as raised:
+        convert(repeating, source, disk / "b.mkv", options, progress=progress)
+    assert "is full: make room; what is done is kept: run it again to go on" in str(raised.value)
+    assert not (disk / "b.mkv").exists()
+    kept = list(folder_of(disk / "b.mkv").glob("*.segment"))
+    assert kept
+    (disk / "filler").unlink()
+    result = convert(repeating, source, disk / "b.mkv", options)
+    assert (result.resumed, result.frames) == (2 * len(kept), COUNT)
+
+
+def test_a_disk_that_is_too_small_is_refused_before_the_work(tmp_path: Path, disk: Path, repeating: Upscaler) -> None:
+    source, options = film(tmp_path / "a.mkv", moving(COUNT)), VideoOptions(codec="ffv1")
+    leave(disk, 40_000)
+    with pytest.raises(VideoError) as raised:
+        convert(repeating, source, disk / "b.mkv", options, progress=_stop)
+    assert re.search(
+        r"b.mkv needs about [\d.]+ MB on the disk while its parts are joined, and 0.0 MB are free in .*: make room, "
+        "name an output on another disk, or ask for less with --end, a smaller size or a higher --crf$",
+        str(raised.value),
+    )
+    assert [path.name for path in disk.iterdir()] == ["filler"]
+
+
+def test_a_film_begun_before_needs_room_for_the_rest_and_the_result(
+    tmp_path: Path, disk: Path, repeating: Upscaler
+) -> None:
+    """Parts and result lie on one disk, and parts that are there need no more room."""
+    source, options = film(tmp_path / "a.mkv", moving(COUNT)), VideoOptions(codec="ffv1", segment=5)
+
+    def progress(done: int, total: int) -> None:
+        if done == COUNT - 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(repeating, source, disk / "b.mkv", options, progress=progress)
+    made = sum(path.stat().st_size for path in folder_of(disk / "b.mkv").glob("*.segment"))
+    leave(disk, made // 3)
+    with pytest.raises(VideoError, match="on the disk while its parts are joined"):
+        convert(repeating, source, disk / "b.mkv", options)
+    (disk / "filler").unlink()
+    leave(disk, 2 * made)
+    assert convert(repeating, source, disk / "b.mkv", options).resumed == COUNT - 5
+
+
+def test_a_disk_that_may_be_too_small_is_said(
+    tmp_path: Path, repeating: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "check_room", lambda *film: None)
+        convert(repeating, film(tmp_path / "a.mkv"), tmp_path / "whole.mkv", FAST)
+    size = (tmp_path / "whole.mkv").stat().st_size
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=int(1.4 * size)))
+    said: list[str] = []
+    convert(repeating, tmp_path / "a.mkv", tmp_path / "b.mkv", FAST, say=said.append)
+    assert "on the disk while its parts are joined, and" in said[-1]
 
 
 def test_two_runs_do_not_write_the_same_film(tmp_path: Path, repeating: Upscaler) -> None:
@@ -215,18 +279,7 @@ def test_two_runs_do_not_write_the_same_film(tmp_path: Path, repeating: Upscaler
     assert said == [f"another run is at {target}: wait for it, or name another output"]
 
 
-def test_a_small_disk_is_said_before_the_work(
-    tmp_path: Path, repeating: Upscaler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage._replace(free=100))
-    said: list[str] = []
-    with pytest.raises(KeyboardInterrupt):
-        convert(repeating, film(tmp_path / "a.mkv"), tmp_path / "b.mkv", FAST, say=said.append, progress=_stop)
-    assert "GB free, and 8 frames of 256 x 192 need at least" in said[-1]
-
-
-def _stop(done: int, total: int | None) -> None:
+def _stop(done: int, total: int) -> None:
     raise KeyboardInterrupt
 
 

@@ -7,7 +7,7 @@ import { Refused, addJob, events, forget, models, result, setToken } from "./ser
 
 const AT_ONCE = 2; // pictures that are sent or worked on: the others wait here, not in the service's queue
 const PATIENCE = 30; // times that a full queue is asked again
-const NAMES = { png: "PNG", jpg: "JPEG", webp: "WebP", tiff: "TIFF" };
+const NAMES = { png: "PNG", jpg: "JPEG", webp: "WebP", tiff: "TIFF", avif: "AVIF", jxl: "JPEG XL" };
 const DENOISE = { auto: "As the file needs it", off: "Leave it as it is", 0: "A little", 1: "Some", 2: "More", 3: "Most" };
 const HOPELESS = ["bad_picture", "unknown_format", "too_many_bytes", "too_many_pixels"]; // another try ends as the first
 const CROSS = "M6 6l12 12M18 6 6 18";
@@ -34,8 +34,7 @@ function showOptions() {
     $("#model-hint").textContent = `${capital(model.what ?? "a model of this service's owner")}.`;
     $("#factor").textContent = model.scale;
   }
-  const format = options().format;
-  $("#quality-field").hidden = format !== "jpg" && format !== "webp";
+  $("#quality-field").hidden = !(options().format in (service?.quality ?? {}));
   $("#quality-value").textContent = $("#quality").value;
   const same = current && JSON.stringify(current.options) === JSON.stringify(options());
   $("#redo").hidden = !current || same || !["done", "error", "cancelled"].includes(current.state);
@@ -59,7 +58,7 @@ async function connect() {
     ),
   );
   const { bytes, pixels } = service.limits;
-  $("#limits").textContent = `JPEG, PNG, WebP, TIFF, BMP or GIF, up to ${Math.floor(bytes / 2 ** 20)} MB and ${Math.round(pixels / 1e6)} megapixels. They go to this service only, which keeps none.`;
+  $("#limits").textContent = `JPEG, PNG, WebP, TIFF, AVIF, JPEG XL, BMP or GIF, up to ${Math.floor(bytes / 2 ** 20)} MB and ${Math.round(pixels / 1e6)} megapixels. They go to this service only, which keeps none.`;
   showOptions();
   advance();
 }
@@ -363,6 +362,10 @@ const actions = {
   redo: () => again(current),
 };
 document.addEventListener("click", (event) => actions[event.target.closest("[data-action]")?.dataset.action]?.());
+$("#formats").addEventListener("input", () => {
+  const { format } = options();
+  if (format in service.quality) $("#quality").value = service.quality[format];
+});
 $("#options").addEventListener("input", showOptions);
 $("#options").addEventListener("submit", (event) => event.preventDefault());
 $("#picker").addEventListener("change", () => {

@@ -72,6 +72,28 @@ def in_threads(plan: Plan, images: list[np.ndarray], most: int = 2, context_byte
     return {"found": found, "script": script, "max_concurrency": pipeline.max_concurrency}
 
 
+def within(plan: Plan, long: np.ndarray, short: np.ndarray) -> dict[str, Any]:
+    """A picture enlarged from its first byte to its last while another one, begun before, has tiles left."""
+    script = Script(seconds=0.002, context_bytes=4096)
+    pipeline = opened(plan, script)
+    found: dict[str, Any] = {"script": script}
+
+    def work() -> None:
+        found["short"] = enlarged(pipeline, short)
+
+    thread = threading.Thread(target=work)
+
+    def wait(done: int) -> None:
+        if thread.ident is None:
+            thread.start()
+            thread.join(60)
+
+    found["long"] = enlarged(pipeline, long, progress=wait)
+    thread.join()
+    pipeline.close()
+    return found
+
+
 def interrupted(plan: Plan, image: np.ndarray) -> dict[str, Any]:
     """Ctrl-C while tiles are being made, then another picture on the same pipeline."""
     script = Script()
@@ -204,8 +226,8 @@ class Picture:
         return self.down[1]
 
 
-def meet(one: Interval, other: Interval) -> bool:
-    return one[0] < other[1] and other[0] < one[1]
+def inside(one: Interval, other: Interval) -> bool:
+    return other[0] < one[0] and one[1] < other[1]
 
 
 def overlapping(pictures: list[Picture], how: Callable[[Picture, Picture], bool]) -> bool:
@@ -268,9 +290,16 @@ def test_pictures_of_several_threads(plan: Plan, count: int) -> None:
     assert len(shown) == 2 * count
     assert len({picture.worker for picture in shown}) == 2
     assert overlapping(shown, lambda one, other: one.begin < other.end and other.begin < one.end)
-    # One picture is copied down while another one is computed, and up.
-    assert overlapping(shown, lambda one, other: meet(one.down, other.computed))
-    assert overlapping(shown, lambda one, other: meet(one.up, other.computed))
+
+
+def test_a_picture_goes_up_and_down_while_another_is_computed(plan: Plan) -> None:
+    images = {"long": handmade.noise(120, 120), "short": handmade.noise(30, 40)}
+    outcome = run(within, plan, *images.values())
+    for name, image in images.items():
+        assert_right(plan, image, outcome.value[name])
+    one, other = sorted(pictures(outcome), key=lambda picture: picture.begin)
+    assert inside(other.up, one.computed)
+    assert inside(other.down, one.computed)
 
 
 def test_pictures_of_several_threads_one_after_another(plan: Plan) -> None:
