@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a GPU's tiles cost: the network's work over the picture's, and how many shapes sizes of photos need.
 
-    python -m benchmarks.gpu_windows [srgan-fast-x4 srgan-x4 ...]
+    python -m benchmarks.gpu_windows [srresnet-photo-x4 srgan-x4 ...]
 
 By counting: no GPU is needed. Each new shape of tiles costs TensorRT-RTX a compilation, TensorRT a graph.
 """
@@ -53,7 +53,7 @@ def shapes(made: Iterable[Schedule]) -> set[tuple[int, int, int]]:
 
 
 def main(models: Sequence[str]) -> None:
-    for model in models or ("srgan-fast-x4", "srresnet-photo-x4", "srgan-x4"):
+    for model in models or ("srresnet-photo-x4", "srgan-x4"):
         made = schedules(model, PHOTOS)
         mean = sum(each.work for each in made.values()) / len(made)
         print(

@@ -38,7 +38,7 @@ from srgan_trt.machine import memory_peak
 from srgan_trt.ray import Pool, upscale_dataset
 
 PHOTO = Path(__file__).resolve().parents[1] / "examples/coffee.jpg"
-_MODEL = "srgan-fast-x4"
+_MODEL = "srresnet-photo-x4"
 
 
 def pictures(count: int, *, size: tuple[int, int]) -> Iterator[tuple[str, bytes]]:

@@ -15,7 +15,7 @@ from ..cuda_host import kernels
 HEIGHT, WIDTH = 1080, 1920
 SCALE = SHUFFLE = 4
 NETWORKS = [10, 16]
-"""Halos, of srgan-fast-x4 and of srgan-x4."""
+"""Halos, of small networks and of srgan-x4."""
 
 
 def planned(halo: int, channels: int, itemsize: int) -> TilePlan:

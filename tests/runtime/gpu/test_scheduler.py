@@ -16,7 +16,7 @@ from srgan_trt.runtime.gpu.scheduler import Scheduler
 from srgan_trt.runtime.pipeline import Schedule
 from tests import handmade
 
-MODELS = ["srgan-fast-x4", "srresnet-photo-x4", "srgan-x4"]
+MODELS = ["srresnet-photo-x4", "srgan-x4"]
 
 
 @pytest.mark.parametrize("model", MODELS)
