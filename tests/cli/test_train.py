@@ -136,10 +136,10 @@ def test_a_training_is_repeated_by_its_recipe(command: Command, hr: Path) -> Non
         np.testing.assert_array_equal(second[name], array, err_msg=name)
 
 
-def test_a_new_process_learns_the_same_to_the_last_bit(command: Command, hr: Path) -> None:
-    arguments = ("train", "--hr", str(hr), "--steps", "40", "--precision", "fp32", *SMALL)
-    assert command(*arguments, "--out", "here").status == 0
-    subprocess.run([sys.executable, "-m", "srgan_trt", *arguments, "--out", "there"], check=True, capture_output=True)
+def test_a_new_process_learns_the_same_to_the_last_bit(hr: Path) -> None:
+    arguments = (sys.executable, "-m", "srgan_trt", "train", "--hr", str(hr), "--steps", "40", "--precision", "fp32")
+    for out in ("here", "there"):
+        subprocess.run([*arguments, *SMALL, "--out", out], check=True, capture_output=True)
     here, there = (load_checkpoint(Path(out) / "checkpoint.npz")[0] for out in ("here", "there"))
     for name, array in here.items():
         np.testing.assert_array_equal(there[name], array, err_msg=name)
