@@ -36,7 +36,7 @@ from srgan_trt.video.convert import convert
 from srgan_trt.video.library import library
 from srgan_trt.video.options import VideoOptions
 from srgan_trt.video.steady import steadied
-from srgan_trt.video.upscale import VIDEO_MODEL
+from srgan_trt.models.registry import DEFAULT_MODEL
 
 _PHOTO = Path(__file__).resolve().parents[1] / "examples" / "coffee.jpg"
 _MODELS = ("srresnet-photo-x4", "srgan-photo-x4")
@@ -180,7 +180,7 @@ def main() -> None:
             up(np.zeros((height, width, 3), np.uint8))
             report["flicker"][model] = flicker(up, size=size)
             report["flicker"][f"{model} --steady"] = flicker(up, size=size, steady=True)
-            if model == VIDEO_MODEL:
+            if model == DEFAULT_MODEL:
                 report["speed"] = speeds(up, size=size, frames=args.frames, rounds=args.rounds)
                 report["precision"] = up.info["precision"]
     print(json.dumps(report, indent=1))

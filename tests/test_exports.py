@@ -123,8 +123,8 @@ class TestOpenvino:
 
 class TestTriton:
     def test_a_model_of_a_repository(self, tmp_path: Path) -> None:
-        export(open_plan("srresnet-photo-x4"), out=tmp_path / "models/fast-x4", to="triton", layout="nhwc-uint8")
-        assert files(tmp_path) == ["models/fast-x4/1/model.onnx", "models/fast-x4/config.pbtxt"]
+        export(open_plan("srresnet-photo-x4"), out=tmp_path / "models/photo-x4", to="triton", layout="nhwc-uint8")
+        assert files(tmp_path) == ["models/photo-x4/1/model.onnx", "models/photo-x4/config.pbtxt"]
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize("shape", [None, (24, 20)])

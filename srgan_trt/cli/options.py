@@ -116,18 +116,17 @@ def add_after(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def open_model(args: argparse.Namespace, *, default: str | None = None) -> Plan:
-    """The plan of `--model`, of `default` without one, mixed as `--texture` says."""
+def open_model(args: argparse.Namespace) -> Plan:
+    """The plan of `--model`, mixed as `--texture` says."""
     from ..resolve import resolve, textured_plan
 
-    model = default if args.model is None else args.model
     if args.texture is None:
-        return resolve(model, sha256=args.sha256).plan(**opening(args))
+        return resolve(args.model, sha256=args.sha256).plan(**opening(args))
     if others := [*given(args, "sha256"), *opening(args)]:
         raise ModelError(
             f"{option_names(others)}: not with --texture, which is between two models of this package: leave it out"
         )
-    return textured_plan(model, args.texture)
+    return textured_plan(args.model, args.texture)
 
 
 def add_film_options(parser: argparse._ActionsContainer) -> None:

@@ -29,7 +29,6 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console, tota
     from ..imaging.sources import plan_outputs
     from ..video.library import library
     from ..video.options import VideoOptions
-    from ..video.upscale import VIDEO_MODEL
 
     begin = time.perf_counter()
     size = wanted_size(args)
@@ -51,7 +50,7 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console, tota
     except MissingPackageError as error:
         console.error(str(error))
         return 1
-    plan = open_model(args, default=VIDEO_MODEL)
+    plan = open_model(args)
     label = size.label if size else f"x{plan.spec.scale}"
     # A target that exists is looked at later: it may be one that a killed run had just finished.
     jobs = plan_outputs(sources, output=args.output, format=args.format, label=label, overwrite=True)

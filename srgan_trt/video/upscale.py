@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from ..compiler.plan import Plan
     from ..sizes import Box
 
-VIDEO_MODEL = "srresnet-photo-x4"
-"""The model for films where none is named: GANs invent texture anew in every frame, which shimmers."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +62,7 @@ def upscale_video(
         scale, size: As calling an `Upscaler` takes them, rounded to even sides; None is what the network makes.
         overwrite: Whether `output` may exist.
         model, sha256, device, precision, tile, halo, max_vram, threads, denoise, texture, tta, color_fix: As `Upscaler`
-            takes them; the model None is srresnet-photo-x4, which is steadier than a GAN.
+            takes them. A GAN invents texture anew in every frame, which shimmers.
         codec: FFmpeg's name of the encoder; None is libx264, for .webm libsvtav1.
         crf, preset: The encoder's; None is 17 for libx264, 18 for libx265, 22 for libsvtav1, 24 for libvpx-vp9.
         start, end: Seconds from the film's beginning; the result begins at 0.
@@ -101,7 +98,7 @@ def upscale_video(
     )
     library()
     with Upscaler(
-        VIDEO_MODEL if model is None else model,
+        model,
         sha256=sha256,
         device=device,
         precision=precision,
