@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _CHANGE_RESULTS = "format quality device engine precision tile halo exact denoise tta color_fix".split()
 """Options that change the result."""
+_CHANGE_FILMS = "codec crf preset start end deinterlace hdr steady no_audio".split()
+"""Others that change a film."""
 _RANGES = ("--input-range", "--output-range")
 
 
@@ -231,17 +233,20 @@ def of_upscaler(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names.split()}
 
 
-def open_manifest(args: argparse.Namespace, plan: Plan, label: str, console: Console) -> Manifest | None:
-    """That of `--manifest`."""
+def open_manifest(
+    args: argparse.Namespace, plan: Plan, label: str, console: Console, *, films: bool = False, told: bool = False
+) -> Manifest | None:
+    """That of `--manifest`; for `films` its rows hold with their options, too. told: whether what it has of other plans
+    was said before."""
     from ..manifest import Manifest
     from .summary import pictures
 
     if args.manifest is None:
         return None
-    options = {"label": label, **given(args, *_CHANGE_RESULTS)}
+    options = {"label": label, **given(args, *_CHANGE_RESULTS, *(_CHANGE_FILMS if films else ()))}
     named = f"{plan.spec.name} {plan.body_hash}"
     manifest = Manifest(args.manifest, plan=named, options=options, read_only=args.dry_run)
-    if manifest.others:
+    if manifest.others and not told:
         others = pictures(manifest.others)
         console.note(f"{args.manifest} has {others} of another plan than {plan.spec.name}: they count for nothing")
     return manifest

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "jpg", "webp", "tiff", "avif", "jxl")
 """Those of imaging/encode.py, not imported for it: help should come at once."""
-_OF_PICTURES = ("quality", "skip_existing", "manifest", "compare")
+_OF_PICTURES = ("quality", "compare")
 """Those that films do not know."""
 
 
@@ -90,12 +90,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     exists = parser.add_mutually_exclusive_group()
     exists.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    exists.add_argument("--skip-existing", action="store_true", help="leave out pictures whose result exists")
+    exists.add_argument("--skip-existing", action="store_true", help="leave out inputs whose result exists")
     parser.add_argument(
         "--manifest",
         type=Path,
         metavar="FILE.jsonl",
-        help="write a line a picture; what it says is done is not done again: an interrupted run goes on",
+        help="write a line an input; what it says is done is not done again: an interrupted run goes on",
     )
     parser.add_argument(
         "--dry-run",

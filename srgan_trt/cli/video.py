@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._version import __version__
-from .options import open_model, open_upscaler, wanted_size
+from .options import already_done, open_manifest, open_model, open_upscaler, wanted_size
 
 if TYPE_CHECKING:
     from ..imaging.encode import Quality
@@ -27,6 +27,7 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console, tota
     """Upscales the films among `sources`; with `totals`, reckons them. Returns 0 if all came out, else 1."""
     from ..errors import MissingPackageError
     from ..imaging.sources import plan_outputs
+    from ..manifest import with_row
     from ..video.library import library
     from ..video.options import VideoOptions
 
@@ -53,10 +54,21 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console, tota
     plan = open_model(args)
     label = size.label if size else f"x{plan.spec.scale}"
     # A target that exists is looked at later: it may be one that a killed run had just finished.
-    jobs = plan_outputs(sources, output=args.output, format=args.format, label=label, overwrite=True)
+    manifest = open_manifest(args, plan, label, console, films=True, told=any(not source.film for source in sources))
+    where = {"output": args.output, "format": args.format, "label": label}
+    jobs = plan_outputs(sources, overwrite=True, done=already_done(args, manifest), **where)
+    films = [job for job in jobs if job.source.film and not job.skipped]
+    skipped = [job for job in jobs if job.source.film and job.skipped]
+    model = {"model": plan.spec.name, "scale": plan.spec.scale}
+    console.event("start", version=__version__, **model, films=len(films) + len(skipped), skipped=len(skipped))
+    for job in skipped:
+        console.event("done", input=job.source.name, output=str(job.target), skipped=True)
+        console.result(f"{job.target} is there already")
+    if not films:
+        if totals is None:
+            _summary(console, begin, done=0, skipped=len(skipped), failed=0, opening=0.0, device=None)
+        return 0
     good = 0
-    films = [job for job in jobs if job.source.film]
-    console.event("start", version=__version__, model=plan.spec.name, scale=plan.spec.scale, films=len(films))
     with open_upscaler(plan, args, console) as up:
         opening = time.perf_counter() - begin
         if totals is not None:
@@ -66,12 +78,19 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console, tota
             reckon_films(films, up, console, totals, options, overwrite=args.overwrite)
             return 1 if totals.failed else 0
         for job in films:
-            good += _film(job, up, options, args.overwrite, console)
+            outcome = with_row(manifest, _film(job, up, options, args.overwrite, console))
+            if outcome.error is not None:
+                console.error(outcome.error, source=job.source.name)
+            good += outcome.error is None
         device = str(up.info["device"])
-    counts = {"done": good, "skipped": 0, "failed": len(films) - good}
+    failed = len(films) - good
+    _summary(console, begin, done=good, skipped=len(skipped), failed=failed, opening=opening, device=device)
+    return 1 if failed else 0
+
+
+def _summary(console: Console, begin: float, *, opening: float, device: str | None, **counts: int) -> None:
     seconds = {"seconds": round(time.perf_counter() - begin, 3), "opening": round(opening, 3)}
     console.event("summary", **counts, **seconds, device=device)
-    return 0 if good == len(films) else 1
 
 
 def run_moving(
@@ -130,9 +149,10 @@ def is_moving(job: Job) -> bool:
     return named and job.format in FORMATS and is_animated(Path(job.source.location))
 
 
-def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, console: Console) -> bool:
+def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, console: Console) -> Outcome:
+    """Upscales a film and says so if it came out."""
     from ..errors import SrganTrtError
-    from ..scheduler import error_line
+    from ..scheduler import Outcome, error_line
     from ..video.convert import convert
 
     name, begin = job.source.name, time.perf_counter()
@@ -162,8 +182,7 @@ def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, consol
     except SrganTrtError as error:
         console.end_progress()
         console.traceback()
-        console.error(error_line(error, job), source=name)
-        return False
+        return Outcome(job=job, error=error_line(error, job))
     console.end_progress()
     seconds = time.perf_counter() - begin
     rate = (result.frames - result.resumed) / seconds
@@ -176,4 +195,4 @@ def _film(job: Job, up: Upscaler, options: VideoOptions, overwrite: bool, consol
         f"{name} ({width} x {height}) -> {job.target} ({wide} x {high}), {result.frames} frames in {seconds:.2f} s "
         f"({rate:.2f} a second, network {result.busy:.0%} of the time), {up.info['device']}, {up.info['precision']}"
     )
-    return True
+    return Outcome(job=job, size=result.size, enlarged=result.enlarged, network=seconds)

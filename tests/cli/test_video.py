@@ -18,7 +18,7 @@ from srgan_trt.compiler.plan import Plan
 from ..command_line import Command, files, save_noise
 from ..handmade import noise
 from ..shipped import ship
-from ..video.films import av, film, times
+from ..video.films import av, film, moving, times
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -52,11 +52,53 @@ def test_a_folder_of_films_and_pictures(command: Command, plan: Plan) -> None:
     assert sum("exists: give --overwrite" in line for line in again.err) == 3
 
 
+def test_a_folder_goes_on_by_its_manifest(command: Command, plan: Plan) -> None:
+    """A film that is done is not done again, but with other options, or if it was changed."""
+    save_noise(Path("in/photo.png"))
+    film(Path("in/one.mkv"))
+    film(Path("in/two.mkv"))
+    arguments = ("upscale", "in", "-o", "out", "--model", plan.path, "--preset", "ultrafast", "--manifest", "run.jsonl")
+    assert command(*arguments).status == 0
+    Path("out/two_x4.mkv").unlink()
+    made = Path("out/one_x4.mkv").stat().st_mtime_ns
+    done = command(*arguments, "--json")
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert done.status == 0
+    assert [event["input"] for event in events if event["event"] == "done" and not event["skipped"]] == ["in/two.mkv"]
+    assert [event["skipped"] for event in events if event["event"] == "summary"] == [1, 1]
+    assert Path("out/one_x4.mkv").stat().st_mtime_ns == made
+    rows = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
+    assert [Path(row["output"]).name for row in rows] == ["photo_x4.png", "one_x4.mkv", "two_x4.mkv", "two_x4.mkv"]
+    assert all(row["error"] is None and row["size"] == [256, 192] for row in rows[1:])
+    again = command(*arguments, "--crf", "30")
+    assert again.status == 1
+    assert "out/one_x4.mkv exists: give --overwrite" in again.err[0]
+    film(Path("in/one.mkv"), moving(5))
+    assert command(*arguments, "--overwrite").status == 0
+    assert len(times(Path("out/one_x4.mkv"))) == 5
+
+
+def test_films_that_are_there_are_left_out(command: Command, plan: Plan) -> None:
+    film(Path("movie.mkv"))
+    Path("movie_x4.mkv").write_bytes(b"somebody's own")
+    done = command("upscale", "movie.mkv", "--model", plan.path, "--skip-existing")
+    assert (done.status, done.err, done.out) == (0, [], "movie_x4.mkv is there already\n")
+    assert Path("movie_x4.mkv").read_bytes() == b"somebody's own"
+
+
+def test_a_film_that_fails_is_a_row(command: Command, plan: Plan) -> None:
+    Path("cut.mkv").write_bytes(b"no film")
+    done = command("upscale", "cut.mkv", "--model", plan.path, "--manifest", "run.jsonl")
+    assert done.status == 1
+    (row,) = map(json.loads, Path("run.jsonl").read_text().splitlines())
+    assert done.err == [f"srgan-trt: {row['error']}"]
+
+
 def test_what_is_for_pictures_only_is_refused_for_films(command: Command, plan: Plan) -> None:
     film(Path("movie.mkv"))
-    done = command("upscale", "movie.mkv", "--model", plan.path, "--quality", "90", "--skip-existing")
+    done = command("upscale", "movie.mkv", "--model", plan.path, "--quality", "90", "--compare")
     assert done.status == 2
-    assert "--quality, --skip-existing: for pictures only, and movie.mkv is a film" in done.err[0]
+    assert "--quality, --compare: for pictures only, and movie.mkv is a film" in done.err[0]
     assert files(Path()) == ["movie.mkv"]
 
 
