@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 AUTO, OFF = "auto", "off"
 _JPEG_BOUNDS = ((94, None), (90, 0), (63, 2), (1, 3))
 """From which quality on which level is best: the PSNR of the luma after two networks that were trained on clean
-pictures, both together, on 22 training pictures (BSDS500 train and public-domain photos) at 17 qualities (docs/pictures.md)."""
+pictures, both together, on 22 training pictures (BSDS500 train and public-domain photos) at 17 qualities
+(docs/pictures.md)."""
 _WEBP_LEVEL = 0
 """The same for lossy WebP, which does not tell its quality, at those that programs write by default, 75 and 80."""
 

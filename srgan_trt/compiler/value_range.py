@@ -86,8 +86,8 @@ def find_ranges(
     if best < THRESHOLD and not all(given):
         raise ModelError(
             f"{name}: its output, scaled down again, is not its input (at best {best:.1f} dB; a super-resolver reaches "
-            f"{THRESHOLD:.0f}): it is untrained, or none; if its pictures are good, name its values for black and white, such "
-            "as --input-range 0,1 --output-range -1,1"
+            f"{THRESHOLD:.0f}): it is untrained, or none; if its pictures are good, name its values for black and "
+            "white, such as --input-range 0,1 --output-range -1,1"
         )
     if best < THRESHOLD:
         usual = max(_scores(network, tiles, scale, normalization, USUAL, USUAL), default=(-np.inf, (0, 0), (0, 0)))

@@ -29,7 +29,7 @@ class Measured:
 
     processor: str
     milliseconds: Mapping[str, Mapping[str, float]]
-    """Of each network that was measured, by precision. They may be of earlier releases: a kind of CPU is what is told."""
+    """Of each network that was measured, by precision. It may be one of before: what is told is the kind of CPU."""
     source: str
     """File in the repository."""
 
