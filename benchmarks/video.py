@@ -31,12 +31,12 @@ from timing import timed
 
 from srgan_trt import Upscaler
 from srgan_trt.imaging.sources import expand, plan_outputs
+from srgan_trt.models.registry import DEFAULT_MODEL
 from srgan_trt.scheduler import run_jobs
 from srgan_trt.video.convert import convert
 from srgan_trt.video.library import library
 from srgan_trt.video.options import VideoOptions
 from srgan_trt.video.steady import steadied
-from srgan_trt.models.registry import DEFAULT_MODEL
 
 _PHOTO = Path(__file__).resolve().parents[1] / "examples" / "coffee.jpg"
 _MODELS = ("srresnet-photo-x4", "srgan-photo-x4")
