@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import math
 import random
 import re
 import time
@@ -70,15 +71,17 @@ class Address:
     def suffix(self) -> str:
         return PurePosixPath(self.path).suffix
 
-    def walk(self) -> Iterator[tuple[str, list[Any]]]:
+    def walk(self, *, depth: int | None = None) -> Iterator[tuple[str, list[Any]]]:
         """(path below this, state) of each object below this address to the bottom, sorted, those of a folder before
         those of the folders in it, hidden ones left out; of an object, itself with the path "".
 
-        state: bytes, and what changes with the content. Raises PictureError if there is nothing, or it is refused.
+        depth: parts of the longest path; None is to the bottom. state: bytes, and what changes with the content. Raises
+        PictureError if there is nothing, or it is refused.
         """
         with _explained(self):
             store, base = self._opened()
             folders = [base]
+            deepest = math.inf if depth is None else depth - 1
             while folders:
                 folder = folders.pop()
                 entries = _tried(functools.partial(store.ls, folder or "/", detail=True, refresh=True))
@@ -90,7 +93,7 @@ class Address:
                         continue
                     if entry["type"] != "directory" and not entry["name"].endswith("/"):
                         yield name[len(base) :].lstrip("/"), _state(entry)
-                    elif name != folder.rstrip("/"):
+                    elif name != folder.rstrip("/") and name[len(base) :].strip("/").count("/") < deepest:
                         inside.append(name)
                 folders += reversed(inside)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import glob
 import os
 import sys
@@ -105,14 +106,17 @@ def find(inputs: Iterable[str | os.PathLike[str]], *, films: bool = False) -> It
 
 
 def find_objects(text: str) -> Iterator[Source]:
-    """The pictures at an address and below it, as it lists them; one Source with an ``error`` where there are none."""
+    """The pictures at an address and below it, or those that a pattern (``*``, ``**``, ``[a-c]``) below its bucket
+    names, as it lists them; one Source with an ``error`` where there are none."""
     name = shown_address(text)
     found = False
     try:
-        root = address_of(text)
-        for path, state in root.walk():
+        root, pattern = _address_and_pattern(text)
+        for path, state in root.walk(depth=None if "**" in pattern or not pattern else len(pattern)):
             address, whole = (Address(root.root, path), False) if path else (_split(root), True)
             if not whole and not _is_wanted(PurePosixPath(path).name, SUFFIXES):
+                continue
+            if pattern and not _matches(path.split("/"), pattern):
                 continue
             found = True
             facts: dict[str, Any] = {"relative": Path(address.path), "state": state, "found": not whole}
@@ -120,7 +124,9 @@ def find_objects(text: str) -> Iterator[Source]:
     except PictureError as error:
         yield Source(name=name, error=str(error))
         return
-    if not found:
+    if not found and pattern:
+        yield Source(name=name, error=f"the pattern {name} matches no picture ({READABLE}): check it")
+    elif not found:
         yield Source(name=name, error=f"{name} holds no pictures ({READABLE}): name another folder")
 
 
@@ -284,6 +290,25 @@ def _before_magic(pattern: str) -> Iterator[str]:
         if glob.has_magic(part):
             return
         yield part
+
+
+def _address_and_pattern(text: str) -> tuple[Address, list[str]]:
+    """An address, and the parts of a pattern below it; none where something is there that is called so."""
+    scheme, _, rest = text.partition("://")
+    bucket, *parts = rest.split("/")
+    magic = next((number for number, part in enumerate(parts) if "*" in part or "[" in part), None)
+    address = address_of(text)
+    if magic is None or address.exists():
+        return address, []
+    return address_of(f"{scheme}://" + "/".join([bucket, *parts[:magic], ""])), parts[magic:]
+
+
+def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(_matches(path[count:], pattern[1:]) for count in range(len(path) + 1))
+    return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and _matches(path[1:], pattern[1:])
 
 
 def _is_wanted(name: str, suffixes: frozenset[str]) -> bool:

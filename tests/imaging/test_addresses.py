@@ -98,6 +98,30 @@ class TestMemory:
         assert found("memory://in") == [(f"memory://in/{name}", relative) for name, relative in below]
         assert found("memory://in/b.jpg") == [("memory://in/b.jpg", "b.jpg")]
 
+    def test_patterns_as_for_files(self, memory: Any) -> None:
+        memory.pipe_file("/in/sub/deep/d.jpg", b"")
+        memory.pipe_file("/in/sub/e[1].jpg", b"")
+        for pattern, names in {
+            "*.jpg": ["b.jpg"],
+            "*": ["a.PNG", "b.jpg"],
+            "[ab].*": ["a.PNG", "b.jpg"],
+            "*/*.webp": ["sub/c.webp"],
+            "**/*.jpg": ["b.jpg", "sub/e[1].jpg", "sub/deep/d.jpg"],
+            "sub/**": ["sub/c.webp", "sub/e[1].jpg", "sub/deep/d.jpg"],
+            "sub/e[1].jpg": ["sub/e[1].jpg"],
+        }.items():
+            assert [name for name, _ in found(f"memory://in/{pattern}")] == [f"memory://in/{name}" for name in names]
+
+    def test_a_pattern_keeps_the_tree_below_its_fixed_part(self, memory: Any) -> None:
+        assert targets("memory://in/**/*.webp", output="out/") == ["out/sub/c_x4.png"]
+        assert targets("memory://in/sub/*", output="out/") == ["out/c_x4.png"]
+        assert targets("memory://in/sub/*", output=None) == ["memory://in/sub/c_x4.png"]
+
+    def test_a_pattern_that_matches_nothing(self, memory: Any) -> None:
+        [source] = expand(["memory://in/*.gif"])
+        assert source.error is not None
+        assert source.error.startswith("the pattern memory://in/*.gif matches no picture (")
+
     def test_results_keep_the_tree(self, memory: Any) -> None:
         assert targets("memory://in", output="memory://out/") == [
             "memory://out/a_x4.png", "memory://out/b_x4.png", "memory://out/sub/c_x4.png",
@@ -174,6 +198,11 @@ class TestS3:
         with pytest.raises(ExistsError):
             address.write(b"two")
         assert client.get_object(Bucket="pictures", Key="out/a_x4.png")["Body"].read() == b"one"
+
+    def test_a_pattern(self, s3: tuple[Any, Any]) -> None:
+        """What lies deeper than a pattern reaches is not even listed."""
+        assert [source.name for source in expand(["s3://pictures/in/*"])] == ["s3://pictures/in/a.png"]
+        assert [source.name for source in expand(["s3://pictures/**/*.jpg"])] == ["s3://pictures/in/sub/b.jpg"]
 
     def test_two_that_write_at_the_same_time(self, s3: tuple[Any, Any]) -> None:
         address = address_of("s3://pictures/race") / Path("a.png")
