@@ -37,10 +37,10 @@ PUBLISHED = (
 """Files of benchmarks/results, machine by machine, the first of which the claims are of; a case (network and size) of a
 later file replaces an earlier one's."""
 
-INT8: tuple[str, ...] = ("2026-11-26-xeon-vnni-int8.json",)
+INT8: tuple[str, ...] = ("2026-11-29-epyc-avx512bf16-int8.json",)
 """Files of benchmarks/results, by int8.py, one for each machine."""
 
-FILES: tuple[str, ...] = ("2026-11-26-xeon-vnni-throughput.json",)
+FILES: tuple[str, ...] = ("2026-11-29-epyc-avx512bf16-throughput.json",)
 """Files of benchmarks/results, by throughput.py, one for each machine."""
 
 MEMORY = "2026-11-26-xeon-vnni-memory.json"
