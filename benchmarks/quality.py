@@ -57,12 +57,13 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.subplots()
+    bf16 = any(row["name"].endswith(" bf16") for row in rows)
     for row in rows:
         precision = row["name"].split()[-1]
         marker, color = {"fp32": ("o", "C0"), "bf16": ("s", "C1"), "int8": ("^", "C2")}.get(precision, ("x", "k"))
         axes.plot(row["megapixels_a_second"], row["psnr_db"], marker, color=color)
-        # int8 is right beside fp32: its name goes below
-        above = (4, -11) if precision == "int8" else (4, 4)
+        # The precisions of a model are side by side: every other name goes below.
+        above = (4, -11) if precision == ("bf16" if bf16 else "int8") else (4, 4)
         axes.annotate(row["name"], (row["megapixels_a_second"], row["psnr_db"]), above, fontsize=7,
                       textcoords="offset points")  # fmt: skip
     axes.set(xscale="log", xlabel="output megapixels a second", ylabel="PSNR on Set5, dB")
