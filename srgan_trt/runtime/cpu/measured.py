@@ -44,12 +44,12 @@ class Measured:
 
 MEASURED: Mapping[str, Measured] = {
     "AVX512-VNNI with bf16": Measured(
-        processor="AMD EPYC, 2 cores, no AMX, shared with other work",
+        processor="AMD EPYC, 2 cores, no AMX",
         milliseconds={
-            "srgan-fast-x4": {"fp32": 1710.7, "bf16": 869.1, "int8": 716.9},
-            "srresnet-fast-x4": {"fp32": 2856.6, "bf16": 1282.7, "int8": 1101.4},
+            "srgan-photo-x4": {"fp32": 957.5, "bf16": 477.8, "int8": 273.5},
+            "srresnet-photo-x4": {"fp32": 955.0, "bf16": 471.9, "int8": 269.9},
         },
-        source="benchmarks/results/2026-11-28-epyc-avx512bf16-int8-times.json",
+        source="benchmarks/results/2026-11-29-epyc-avx512bf16-int8.json",
     ),
     "AVX512-VNNI": Measured(
         processor="Intel Xeon, 2 cores, no bf16, no AMX",
