@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .errors import PictureError, SrganTrtError
 from .imaging.addresses import Address, ExistsError
 from .imaging.decode import MAX_PIXELS, decode
-from .imaging.encode import Quality, encode, encode_to
+from .imaging.encode import Quality, check_sides, encode, encode_to
 from .imaging.picture import Picture
 from .imaging.sources import Job
 from .machine import memory_bytes
@@ -132,6 +132,7 @@ def run_jobs(
                 yield read.outcome
                 continue
             try:
+                check_target_size(read.picture, read.outcome.job, up, size, max_pixels)
                 needed = bytes_needed(read.picture, up, size, max_pixels)
             except PictureError as error:
                 through.count(read.outcome.job, 1.0)
@@ -274,6 +275,13 @@ def _run_in_thread(work: Work[Result], *, daemon: bool) -> Future[Result]:
 
     threading.Thread(target=run, name="srgan-trt-picture", daemon=daemon).start()
     return future
+
+
+def check_target_size(picture: Picture, job: Job, up: Upscaler, size: Size | None, max_pixels: int) -> None:
+    """Raises PictureError for a size that is not to be had, or that no file of the job's format holds."""
+    target = target_of(size, picture.width, picture.height, up.spec, max_pixels=max_pixels)
+    name = "standard output" if job.target == "-" else str(job.target)
+    check_sides(job.format, target.width, target.height, name=name)
 
 
 def bytes_needed(picture: Picture, up: Upscaler, size: Size | None, max_pixels: int) -> int:

@@ -21,7 +21,7 @@ from .halo import resolve_halo
 from .imaging.alpha import fill_transparent
 from .imaging.color_fix import fix_colours
 from .imaging.decode import MAX_PIXELS
-from .imaging.encode import Quality, check_format, check_target, encode, format_of, outputs_for
+from .imaging.encode import Quality, check_format, check_sides, check_target, encode, format_of, outputs_for
 from .imaging.picture import Picture
 from .imaging.reading import picture_of
 from .resolve import open_plan
@@ -217,7 +217,11 @@ class Upscaler:
             # Before the work: a name that cannot be written should not cost minutes.
             check_format(format_of(target), quality)
             check_target(target, overwrite=overwrite)
-        picture = self.upscale_picture(self._read(image), size=wanted, progress=progress)
+        small = self._read(image)
+        if target is not None:
+            made = self.target(wanted, small.width, small.height)
+            check_sides(format_of(target), made.width, made.height, name=str(target))
+        picture = self.upscale_picture(small, size=wanted, progress=progress)
         if target is not None:
             for note in encode(picture, target, overwrite=overwrite, quality=quality):
                 _log.warning("%s: %s", target, note)

@@ -16,7 +16,7 @@ from ..imaging.encode import Quality, encode_to
 from ..imaging.picture import Picture
 from ..imaging.sources import Job
 from ..machine import memory_peak
-from ..scheduler import bytes_needed, error_line
+from ..scheduler import bytes_needed, check_target_size, error_line
 from ..sizes import Size, network_inputs, target_of, tried_part
 from .console import one_line_of
 
@@ -87,6 +87,7 @@ def reckon_pictures(
         try:
             picture = decode(job.source.read(), name=job.source.name, max_pixels=max_pixels)
             reading = time.perf_counter() - begin
+            check_target_size(picture, job, up, size, max_pixels)
             target = target_of(size, picture.width, picture.height, up.spec, max_pixels=max_pixels)
             kind = (picture.bits, picture.channels, picture.alpha is None, picture.compression, job.format)
             if kind not in rates:

@@ -95,6 +95,15 @@ def check_format(format: str, quality: Quality | None) -> None:
             raise PictureError(f"quality is from 1 to 100, not {quality}")
 
 
+def check_sides(format: str, width: int, height: int, *, name: str) -> None:
+    """Raises PictureError, which calls the file ``name``, if no file of ``format`` holds so large a picture."""
+    if max(width, height) > _LARGEST_SIDE[format]:
+        raise PictureError(
+            f"{name}: a {format} file holds at most {_LARGEST_SIDE[format]:,} pixels a side, not "
+            f"{width:,} x {height:,}: write png or tiff"
+        )
+
+
 def encode(
     picture: Picture,
     path: Path,
@@ -202,11 +211,7 @@ def _prepared(picture: Picture, format: str, name: str) -> tuple[Picture, tuple[
     """``picture`` as ``format`` can hold it, and what that changed."""
     if format not in FORMATS:
         raise PictureError(f"{format!r} cannot be written: give one of {', '.join(FORMATS)}")
-    if max(picture.width, picture.height) > _LARGEST_SIDE[format]:
-        raise PictureError(
-            f"{name}: a {format} file holds at most {_LARGEST_SIDE[format]:,} pixels a side, not "
-            f"{picture.width:,} x {picture.height:,}: write png or tiff"
-        )
+    check_sides(format, picture.width, picture.height, name=name)
     notes: tuple[str, ...] = ()
     if format in ("jpg", "webp", "avif") and picture.bits == 16:
         picture = reduced(picture)

@@ -15,13 +15,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
+from ..errors import PictureError
 from ..imaging.decode import picture_size
-from ..imaging.encode import DEFAULT_QUALITY
+from ..imaging.encode import DEFAULT_QUALITY, check_sides
 from .guard import Guard
 from .job import Job, Result
 from .metrics import MEDIA_TYPE, Metrics
 from .models import Models
-from .options import options_of, written
+from .options import TEXTURES, options_of, written
 from .queue import Queue
 from .refusal import Refusal, refusal_of
 from .settings import Settings
@@ -127,7 +128,7 @@ class _Service:
         formats = written()
         quality = {format: DEFAULT_QUALITY[format] for format in formats if format in DEFAULT_QUALITY}
         facts = {"models": self._models.facts(), "formats": formats, "quality": quality}
-        return JSONResponse({**facts, "denoise": denoise, "limits": limits})
+        return JSONResponse({**facts, "denoise": denoise, "textures": TEXTURES, "limits": limits})
 
     async def document(self, request: Request) -> Response:
         return Response(self._document, media_type="application/json")
@@ -163,13 +164,19 @@ class _Service:
         if twice := {name for name in names if names.count(name) > 1}:
             raise Refusal("bad_option", f"{min(twice)[:40]} is given twice")
         given = {**request.query_params, **upload.fields}
-        options = options_of(given, models=self._models.names, levels=self._models.levels)
+        models = self._models
+        options = options_of(given, models=models.names, textured=models.textured, levels=models.levels)
         with _package_errors():
             width, height = await asyncio.to_thread(picture_size, upload.picture, name="the upload")
         if width * height > self._settings.max_pixels:
             limit = self._settings.max_pixels / 1e6
             text = f"the picture has {width:,} x {height:,} pixels, more than {limit:g} million, the limit here"
             raise Refusal("too_many_pixels", f"{text}: make it smaller, or cut it into parts")
+        try:
+            made = models[options.model].target(options.size, width, height)
+            check_sides(options.format, made.width, made.height, name="the result")
+        except PictureError as error:
+            raise Refusal("bad_option", str(error)) from None
         job = Job(picture=upload.picture, options=options, width=width, height=height, owner=owner, kept=kept)
         self.queue.add(job)
         return job
@@ -208,7 +215,7 @@ def _picture(result: Result) -> Response:
     timing = ", ".join(f"{step};dur={seconds * 1e3:.1f}" for step, seconds in result.seconds.items())
     headers = {
         "Content-Length": str(len(result.content)),
-        "Content-Disposition": f'attachment; filename="picture_x{result.scale}.{result.format}"',
+        "Content-Disposition": f'attachment; filename="picture_{result.label}.{result.format}"',
         "Server-Timing": timing,
     }
     if result.notes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import secrets
 import threading
 import time
@@ -24,7 +23,8 @@ class Result:
     format: str
     width: int
     height: int
-    scale: int
+    label: str
+    """What was made of the picture: x4, w1920."""
     denoised: int | None
     notes: tuple[str, ...]
     seconds: dict[str, float]
@@ -91,7 +91,7 @@ class Job:
             "total": self.total,
             "width": self.width,
             "height": self.height,
-            **dataclasses.asdict(self.options),
+            **self.options.facts(),
         }
         if self.refusal is not None:
             facts |= self.refusal.facts()

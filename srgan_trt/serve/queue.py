@@ -143,7 +143,7 @@ class Queue:
             work,
             job.picture,
             job.options,
-            self._models[job.options.model],
+            self._models,
             network=self._network,
             stop=job.stop,
             progress=progress,
@@ -186,7 +186,10 @@ class Queue:
             del self._kept[ended.pop(0).id]
 
     def _bytes(self, job: Job) -> int:
-        return job.width * job.height * _PIXEL_BYTES * (1 + self._models[job.options.model].spec.scale ** 2)
+        up = self._models[job.options.model]
+        return (
+            up.working_pixels(up.target(job.options.size, job.width, job.height), job.width, job.height) * _PIXEL_BYTES
+        )
 
 
 def _is_loopback(address: str) -> bool:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from ..errors import StoppedError
 from ..imaging.decode import decode
 from ..imaging.encode import encode_to
-from ..upscaler import Upscaler
 from .job import Result
+from .models import Models
 from .options import Options
 
 _GLANCE = 0.02
@@ -22,7 +22,7 @@ _GLANCE = 0.02
 def work(
     picture: bytes,
     options: Options,
-    up: Upscaler,
+    models: Models,
     *,
     network: threading.Semaphore,
     stop: threading.Event,
@@ -37,11 +37,12 @@ def work(
     `Upscaler.enlarge` raises.
     """
     begin = time.perf_counter()
+    up = models.upscaler(options.model, options.texture)
     small = decode(picture, name="the picture", max_pixels=max_pixels)
     read = time.perf_counter()
     with _turn(network, stop):
         entered = time.perf_counter()
-        large = up.upscale_picture(small, denoise=options.denoise, progress=progress, stop=stop)
+        large = up.upscale_picture(small, size=options.size, denoise=options.denoise, progress=progress, stop=stop)
         left = time.perf_counter()
     if stop.is_set():
         raise StoppedError("the picture was given up")
@@ -53,7 +54,7 @@ def work(
         format=options.format,
         width=large.width,
         height=large.height,
-        scale=up.spec.scale,
+        label=options.size.label if options.size is not None else f"x{up.spec.scale}",
         denoised=large.denoised,
         notes=large.notes + notes,
         seconds={step: round(value, 4) for step, value in seconds.items()},

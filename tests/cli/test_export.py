@@ -36,7 +36,7 @@ def test_other_kinds_have_places_of_their_own(command: Command) -> None:
     assert done.out.startswith("small -> small.xml: x4, image and result nchw-float, RGB, ")
     done = command("export", "srresnet-photo-x4", "--to", "triton", "-o", "models/fast")
     assert done.out.startswith("srresnet-photo-x4.h5 -> models/fast: x4, ")
-    assert done.out.endswith(", 1.5 MB\n")
+    assert done.out.endswith(", 2.6 MB\n")
     assert command("export", plan.path, "--to", "triton").status == 0
     done = command("export", plan.path, "--to", "triton", "--overwrite")
     assert (done.status, len(done.err)) == (1, 1)
