@@ -19,6 +19,7 @@ from srgan_trt.imaging.encode import DEFAULT_QUALITY
 from srgan_trt.serve.app import ROUTES
 from srgan_trt.serve.options import MEDIA_TYPES
 from srgan_trt.serve.refusal import CODES
+from srgan_trt.upscaler import Upscaler
 
 from .service import NEAREST, Service, pixels, png, service
 
@@ -102,6 +103,76 @@ class TestPictures:
         Image.new("CMYK", (5, 4)).save(file, "JPEG")
         answer = served.post(UPSCALE, file.getvalue())
         assert "CMYK was converted to RGB" in answer.headers["X-Srgan-Notes"]
+
+
+class TestSizes:
+    """As `upscale --scale`, `--width` and `--height` make them."""
+
+    @pytest.mark.parametrize(
+        ("asked", "size", "label"),
+        [
+            ("scale=1.5", (26, 18), "x1.5"),
+            ("scale=4", (68, 48), "x4"),
+            ("width=51", (51, 36), "w51"),
+            ("height=6", (9, 6), "h6"),
+            ("width=100&height=24", (34, 24), "fit100x24"),
+        ],
+    )
+    def test_the_result_is_as_large_as_asked_for(
+        self, served: Service, asked: str, size: tuple[int, int], label: str
+    ) -> None:
+        answer = served.post(f"{UPSCALE}?{asked}", png())
+        with Image.open(io.BytesIO(answer.content)) as image:
+            assert image.size == size
+        assert f'filename="picture_{label}.png"' in answer.headers["Content-Disposition"]
+        job = served.post(f"/v1/jobs?{asked}", png()).json()
+        assert (job["size"], job["width"], job["height"]) == (label, 17, 12)
+
+    def test_the_reduction_is_that_of_the_package(self, served: Service, nearest: Path) -> None:
+        with Upscaler(nearest, denoise="off") as up:
+            expected = up(pixels(png()), scale=1.5)
+        assert np.array_equal(pixels(served.post(f"{UPSCALE}?scale=1.5", png()).content), expected)
+
+    @pytest.mark.parametrize(
+        ("asked", "why"),
+        [
+            ("scale=5", "times its 17 x 12, the network makes x2 and, run twice, x4"),
+            ("scale=0.5", "give one from 1 to 16"),
+            ("scale=1e1", "scale is a number"),
+            ("scale=nan", "scale is a number"),
+            ("width=0", "width is a whole number"),
+            ("height=-3", "height is a whole number"),
+            ("width=100000", "of at most 5 digits"),
+            ("scale=2&width=30", "give scale, or the width or height, not both"),
+            ("texture=0.5", "nearest has no texture to choose"),
+            ("texture=0.3", "texture is one of 0, 0.25, 0.5, 0.75, 1"),
+        ],
+    )
+    def test_what_cannot_be_had_is_told_before_the_work(self, served: Service, asked: str, why: str) -> None:
+        answer = served.post(f"{UPSCALE}?{asked}", png())
+        assert refused(answer) == (422, "bad_option")
+        assert why in answer.json()["error"]
+
+    def test_what_no_file_of_the_format_holds_is_told_before_the_work(self, served: Service) -> None:
+        answer = served.post(f"{UPSCALE}?format=webp", png(1, 8192))
+        assert refused(answer) == (422, "bad_option")
+        assert "a webp file holds at most 16,383 pixels a side, not 16,384 x 2" in answer.json()["error"]
+        assert served.post(f"{UPSCALE}?format=webp&width=16383", png(1, 8192)).status_code == 200
+
+
+class TestTexture:
+    def test_between_a_model_and_its_gan(self, tmp_path: Path) -> None:
+        """Built when it is first asked for; what it gives is what the package gives."""
+        with service("--model", "srresnet-photo-x4", "--queue", "2") as running:
+            facts = running.get("/v1/models").json()
+            assert [model["texture"] for model in facts["models"]] == [0]
+            assert facts["textures"] == [0, 0.25, 0.5, 0.75, 1]
+            with Upscaler("srresnet-photo-x4", texture=0.5) as up:
+                expected = up(pixels(png()))
+            for _ in range(2):
+                answer = running.post(f"{UPSCALE}?texture=0.5&denoise=off", png())
+                assert np.array_equal(pixels(answer.content), expected)
+            assert not np.array_equal(pixels(running.post(UPSCALE, png()).content), expected)
 
 
 class TestJobs:
