@@ -50,6 +50,7 @@ _PAGE = {
     "index.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
+    "choices.js": "text/javascript; charset=utf-8",
     "parts.js": "text/javascript; charset=utf-8",
     "service.js": "text/javascript; charset=utf-8",
     "viewer.js": "text/javascript; charset=utf-8",

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from srgan_trt.upscaler import Upscaler
+
 from .service import Service, pixels, png, service
 
 playwright = pytest.importorskip("playwright.sync_api", reason='pip install ".[dev]"')
@@ -120,6 +122,44 @@ def test_options_are_kept_to_and_a_picture_is_done_again(tab: Any) -> None:
     assert name == "a_x2.jpg"
     assert content.startswith(b"\xff\xd8\xff")
     assert not again.is_visible()
+
+
+def test_sizes(tab: Any) -> None:
+    """The model's own, another scale, or a width; the stage and the file's name say which."""
+    assert tab.locator("#size option").all_inner_texts() == ["2 times as large", "3 times as large", "By width"]
+    tab.select_option("#size", "3")
+    assert tab.locator("#claim").inner_text() == "Pictures, 3 times as large"
+    choose(tab, file("a.png"))
+    name, content = saved(tab, done(tab, "a.png"))
+    assert (name, pixels(content).shape) == ("a_x3.png", (90, 120, 3))
+    tab.select_option("#size", "width")
+    tab.fill("#width", "100")
+    tab.get_by_role("button", name="Do this picture again").click()
+    tab.get_by_text("100 × 75").first.wait_for()
+    name, content = saved(tab, done(tab, "a.png"))
+    assert (name, pixels(content).shape) == ("a_w100.png", (75, 100, 3))
+
+
+def test_a_size_that_cannot_be_had_is_told(tab: Any) -> None:
+    tab.select_option("#size", "width")
+    tab.fill("#width", "9000")
+    choose(tab, file("a.png"))
+    tab.locator("#notice .error-text").get_by_text("the network makes x2 and, run twice, x4").wait_for()
+
+
+def test_texture_is_offered_where_a_model_has_a_partner(browser: Any) -> None:
+    with service("--model", "srresnet-photo-x4") as running, Upscaler("srresnet-photo-x4", texture=0.75) as up:
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+        page.goto(running.url)
+        page.locator("#texture").wait_for()
+        page.locator("#texture").fill("0.75")
+        assert page.locator("#texture-value").inner_text() == "much"
+        choose(page, file("a.png"))
+        _, content = saved(page, done(page, "a.png"))
+        assert np.array_equal(pixels(content), up(pixels(png(30, 40))))
+        context.close()
 
 
 def test_formats_come_with_their_own_quality(tab: Any) -> None:

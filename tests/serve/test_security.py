@@ -123,7 +123,7 @@ class TestDoors:
         html = served.get("/").text
         for word in ("<style", "style=", "onclick", "onload", "javascript:", "http://", "https://", "<script>"):
             assert word not in html
-        for name in ("app.js", "parts.js", "service.js", "viewer.js", "zip.js", "style.css"):
+        for name in ("app.js", "choices.js", "parts.js", "service.js", "viewer.js", "zip.js", "style.css"):
             text = served.get(f"/page/{name}").text.replace("http://www.w3.org/2000/svg", "")
             assert "http://" not in text
             assert "https://" not in text

@@ -2,14 +2,13 @@
 
 import { Viewer } from "./viewer.js";
 import { zip } from "./zip.js";
+import { DENOISE, factorOf, modelOf, offer, options, show as showChoices } from "./choices.js";
 import { capital, fill, icon, isBusy, make, megabytes, meter, save, words } from "./parts.js";
 import { Refused, addJob, events, forget, models, result, setToken } from "./service.js";
 
 const AT_ONCE = 2; // pictures that are sent or worked on: the others wait here, not in the service's queue
 const PATIENCE = 30; // times that a full queue is asked again
-const NAMES = { png: "PNG", jpg: "JPEG", webp: "WebP", tiff: "TIFF", avif: "AVIF", jxl: "JPEG XL" };
-const DENOISE = { auto: "As the file needs it", off: "Leave it as it is", 0: "A little", 1: "Some", 2: "More", 3: "Most" };
-const HOPELESS = ["bad_picture", "unknown_format", "too_many_bytes", "too_many_pixels"]; // another try ends as the first
+const HOPELESS = ["bad_picture", "unknown_format", "too_many_bytes", "too_many_pixels", "bad_option"]; // another try ends as the first
 const CROSS = "M6 6l12 12M18 6 6 18";
 const ARROW = "M12 4v11m0 0-4-4m4 4 4-4M5 20h14";
 
@@ -22,20 +21,8 @@ let number = 0;
 
 // ---- options
 
-function options() {
-  const chosen = { model: $("#model").value, format: $("#formats input:checked")?.value ?? "png", denoise: $("#denoise").value };
-  if (!$("#quality-field").hidden) chosen.quality = $("#quality").value;
-  return chosen;
-}
-
 function showOptions() {
-  const model = service?.models.find((each) => each.name === $("#model").value);
-  if (model) {
-    $("#model-hint").textContent = `${capital(model.what ?? "a model of this service's owner")}.`;
-    $("#factor").textContent = model.scale;
-  }
-  $("#quality-field").hidden = !(options().format in (service?.quality ?? {}));
-  $("#quality-value").textContent = $("#quality").value;
+  showChoices();
   const same = current && JSON.stringify(current.options) === JSON.stringify(options());
   $("#redo").hidden = !current || same || !["done", "error", "cancelled"].includes(current.state);
 }
@@ -49,14 +36,7 @@ async function connect() {
     $("#model-hint").append(make("button", { type: "button", className: "quiet", textContent: "Try again", onclick: connect }));
     return;
   }
-  $("#model").replaceChildren(...service.models.map((each) => new Option(each.name, each.name)));
-  $("#denoise").replaceChildren(...service.denoise.map((each) => new Option(DENOISE[each] ?? each, each)));
-  const old = $("#formats input:checked")?.value ?? "png";
-  $("#formats").replaceChildren(
-    ...service.formats.map((each) =>
-      make("label", {}, make("input", { type: "radio", name: "format", value: each, checked: each === old }), make("span", { textContent: NAMES[each] ?? each })),
-    ),
-  );
+  offer(service);
   const { bytes, pixels } = service.limits;
   $("#limits").textContent = `JPEG, PNG, WebP, TIFF, AVIF, JPEG XL, BMP or GIF, up to ${Math.floor(bytes / 2 ** 20)} MB and ${Math.round(pixels / 1e6)} megapixels. They go to this service only, which keeps none.`;
   showOptions();
@@ -114,7 +94,7 @@ async function run(item) {
   try {
     const job = await admitted(item, signal);
     item.job = job.id;
-    item.scale = service.models.find((each) => each.name === item.options.model).scale;
+    item.label = job.size ?? `x${modelOf(item.options.model).scale}`;
     item.size = [job.width, job.height].sort((a, b) => (item.size && item.size[0] < item.size[1] ? a - b : 0));
     for await (const facts of events(job.id, signal)) {
       if (facts.state === "failed" || facts.state === "cancelled") throw new Refused(facts.error, { code: facts.code });
@@ -243,7 +223,7 @@ function drawItem(item) {
 }
 
 function nameOf(item) {
-  return `${item.file.name.replace(/\.[^.]*$/, "") || "picture"}_x${item.scale}.${item.options.format}`;
+  return `${item.file.name.replace(/\.[^.]*$/, "") || "picture"}_${item.label}.${item.options.format}`;
 }
 
 function select(item) {
@@ -262,7 +242,7 @@ function show() {
   if (!current) return void (shown = null);
   const item = current;
   const done = item.state === "done";
-  const scale = item.scale ?? service?.models[0].scale ?? 4;
+  const scale = factorOf(item.options ?? options());
   const [width, height] = done ? [item.facts.width, item.facts.height] : (item.size ?? [0, 0]).map((side) => side * scale);
   const key = `${item.id} ${done && item.fetched.url} ${width} ${height}`;
   if (key !== shown) {
@@ -362,10 +342,6 @@ const actions = {
   redo: () => again(current),
 };
 document.addEventListener("click", (event) => actions[event.target.closest("[data-action]")?.dataset.action]?.());
-$("#formats").addEventListener("input", () => {
-  const { format } = options();
-  if (format in service.quality) $("#quality").value = service.quality[format];
-});
 $("#options").addEventListener("input", showOptions);
 $("#options").addEventListener("submit", (event) => event.preventDefault());
 $("#picker").addEventListener("change", () => {
