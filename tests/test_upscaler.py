@@ -231,6 +231,15 @@ class TestSizes:
 
 
 class TestRefusals:
+    def test_a_format_that_holds_no_such_picture_is_told_before_the_work(
+        self, nearest: Upscaler, tmp_path: Path
+    ) -> None:
+        told: list[int] = []
+        with pytest.raises(PictureError, match="a webp file holds at most 16,383 pixels a side, not 16,384 x 2"):
+            nearest(noise(1, 8192), output=tmp_path / "a.webp", progress=lambda done, total: told.append(done))
+        assert told == []
+        nearest(noise(1, 8192), size=16_383, output=tmp_path / "a.webp")
+
     @pytest.mark.parametrize(
         ("image", "message"),
         [

@@ -222,6 +222,15 @@ class TestQuality:
         assert (done.status, len(done.err)) == (1, 1)
         assert message in done.err[0]
 
+    def test_what_no_file_of_a_format_holds_is_said_by_a_dry_run_too(self, command: Command, plan: Plan) -> None:
+        save_noise(Path("wide.png"), 1, 4096)
+        for more in ((), ("--dry-run",)):
+            done = command("upscale", "wide.png", "--model", plan.path, "--format", "webp", "--json", *more)
+            events = [json.loads(line) for line in done.out.splitlines()]
+            assert done.status == 1
+            [error] = [event["text"] for event in events if event["event"] == "error"]
+            assert "a webp file holds at most 16,383 pixels a side, not 16,384 x 4: write png or tiff" in error
+
 
 class TestGoingOn:
     def test_existing_results_are_skipped(self, command: Command, plan: Plan) -> None:

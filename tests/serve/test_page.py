@@ -135,7 +135,7 @@ def test_sizes(tab: Any) -> None:
     tab.select_option("#size", "width")
     tab.fill("#width", "100")
     tab.get_by_role("button", name="Do this picture again").click()
-    tab.get_by_text("100 × 75").first.wait_for()
+    tab.get_by_text("100 \u00d7 75").first.wait_for()
     name, content = saved(tab, done(tab, "a.png"))
     assert (name, pixels(content).shape) == ("a_w100.png", (75, 100, 3))
 
