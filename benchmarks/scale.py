@@ -3,6 +3,7 @@
     python benchmarks/scale.py rates [--pictures 500]     # the plain command, then Ray with 1 and 2 actors
     python benchmarks/scale.py rows [--rows 1000000]      # seconds and memory of the driver; actors that do nothing
     python benchmarks/scale.py kills [--pictures 500] [--every 8]    # moto as the bucket, an actor killed each time
+    python benchmarks/scale.py nodes [--pictures 500] [--every 20]   # the same with a node of a cluster
 
 Prints a table in Markdown, and JSON with --out FILE. Start-up (Ray's, the model's) is told apart from the rates.
 """
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,49 @@ def rows(count: int, batch: int) -> dict[str, Any]:
 
 def kills(count: int, size: tuple[int, int], every: float) -> dict[str, Any]:
     """A bucket of pictures, through two actors of which one that works is killed every so many seconds."""
+    killed: list[int] = []
+
+    def kill() -> None:
+        if working := [pid for pid in descendants() if title(pid).endswith(".submit")]:
+            killed.append(random.choice(working))
+            os.kill(killed[-1], signal.SIGKILL)
+
+    found = through_a_bucket(count, size, kill, every, pool=Pool(actors=2, cpus=1, batch=8), address="local")
+    return {"actors killed": len(killed), **found}
+
+
+def nodes(count: int, size: tuple[int, int], every: float) -> dict[str, Any]:
+    """The same with a cluster of four nodes, each of processes of its own: the head, which has the driver and no actor,
+    and three with an actor each, of which one is killed with all its processes, and another one comes."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    os.environ["PYTHONPATH"] = str(PHOTO.parents[1])
+    room = {"object_store_memory": 100 << 20}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **room})
+    workers = [cluster.add_node(num_cpus=1, **room) for _ in range(3)]
+    ray.init(address=cluster.address, log_to_driver=False)
+    killed: list[float] = []
+    begin = time.perf_counter()
+
+    def kill() -> None:
+        cluster.remove_node(workers.pop(random.randrange(len(workers))), allow_graceful=False)
+        killed.append(round(time.perf_counter() - begin, 1))
+        workers.append(cluster.add_node(num_cpus=1, **room))
+
+    try:
+        found = through_a_bucket(count, size, kill, every, pool=Pool(actors=3, cpus=1, batch=8), address=None)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    return {"nodes killed after, s": killed, **found}
+
+
+def through_a_bucket(
+    count: int, size: tuple[int, int], kill: Callable[[], None], every: float, *, pool: Pool, address: str | None
+) -> dict[str, Any]:
+    """A bucket's pictures, while `kill` is called every so many seconds."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -153,25 +197,24 @@ def kills(count: int, size: tuple[int, int], every: float) -> dict[str, Any]:
     originals = dict(pictures(count, size=size))
     for name, content in originals.items():
         client.put_object(Bucket="pictures", Key=f"in/{name}", Body=content)
-    killed: list[int] = []
     over = threading.Event()
 
-    def kill() -> None:
+    def again_and_again() -> None:
         while not over.wait(every):
-            if working := [pid for pid in descendants() if title(pid).endswith(".submit")]:
-                killed.append(random.choice(working))
-                os.kill(killed[-1], signal.SIGKILL)
+            kill()
 
-    threading.Thread(target=kill, daemon=True).start()
+    thread = threading.Thread(target=again_and_again, daemon=True)
+    thread.start()
     begin = time.perf_counter()
     names, errors, again = [], [], 0
-    where: dict[str, Any] = {"output": "s3://pictures/out", "address": "local", "pool": Pool(actors=2, cpus=1, batch=8)}
+    where: dict[str, Any] = {"output": "s3://pictures/out", "address": address, "pool": pool}
     for outcome in upscale_dataset(["s3://pictures/in"], model=_MODEL, denoise="off", **where):
         names.append(outcome.job.source.name)
         errors += [outcome.error] if outcome.error is not None else []
         again += bool(outcome.notes)
     seconds = time.perf_counter() - begin
     over.set()
+    thread.join()
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="pictures", Prefix="out/")
     keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
     wanted = sorted(f"out/{Path(name).stem}_x4.png" for name in originals)
@@ -186,7 +229,6 @@ def kills(count: int, size: tuple[int, int], every: float) -> dict[str, Any]:
     server.stop()
     return {
         "pictures": count,
-        "actors killed": len(killed),
         "seconds": round(seconds, 1),
         "said once each": len(names) == len(set(names)) == count,
         "errors": errors[:5],
@@ -219,7 +261,7 @@ def title(process: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What Ray costs and gains.")
-    parser.add_argument("what", choices=("rates", "rows", "kills"))
+    parser.add_argument("what", choices=("rates", "rows", "kills", "nodes"))
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--size", type=int, nargs=2, default=(120, 80), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -234,7 +276,7 @@ def main() -> None:
     elif args.what == "rows":
         found = rows(args.rows, args.batch)
     else:
-        found = kills(args.pictures, size, args.every)
+        found = (kills if args.what == "kills" else nodes)(args.pictures, size, args.every)
     print("| what | measured |\n|---|---|")
     for name, value in found.items():
         print(f"| {name} | {value} |")

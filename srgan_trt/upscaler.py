@@ -23,7 +23,7 @@ from .imaging.color_fix import fix_colours
 from .imaging.decode import MAX_PIXELS
 from .imaging.encode import Quality, check_format, check_sides, check_target, encode, format_of, outputs_for
 from .imaging.picture import Picture
-from .imaging.reading import picture_of
+from .imaging.reading import picture_of, unlabelled
 from .resolve import open_plan
 from .runtime.devices import open_pipeline
 from .runtime.pipeline import run_in_tiles
@@ -174,6 +174,7 @@ class Upscaler:
                 uint8, uint16, or floats of 0..1. What EXIF says of the way up is done.
                 An array of another library that knows DLPack or the CUDA Array Interface (CuPy, PyTorch, Numba, JAX,
                 pycuda) gives an array of that library, on the device where it is; on a GPU: (H, W) or (H, W, 3).
+                An array of xarray gives one, without coordinates; its axis "band" or "channel" may be the first.
             scale: Times larger than `image`, 1 to 16 (None: what the network makes), by the network and a reduction.
             size: Instead, the longer side, or (width, height) of what the result fits into, either of them None for
                 any. The aspect is kept.
@@ -194,6 +195,11 @@ class Upscaler:
             DeviceError: The device fails, this Upscaler was closed, or an array is on a GPU that it does not run on.
         """
         wanted = size_of(scale, size)
+        if (named := unlabelled(image)) is not None:
+            values, labelled = named
+            large = self(values, scale=scale, size=size, output=output, overwrite=overwrite, quality=quality,
+                         progress=progress)  # fmt: skip
+            return labelled(large) if output is None else large
         if isinstance(image, list | tuple):
             outputs = outputs_for(image, output)
             watched: dict[str, Any] = {"progress": progress, "stream": stream}

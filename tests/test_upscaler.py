@@ -57,6 +57,23 @@ class TestKinds:
         image = noise(11, 17, channels, dtype=dtype)
         assert differences(nearest(image), repeated(image)).max() <= (0 if dtype is np.uint8 else 1)
 
+    @pytest.mark.parametrize("dims", [("y", "x", "band"), ("Band", "y", "x"), ("y", "channels", "x")])
+    def test_an_array_of_xarray_gives_one(self, nearest: Upscaler, dims: tuple[str, ...]) -> None:
+        xarray = pytest.importorskip("xarray", reason='pip install ".[dev]"')
+        image, axis = noise(11, 17), [name not in "yx" for name in dims].index(True)
+        there = xarray.DataArray(np.moveaxis(image, -1, axis), dims=dims, name="photo", attrs={"crs": "none"})
+        large = nearest(there)
+        assert (type(large), large.dims, large.name, large.attrs) == (type(there), dims, "photo", {"crs": "none"})
+        np.testing.assert_array_equal(np.moveaxis(large.to_numpy(), axis, -1), repeated(image))
+
+    def test_gray_and_floats_of_xarray(self, nearest: Upscaler, tmp_path: Path) -> None:
+        xarray = pytest.importorskip("xarray", reason='pip install ".[dev]"')
+        image = noise(11, 17, 1)[..., 0]
+        np.testing.assert_array_equal(nearest(xarray.DataArray(image)).to_numpy(), nearest(image))
+        floats = xarray.DataArray(image.astype(np.float32) / 255, dims=("lat", "lon"))
+        np.testing.assert_array_equal(nearest(floats, size=20).to_numpy(), nearest(floats.to_numpy(), size=20))
+        assert nearest(floats, output=tmp_path / "a.png") == tmp_path / "a.png"
+
     def test_gray_without_channels_stays_so(self, nearest: Upscaler) -> None:
         image = noise(11, 17, 1)[:, :, 0]
         np.testing.assert_array_equal(nearest(image), image.repeat(2, axis=0).repeat(2, axis=1))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import PictureError, one_line
 from ..urls import is_url, redact_url
 from .decode import MAX_PIXELS, decode, stand_upright
 from .picture import Picture, from_array, from_pil
+
+_CHANNELS = ("band", "channel", "c", "rgb", "colour", "color")
+"""What people call the axis of the channels, without the plural's s."""
 
 
 def picture_of(image: Any, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -36,6 +41,22 @@ def picture_of(image: Any, *, max_pixels: int = MAX_PIXELS) -> Picture:
         "an image is a path, bytes, an open file, a Pillow image, a NumPy array or a list of these, not "
         f"{type(image).__name__}"
     )
+
+
+def unlabelled(image: Any) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Any]] | None:
+    """Of an array whose axes have names (xarray's): its levels, channels last as the names say, and what makes such an
+    array of larger ones, without coordinates. None for other images."""
+    if not hasattr(image, "dims") or not hasattr(image, "__array__"):
+        return None
+    named = [axis for axis, name in enumerate(image.dims) if str(name).lower().removesuffix("s") in _CHANNELS]
+    channels = named[0] if len(named) == 1 else -1
+
+    def labelled(values: NDArray[Any]) -> Any:
+        values = np.moveaxis(values, -1, channels) if named else values
+        return type(image)(values, dims=image.dims, name=image.name, attrs=image.attrs)
+
+    values = np.asarray(image)
+    return (np.moveaxis(values, channels, -1) if named else values), labelled
 
 
 def _from_file(file: Any, max_pixels: int) -> Picture:
