@@ -56,13 +56,16 @@ class NodeWriter:
             self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
-    def model(self, result: Blob, height: int, width: int, *, name: str) -> onnx.ModelProto:
+    def model(self, result: Blob, height: int, width: int, *, name: str, channels: int = 3) -> onnx.ModelProto:
         """The graph from "input", a picture of that size, to "output", which is ``result``. Opset 18, checked."""
         import onnx
         from onnx import TensorProto, helper
 
         self.node("Identity", result.tensor, output="output")
-        shapes = [("input", [1, 3, height, width]), ("output", [1, result.channels, result.height, result.width])]
+        shapes = [
+            ("input", [1, channels, height, width]),
+            ("output", [1, result.channels, result.height, result.width]),
+        ]
         ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, shape) for end, shape in shapes]
         graph = helper.make_graph(self.nodes, name, ends[:1], ends[1:], self.initializers)
         opsets = [helper.make_opsetid("", _OPSET)]

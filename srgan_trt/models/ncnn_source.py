@@ -1,7 +1,8 @@
-"""ncnn's networks: super-resolvers of one RGB picture, such as Real-ESRGAN's and waifu2x's upconv7, as ONNX."""
+"""ncnn's networks: super-resolvers of one picture (RGB, luma), such as Real-ESRGAN's and waifu2x's upconv7, as ONNX."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -34,7 +35,6 @@ class NcnnNetwork:
     """
 
     kind = "ncnn .param"
-    channels = 3
     fixed_shape: tuple[int, int] | None = None
     input_range: tuple[float, float] | None = None
     output_range: tuple[float, float] | None = None
@@ -43,11 +43,12 @@ class NcnnNetwork:
     def __init__(
         self, layers: Sequence[NcnnLayer], arrays: Sequence[dict[str, Floats]], *, path: Path, source_hash: str
     ) -> None:
-        """Raises ModelError unless the layers take one RGB picture and enlarge it, and all of them are supported."""
+        """Raises ModelError unless the layers take one picture, RGB or luma, and enlarge it, and all are supported."""
         self.name, self.source_hash = path.name, source_hash
         self.notes: list[str] = []
         self.layers = layers
         self._path, self._arrays = path, arrays
+        self.channels = 3
         self.io_blobs = self._io_blobs()
         """The blobs that the picture comes in by and goes out by."""
         self._margins = (0, 0)
@@ -55,7 +56,7 @@ class NcnnNetwork:
 
     def export(self, height: int, width: int) -> onnx.ModelProto:
         writer = NodeWriter()
-        return writer.model(self._write(writer, height, width), height, width, name="ncnn")
+        return writer.model(self._write(writer, height, width), height, width, name="ncnn", channels=self.channels)
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """By the ncnn package, in float32 on the CPU; None where it is not installed.
@@ -98,8 +99,9 @@ class NcnnNetwork:
             raise ModelError(f"{self.name} takes volumes, not pictures: it is not a super-resolver")
         if channels != 0:
             shape = (None, None, None, channels if isinstance(channels, int) else None)
-            if check_input(self.name, shape) != self.channels:
-                raise ModelError(f"{self.name} takes one channel: of ncnn's networks only those of RGB are supported")
+            self.channels = check_input(self.name, shape)
+        elif self._reads_luma(sources[0].outputs[0]):
+            self.channels = 1
         if width or height:
             self.notes.append(f"its Input layer names {width}x{height} pixels: a hint, as in ncnn; it takes any")
         read = {blob for layer in self.layers for blob in layer.inputs}
@@ -107,6 +109,20 @@ class NcnnNetwork:
         if len(results) != 1:
             raise ModelError(f"{self.name} has {len(results)} outputs: a generator gives one picture")
         return sources[0].outputs[0], results[0]
+
+    def _reads_luma(self, picture: str) -> bool:
+        """Whether a convolution of the picture has weights for one channel: the Input layer need not say."""
+        copies = {picture}
+        for layer, arrays in zip(self.layers, self._arrays, strict=True):
+            if not copies.intersection(layer.inputs):
+                continue
+            if layer.kind == "Split":
+                copies.update(layer.outputs)
+            elif layer.kind == "Convolution" and "weights" in arrays:
+                filters, wide = layer.values.get(0), layer.values.get(1)
+                sides = [side for side in (filters, wide, layer.values.get(11, wide)) if isinstance(side, int)]
+                return len(sides) == 3 and arrays["weights"].size == math.prod(sides)
+        return False
 
     def _find_margins(self) -> tuple[int, int]:
         """(rows, columns) that its result lacks at each side, in pixels of the picture."""
@@ -133,7 +149,7 @@ class NcnnNetwork:
     def _write(self, writer: NodeWriter, height: int, width: int) -> Blob:
         """Writes all nodes for a picture of that size; returns the output, under its name in the graph."""
         top, left = self._margins
-        source = Blob("input", 3, height, width)
+        source = Blob("input", self.channels, height, width)
         if top or left:
             source = padded(writer, source, (top, left, top, left))
         blobs = {self.io_blobs[0]: source}

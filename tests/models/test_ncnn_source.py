@@ -20,7 +20,9 @@ from srgan_trt.models.loader import open_network
 from srgan_trt.models.ncnn_source import NcnnNetwork, open_ncnn
 from srgan_trt.models.registry import packaged_models
 from srgan_trt.resolve import resolve
+from srgan_trt.upscaler import Upscaler
 
+from ..handmade import noise
 from .ncnn_nets import FP16, Floats, conv, deconv, random, resized, shuffled, stored, write_net
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -212,13 +214,41 @@ class TestEnds:
 
     @pytest.mark.parametrize(
         ("values", "words"),
-        [("2=1", "takes one channel"), ("2=4", "takes 4 channels"), ("11=5", "takes volumes"), ("2=1.5", "any number")],
+        [("2=4", "takes 4 channels"), ("11=5", "takes volumes"), ("2=1.5", "any number")],
     )
     def test_other_inputs_are_refused(self, tmp_path: Path, values: str, words: str) -> None:
         path = write_net(tmp_path / "net.param", ["ReLU act 1 1 in out"])
         path.write_text(path.read_text().replace("0 1 in", f"0 1 in {values}"))
         with pytest.raises(ModelError, match=words):
             open_ncnn(path)
+
+    @pytest.mark.parametrize("told", ["", " 0=64 1=64 2=1"])
+    def test_luma(self, tmp_path: Path, told: str) -> None:
+        """By the Input layer, or by the weights of the first convolution."""
+        weight = random(4, 1, 3, 3)
+        lines = ["Split two 1 2 in a b", "Convolution conv 1 1 a c 0=4 1=3 4=1 6=36", "PixelShuffle up 1 1 c d 0=2"]
+        lines += ["Interp large 1 1 b e 0=1 1=2.0 2=2.0", "BinaryOp sum 2 1 d e out 0=0"]
+        path = write_net(tmp_path / "net.param", lines, stored(weight))
+        path.write_text(path.read_text().replace("0 1 in", f"0 1 in{told}"))
+        network = open_ncnn(path)
+        assert network.channels == 1
+        luma = np.random.default_rng(3).random((1, 12, 9), np.float32)
+        expected = shuffled(conv(luma, weight, pads=_SAME), 2, colours_first=True)
+        expected += luma.repeat(2, axis=1).repeat(2, axis=2)
+        np.testing.assert_allclose(run(network, luma), expected, atol=1e-5)
+        if _HAS_NCNN:
+            np.testing.assert_allclose(by_ncnn(network, luma), expected, atol=1e-5)
+
+    def test_a_luma_network_becomes_one_of_rgb(self, tmp_path: Path) -> None:
+        path = write_net(
+            tmp_path / "net.param", ["Convolution conv 1 1 in c 0=4 1=1 6=4", "PixelShuffle up 1 1 c out 0=2"],
+            stored(np.ones((4, 1, 1, 1), np.float32)),
+        )  # fmt: skip
+        image = noise(12, 17)
+        with Upscaler(build(path, out=tmp_path / "net.plan.onnx"), precision="fp32") as up:
+            large = up(image).astype(float)
+        luma = [pixels.astype(float) @ (0.299, 0.587, 0.114) for pixels in (image.repeat(2, 0).repeat(2, 1), large)]
+        assert np.abs(luma[0] - luma[1])[8:-8, 8:-8].mean() < 4
 
     def test_a_discriminator_is_refused(self, tmp_path: Path) -> None:
         path = write_net(
