@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -147,42 +148,45 @@ def kills(count: int, size: tuple[int, int], every: float) -> dict[str, Any]:
             killed.append(random.choice(working))
             os.kill(killed[-1], signal.SIGKILL)
 
-    found = through_a_bucket(count, size, kill, every, pool=Pool(actors=2, cpus=1, batch=8), address="local")
+    with bucket() as client:
+        pool = Pool(actors=2, cpus=1, batch=8)
+        found = through(client, count, size, kill, every, pool=pool, address="local")
     return {"actors killed": len(killed), **found}
 
 
 def nodes(count: int, size: tuple[int, int], every: float) -> dict[str, Any]:
-    """The same with a cluster of four nodes, each of processes of its own: the head, which has the driver and no actor,
-    and three with an actor each, of which one is killed with all its processes, and another one comes."""
+    """The same with a cluster of six nodes, each of processes of its own: the head, which has the driver and no actor,
+    and five with room for an actor, of which three are killed one after the other with all their processes."""
     import ray
     from ray.cluster_utils import Cluster
 
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     os.environ["PYTHONPATH"] = str(PHOTO.parents[1])
     room = {"object_store_memory": 100 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **room})
-    workers = [cluster.add_node(num_cpus=1, **room) for _ in range(3)]
-    ray.init(address=cluster.address, log_to_driver=False)
     killed: list[float] = []
     begin = time.perf_counter()
+    with bucket() as client:
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **room})
+        workers = [cluster.add_node(num_cpus=1, **room) for _ in range(5)]
+        ray.init(address=cluster.address, log_to_driver=False)
 
-    def kill() -> None:
-        cluster.remove_node(workers.pop(random.randrange(len(workers))), allow_graceful=False)
-        killed.append(round(time.perf_counter() - begin, 1))
-        workers.append(cluster.add_node(num_cpus=1, **room))
+        def kill() -> None:
+            if len(workers) > 2:
+                cluster.remove_node(workers.pop(random.randrange(len(workers))), allow_graceful=False)
+                killed.append(round(time.perf_counter() - begin, 1))
 
-    try:
-        found = through_a_bucket(count, size, kill, every, pool=Pool(actors=3, cpus=1, batch=8), address=None)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+        try:
+            pool = Pool(actors=3, cpus=1, batch=8)
+            found = through(client, count, size, kill, every, pool=pool, address=None)
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
     return {"nodes killed after, s": killed, **found}
 
 
-def through_a_bucket(
-    count: int, size: tuple[int, int], kill: Callable[[], None], every: float, *, pool: Pool, address: str | None
-) -> dict[str, Any]:
-    """A bucket's pictures, while `kill` is called every so many seconds."""
+@contextmanager
+def bucket() -> Iterator[Any]:
+    """A client of moto's S3, which has a bucket `pictures`; processes that are started now find it, too."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -194,6 +198,21 @@ def through_a_bucket(
     os.environ["AWS_ENDPOINT_URL"] = endpoint
     client = boto3.client("s3", endpoint_url=endpoint)
     client.create_bucket(Bucket="pictures")
+    yield client
+    server.stop()
+
+
+def through(
+    client: Any,
+    count: int,
+    size: tuple[int, int],
+    kill: Callable[[], None],
+    every: float,
+    *,
+    pool: Pool,
+    address: str | None,
+) -> dict[str, Any]:
+    """What becomes of a bucket's pictures while `kill` is called every so many seconds."""
     originals = dict(pictures(count, size=size))
     for name, content in originals.items():
         client.put_object(Bucket="pictures", Key=f"in/{name}", Body=content)
@@ -221,17 +240,19 @@ def through_a_bucket(
     farthest = 0
     with Upscaler(_MODEL, denoise="off", threads=1) as up:
         for name, content in originals.items():
+            if f"out/{Path(name).stem}_x4.png" not in keys:
+                continue
             with Image.open(io.BytesIO(content)) as small:
                 right = np.asarray(up(small)).astype(int)
             found = client.get_object(Bucket="pictures", Key=f"out/{Path(name).stem}_x4.png")["Body"].read()
             with Image.open(io.BytesIO(found)) as large:
                 farthest = max(farthest, int(np.abs(np.asarray(large) - right).max()))
-    server.stop()
     return {
         "pictures": count,
         "seconds": round(seconds, 1),
         "said once each": len(names) == len(set(names)) == count,
-        "errors": errors[:5],
+        "errors": len(errors),
+        "of which": errors[:3],
         "there after a kill": again,
         "the objects are those wanted": keys == wanted,
         "levels from the plain Upscaler, at most": farthest,
