@@ -162,7 +162,7 @@ def nodes(count: int, size: tuple[int, int], every: float) -> dict[str, Any]:
 
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     os.environ["PYTHONPATH"] = str(PHOTO.parents[1])
-    room = {"object_store_memory": 100 << 20}
+    room: dict[str, Any] = {"object_store_memory": 100 << 20}
     killed: list[float] = []
     begin = time.perf_counter()
     with bucket() as client:
@@ -180,7 +180,7 @@ def nodes(count: int, size: tuple[int, int], every: float) -> dict[str, Any]:
             found = through(client, count, size, kill, every, pool=pool, address=None)
         finally:
             ray.shutdown()
-            cluster.shutdown()
+            cluster.shutdown()  # type: ignore[no-untyped-call]
     return {"nodes killed after, s": killed, **found}
 
 
