@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,8 +51,7 @@ class PixelStage:
 
     def step(self, lr: Batch, hr: Batch, teacher: Batch, *, rate: float) -> dict[str, float]:
         self._trained.optimizer.learning_rate.assign(rate)
-        with self._trained.in_one_order():
-            return {"loss": float(self._step(lr, hr, teacher))}
+        return {"loss": float(self._step(lr, hr, teacher))}
 
     def variables(self) -> dict[str, list[Any]]:
         return self._trained.variables()
@@ -134,8 +132,7 @@ class GanStage:
     def step(self, lr: Batch, hr: Batch, teacher: Batch, *, rate: float) -> dict[str, float]:
         self._trained.optimizer.learning_rate.assign(rate)
         self._opponent.learning_rate.assign(rate)
-        with self._trained.in_one_order():
-            return {name: float(value) for name, value in self._step(lr, hr, teacher).items()}
+        return {name: float(value) for name, value in self._step(lr, hr, teacher).items()}
 
     def variables(self) -> dict[str, list[Any]]:
         return {
@@ -204,15 +201,6 @@ class _Trained:
         share = self._of_teacher
         loss = (1 - share) * self._pixel_loss(self.wanted(hr), sr)
         return loss + share * self._pixel_loss(self.wanted(teacher), sr) if share else loss
-
-    def in_one_order(self) -> AbstractContextManager[None]:
-        """One operation after another, each on all cores: as fast, and from one seed the same weights.
-
-        AddN begins with the input whose memory nobody else uses any more (tensorflow/core/kernels/aggregate_ops.cc);
-        with operations side by side that would depend on which of them ends first.
-        """
-        order: AbstractContextManager[None] = self.tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR")
-        return order
 
     def move(self, gradients: Any) -> None:
         tf = self.tf
