@@ -25,7 +25,7 @@ from .imaging.encode import Quality, check_sides, encode, encode_to
 from .imaging.picture import Picture
 from .imaging.sources import Job
 from .machine import memory_bytes
-from .sizes import Size, target_of
+from .sizes import Size, Target, target_of
 
 if TYPE_CHECKING:
     from .upscaler import Upscaler
@@ -132,13 +132,12 @@ def run_jobs(
                 yield read.outcome
                 continue
             try:
-                check_target_size(read.picture, read.outcome.job, up, size, max_pixels)
-                needed = bytes_needed(read.picture, up, size, max_pixels)
+                target = checked_target(read.picture, read.outcome.job, up, size, max_pixels)
             except PictureError as error:
                 through.count(read.outcome.job, 1.0)
                 yield Outcome(job=read.outcome.job, error=error_line(error, read.outcome.job))
                 continue
-            largest = max(largest, needed)
+            largest = max(largest, bytes_needed(read.picture, up, target))
             room = max(1, min(most, _memory_budget() // largest))
             yield from make_room(room)
             while waiting and len(reading) + 1 + len(enlarging) + len(writing) < room:
@@ -277,17 +276,18 @@ def _run_in_thread(work: Work[Result], *, daemon: bool) -> Future[Result]:
     return future
 
 
-def check_target_size(picture: Picture, job: Job, up: Upscaler, size: Size | None, max_pixels: int) -> None:
-    """Raises PictureError for a size that is not to be had, or that no file of the job's format holds."""
+def checked_target(picture: Picture, job: Job, up: Upscaler, size: Size | None, max_pixels: int) -> Target:
+    """What the job's picture becomes. Raises PictureError for a size that is not to be had, or that no file of the
+    job's format holds."""
     target = target_of(size, picture.width, picture.height, up.spec, max_pixels=max_pixels)
     name = "standard output" if job.target == "-" else str(job.target)
     check_sides(job.format, target.width, target.height, name=name)
+    return target
 
 
-def bytes_needed(picture: Picture, up: Upscaler, size: Size | None, max_pixels: int) -> int:
-    """While it is enlarged, about. Raises PictureError for a size that is not to be had."""
+def bytes_needed(picture: Picture, up: Upscaler, target: Target) -> int:
+    """While it is enlarged, about."""
     bytes_a_pixel = (picture.channels + (picture.alpha is not None)) * picture.bits // 8
-    target = target_of(size, picture.width, picture.height, up.spec, max_pixels=max_pixels)
     return bytes_a_pixel * up.working_pixels(target, picture.width, picture.height)
 
 

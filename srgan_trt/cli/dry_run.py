@@ -16,8 +16,8 @@ from ..imaging.encode import Quality, encode_to
 from ..imaging.picture import Picture
 from ..imaging.sources import Job
 from ..machine import memory_peak
-from ..scheduler import bytes_needed, check_target_size, error_line
-from ..sizes import Size, network_inputs, target_of, tried_part
+from ..scheduler import bytes_needed, checked_target, error_line
+from ..sizes import Size, network_inputs, tried_part
 from .console import one_line_of
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def reckon_pictures(
         try:
             picture = decode(job.source.read(), name=job.source.name, max_pixels=max_pixels)
             reading = time.perf_counter() - begin
-            check_target_size(picture, job, up, size, max_pixels)
-            target = target_of(size, picture.width, picture.height, up.spec, max_pixels=max_pixels)
+            target = checked_target(picture, job, up, size, max_pixels)
             kind = (picture.bits, picture.channels, picture.alpha is None, picture.compression, job.format)
             if kind not in rates:
                 rates[kind] = _measured(picture, up, job.format, quality)
@@ -108,7 +107,7 @@ def reckon_pictures(
             "tiles": sum(len(each.tiles.tiles) for times in made for each in times),
             "work": round(computed / sum(height * width for height, width in inputs), 3),
             "seconds": round(reading + network + rate.writing * pixels, 3),
-            "memory_bytes": memory_peak() + bytes_needed(picture, up, size, max_pixels),
+            "memory_bytes": memory_peak() + bytes_needed(picture, up, target),
             "disk_bytes": round(rate.bytes * pixels),
         }
         totals.pictures += 1

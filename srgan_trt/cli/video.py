@@ -53,9 +53,9 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console, tota
         return 1
     plan = open_model(args)
     label = size.label if size else f"x{plan.spec.scale}"
-    # A target that exists is looked at later: it may be one that a killed run had just finished.
     manifest = open_manifest(args, plan, label, console, films=True, told=any(not source.film for source in sources))
     where = {"output": args.output, "format": args.format, "label": label}
+    # A target that exists is looked at later: it may be one that a killed run had just finished.
     jobs = plan_outputs(sources, overwrite=True, done=already_done(args, manifest), **where)
     films = [job for job in jobs if job.source.film and not job.skipped]
     skipped = [job for job in jobs if job.source.film and job.skipped]
