@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 FEATURE_SCALE = 1 / 12.75
 """Brings VGG features to the scale of pixels (arXiv 1609.04802, section 3.2)."""
+_LUMA = (0.299, 0.587, 0.114)
+_LEAST_STEP = 1e-3
+"""An eighth of a level in -1..1: what little a flat picture has does not count as a pattern."""
 
 
 def l1_loss(truth: Any, made: Any) -> Any:
@@ -66,6 +69,32 @@ def checkerboard_loss(truth: Any, made: Any, *, block: int) -> Any:
     shape = tf.shape(difference)
     blocks = tf.reshape(difference, [shape[0], shape[1] // block, block, shape[2] // block, block, 3])
     return tf.reduce_mean(tf.abs(tf.reduce_mean(blocks, axis=[1, 3])))
+
+
+def block_loss(truth: Any, made: Any, *, period: int) -> Any:
+    """How far the borders of blocks of `period` pixels stand out, wherever their grid lies.
+
+    truth, made: RGB (N, H, W, 3), sides above `period`. Of each picture the absolute steps between neighbouring pixels'
+    luma are averaged by their place in the period, along rows and along columns, and divided by the mean of all; the
+    loss is the mean squared difference of that from the truth's. 0 where each place has the truth's share of the steps.
+    """
+    tf = import_tensorflow()
+    difference = _share_of_steps(made, period) - _share_of_steps(tf.stop_gradient(truth), period)
+    return tf.reduce_mean(tf.square(difference))
+
+
+def _share_of_steps(pictures: Any, period: int) -> Any:
+    """(N, 2 x period): by place in the period, along rows and then along columns; 1 on average."""
+    tf = import_tensorflow()
+    luma = tf.tensordot(_exact(pictures), tf.constant(_LUMA), 1)
+    shares = []
+    for turned in (luma, tf.transpose(luma, [0, 2, 1])):
+        shape = tf.shape(turned)
+        periods = (shape[2] - 1) // period
+        steps = tf.abs(turned[:, :, 1:] - turned[:, :, :-1])[:, :, : periods * period]
+        means = tf.reduce_mean(tf.reshape(steps, [shape[0], shape[1], periods, period]), axis=[1, 2])
+        shares.append(means / (tf.reduce_mean(means, axis=1, keepdims=True) + _LEAST_STEP))
+    return tf.concat(shares, axis=1)
 
 
 def generator_loss(made: Any) -> Any:

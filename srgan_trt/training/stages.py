@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..models.generator import ARCHITECTURES, Architecture
 from .initialisation import begin_as_interpolation
-from .recipe import Recipe
+from .recipe import JPEG_BLOCK, Recipe
 
 Batch = NDArray[np.uint8]
 _VGG_GRID = 16
@@ -173,7 +173,7 @@ class _Trained:
     """The generator in training: its optimizer, its running average, and the pictures in its value ranges."""
 
     def __init__(self, recipe: Recipe, generator: Any, average: Any, architecture: Architecture) -> None:
-        from ..models.losses import PIXEL_LOSSES
+        from ..models.losses import PIXEL_LOSSES, block_loss
         from ..models.tensorflow_export import import_tensorflow
 
         self.tf = import_tensorflow()
@@ -181,7 +181,8 @@ class _Trained:
         self.weights = generator.trainable_variables
         self.optimizer = _optimizer(generator, recipe)
         self._ranges = architecture
-        self._pixel_loss = PIXEL_LOSSES[recipe.loss]
+        self._pixel_loss, self._block_loss = PIXEL_LOSSES[recipe.loss], block_loss
+        self._of_blocks, self._period = recipe.block_weight, JPEG_BLOCK * recipe.scale
         self._of_teacher = recipe.teacher_weight if recipe.teacher is not None else 0.0
         self._decay = recipe.ema
 
@@ -200,7 +201,12 @@ class _Trained:
     def against_pictures(self, sr: Any, hr: Any, teacher: Any) -> Any:
         share = self._of_teacher
         loss = (1 - share) * self._pixel_loss(self.wanted(hr), sr)
-        return loss + share * self._pixel_loss(self.wanted(teacher), sr) if share else loss
+        if share:
+            loss += share * self._pixel_loss(self.wanted(teacher), sr)
+        if self._of_blocks:
+            large = self.signed(self.wanted(hr))
+            loss += self._of_blocks * self._block_loss(large, self.signed(sr), period=self._period)
+        return loss
 
     def move(self, gradients: Any) -> None:
         tf = self.tf
