@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .console import Console
 
 _SIZE = (320, 480)
+_GPU_SIZE = (1080, 1920)
+"""What a GPU takes as one tile tells nothing about tiles."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -40,7 +42,8 @@ def run(args: Namespace, console: Console) -> int:
 
     plan = open_plan(args.model, sha256=args.sha256)
     with closing(open_pipeline(plan, device=args.device, precision=args.precision)) as pipeline:
-        tuning = pipeline.tune(photo(*_SIZE), seconds=args.seconds)
+        size = _SIZE if pipeline.info["device"] == "cpu" else _GPU_SIZE
+        tuning = pipeline.tune(photo(*size), seconds=args.seconds)
         console.result(describe_tuning(tuning, name=plan.spec.name, precision=str(pipeline.info["precision"])))
     return 0
 
@@ -73,4 +76,6 @@ def _format_setting(setting: Setting) -> str:
         parts.append(f"at most {tiling.max_tile}, {tiling.streams} at once{batches}")
     if setting.lowering is not None:
         parts.append(f"convolutions {setting.lowering}")
+    if setting.prelu is not None:
+        parts.append(f"PReLUs {setting.prelu} the convolutions" if setting.prelu == "inside" else "PReLUs apart")
     return ", ".join(parts) or "default"

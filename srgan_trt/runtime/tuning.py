@@ -1,12 +1,14 @@
 """How a network runs best on this machine, found by trying: tiles, streams, batches, lowering of convolutions.
 
-Counting (runtime/cpu/tiling.py) knows halos, cores and memory, but not caches: where a network's activations fall out
-of them, smaller tiles win although their halos cost more. Nor does anyone know beforehand which lowering
-(compiler/lowerings.py, concat_conv.py) a processor is best at. What was found is kept in the user's cache.
+Counting (runtime/cpu/tiling.py, runtime/gpu/tiling.py) knows halos, cores and memory, but not caches: where a
+network's activations fall out of them, smaller tiles win although their halos cost more. Nor does anyone know
+beforehand which lowering (compiler/lowerings.py, concat_conv.py) a processor is best at, or where a GPU had better do
+PReLUs. What was found is kept in the user's cache.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 import statistics
@@ -19,15 +21,16 @@ from typing import Any
 from .._version import __version__
 from ..cache import cache_folder, key_of
 from ..codec import Count
+from ..spec import Prelu
 
 FINALISTS = 3
 """Settings that are measured again, in turns with the default."""
 NEEDED_GAIN = 1.03
 """A setting must be this much faster than the default to be taken: less is noise."""
 _ROUNDS = (3, 15)
-_FORMAT = 3
+_FORMAT = 4
 """Of what is kept."""
-_TILINGS_UNTIL, _LOWERINGS_UNTIL = 0.4, 0.6
+_TILINGS_UNTIL, _FORMS_UNTIL = 0.4, 0.6
 """Parts of the budget."""
 
 
@@ -48,7 +51,9 @@ class Setting:
     tiling: TilingConfig | None = None
     """None: by counting."""
     lowering: str | None = None
-    """Of its convolutions (compiler/conversion.py); None: as the plan has them."""
+    """On a CPU, of its convolutions (compiler/conversion.py); None: as the plan has them."""
+    prelu: Prelu | None = None
+    """On a GPU, where PReLUs are done; None: where they are by default."""
 
 
 DEFAULT = Setting()
@@ -84,10 +89,11 @@ def search(
     *,
     size: tuple[int, int],
     budget: float,
-    lowerings: Sequence[str] = (),
+    forms: Sequence[Setting] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Tuning:
-    """Tries `tilings` in order, then `lowerings` with the best of them; then the best of all and the default in turns.
+    """Tries `tilings` in order, then `forms` (settings without a tiling) with the best of them; then the best of all
+    and the default in turns.
 
     seconds_of: runs the same picture so and gives the seconds it took; infinity for a setting that cannot be had.
     budget: seconds for all of it, so not all may be tried; the finals take at least three rounds, however long those
@@ -108,7 +114,7 @@ def search(
     fastest = min(first, key=first.__getitem__, default=DEFAULT)
     if fastest in first and first[fastest] > base:
         fastest = DEFAULT
-    attempt((Setting(fastest.tiling, lowering) for lowering in lowerings), _LOWERINGS_UNTIL)
+    attempt((dataclasses.replace(form, tiling=fastest.tiling) for form in forms), _FORMS_UNTIL)
     left = budget - (clock() - start)
     count = max(1, min(FINALISTS, int(left / (_ROUNDS[0] * base)) - 1))
     possible = [setting for setting in sorted(first, key=first.__getitem__) if first[setting] < math.inf]

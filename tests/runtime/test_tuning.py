@@ -31,7 +31,14 @@ class Machine:
         return took
 
     def search(self, budget: float) -> Tuning:
-        return search(TILINGS, self, size=SIZE, budget=budget, lowerings=FORMS, clock=lambda: self.now)
+        return search(
+            TILINGS,
+            self,
+            size=SIZE,
+            budget=budget,
+            forms=[Setting(lowering=form) for form in FORMS],
+            clock=lambda: self.now,
+        )
 
 
 def test_the_fastest_cut_wins() -> None:

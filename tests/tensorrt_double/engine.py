@@ -26,6 +26,7 @@ from srgan_trt.errors import DeviceError, SrganTrtError
 from srgan_trt.runtime.gpu.device import Gpu, bindings
 from srgan_trt.runtime.gpu.interfaces import EngineSettings
 from srgan_trt.runtime.tensorrt.library import Library, Messages
+from srgan_trt.spec import Prelu
 
 _ALIGNMENT = 256
 _HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -104,6 +105,9 @@ class SourceDouble:
         self._plan = plan
         self._session: Any = None
         self.name = "onnxruntime in TensorRT's place"
+
+    def prelus(self, precision: str) -> tuple[Prelu, ...]:
+        return ("inside", "apart") if self.largest_tile is None else ("inside",)
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> EngineDouble:
         if settings.precision in self.script.absent:

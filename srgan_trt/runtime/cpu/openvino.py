@@ -157,7 +157,7 @@ class CpuPipeline:
             lambda setting: self._seconds_of(setting, image, way),
             size=(height, width),
             budget=seconds,
-            lowerings=lowerings,
+            forms=[Setting(lowering=lowering) for lowering in lowerings],
         )
         write_record(tuning_path(way.plan, self._cpu, precision=way.arithmetic), tuning)
         self._tunings[way.plan.body_hash, way.arithmetic] = tuning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -10,6 +11,7 @@ from ...errors import DeviceError
 from .interfaces import Engine, EngineSettings, EngineSource
 
 if TYPE_CHECKING:
+    from ...spec import Prelu
     from .device import Gpu
 
 
@@ -36,11 +38,19 @@ class KnowsShapes(Protocol):
 class SharedEngine:
     """An engine and how many hold it; made by `EnginePool.take`, given back by `release`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, prelu: Prelu | None = None) -> None:
+        """prelu: as it was asked for."""
         self.engine = engine
+        self._prelu = prelu
         self.holders = 0
         self.capturable = True
         """Whether CUDA graphs of it can be made; True until one could not."""
+
+    def suits(self, tile: tuple[int, int], batch: int, prelu: Prelu | None, exactly: bool) -> bool:
+        """Whether it is what `EnginePool.take` was asked for."""
+        settings = self.engine.settings
+        same = not exactly or (settings.tile, settings.batch) == (tile, batch)
+        return same and self._prelu == prelu and _fits(settings, tile)
 
     def check(self, doing: str) -> None:
         """See HasDiagnostics; does nothing where the engine has nothing to say."""
@@ -64,20 +74,26 @@ class EnginePool:
         self._open: dict[str, SharedEngine] = {}
         self._lock = threading.Lock()
 
-    def take(self, precision: str, tile: tuple[int, int], batch: int) -> SharedEngine:
+    def take(
+        self, precision: str, tile: tuple[int, int], batch: int, *, prelu: Prelu | None = None, exactly: bool = False
+    ) -> SharedEngine:
         """An engine for tiles of at most `tile` (height, width). One that is made is for at most `batch` of them at
         once, one that was built before may be for fewer.
+
+        prelu: where it does PReLUs; None is the source's default. exactly: one for larger tiles, or another batch, does
+        not do.
 
         May build one, which takes minutes; other threads wait. The GPU's context must be current. Raises DeviceError.
         """
         with self._lock:
             shared = self._open.get(precision)
-            if shared is None or not _fits(shared.engine.settings, tile):
+            if shared is None or not shared.suits(tile, batch, prelu, exactly):
                 self._drop(precision)
-                settings = EngineSettings(
-                    precision=precision, tile=tile, batch=batch, compute_capability=self._gpu.compute_capability
-                )
-                shared = SharedEngine(self._source.open(settings, self._gpu))
+                capability = self._gpu.compute_capability
+                settings = EngineSettings(precision=precision, tile=tile, batch=batch, compute_capability=capability)
+                if prelu is not None:
+                    settings = dataclasses.replace(settings, prelu=prelu)
+                shared = SharedEngine(self._source.open(settings, self._gpu), prelu=prelu)
                 if not _fits(shared.engine.settings, tile):
                     shared.engine.close()
                     raise DeviceError(

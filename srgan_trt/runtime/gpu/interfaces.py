@@ -66,6 +66,9 @@ class EngineSource(Protocol):
     def largest_tile(self) -> tuple[int, int] | None:
         """(height, width) of the largest tiles that it has engines for; None if it builds them for any."""
 
+    def prelus(self, precision: str) -> tuple[Prelu, ...]:
+        """Where its engines of this precision can do PReLUs, the default first."""
+
     def open(self, settings: EngineSettings, gpu: Gpu) -> Engine:
         """The engine for these settings on `gpu`, whose context is current in this thread.
 

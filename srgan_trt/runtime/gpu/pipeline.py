@@ -19,6 +19,7 @@ from ...imaging.tiles import TilePlan
 from ...spec import NetworkSpec
 from ..pipeline import Schedule, check_arrays
 from ..self_test import run_self_test
+from ..tuning import DEFAULT, Setting
 from .device import core, current, find_gpu
 from .engine_pool import EnginePool, SharedEngine
 from .image_buffers import InputImage, OutputImage, after_caller
@@ -27,11 +28,12 @@ from .kernels import PixelKernels
 from .memory import DeviceMemory
 from .scheduler import Scheduler
 from .tiling import Band, largest_band, plan_bands
+from .tuning import GpuTunings
 from .worker import SLOTS, PictureWorker
 from .worker_pool import MAX_WORKERS, WorkerPool, closed
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
+    from numpy.typing import DTypeLike, NDArray
 
     from ...compiler.plan import Plan
     from ..tuning import Tuning
@@ -88,6 +90,7 @@ class GpuPipeline:
         self._lock = threading.Lock()
         self._failure: str | None = None
         self._closed = False
+        self._tunings = GpuTunings(plan, source, self.gpu)
         self._engines = EnginePool(source, self.gpu)
         with current(gpu_id), ExitStack() as stack:
             self._memory = DeviceMemory(gpu_id, max_vram)
@@ -119,9 +122,17 @@ class GpuPipeline:
 
         Raises DeviceError if the halo leaves nothing of the largest tiles that there is an engine for.
         """
-        element = _element(self._precision_for(np.dtype(dtype)))
+        precision = self._precision_for(np.dtype(dtype))
+        config = self._setting(precision).tiling if halo == self.spec.default_halo and tile is None else None
         return self._scheduler.schedule(
-            height, width, halo=halo, dtype=dtype, channels=channels, tile=tile, element=element
+            height,
+            width,
+            halo=halo,
+            dtype=dtype,
+            channels=channels,
+            tile=tile,
+            element=_element(precision),
+            config=config,
         )
 
     def run(
@@ -142,9 +153,21 @@ class GpuPipeline:
         Raises DeviceMemoryError, a DeviceError, if the memory does not do for tiles as large as these; DeviceError if
         the plan's own picture comes out as another one.
         """
+        return self._upscaled(image, out, schedule, _Progress(progress, stop), stream=stream)
+
+    def _upscaled(
+        self,
+        image: Any,
+        out: Any,
+        schedule: Schedule,
+        report: _Progress,
+        *,
+        stream: int | None = None,
+        setting: Setting | None = None,
+    ) -> int:
+        """See `run`. setting: to be measured; None: what was tuned."""
         tiles = schedule.tiles
         check_arrays(image, out, tiles, self.spec.scale)
-        report = _Progress(progress, stop)
         with current(self.gpu.number) as before, after_caller(stream, before) as event:
             source, target = InputImage(image, 1), OutputImage(out, self.spec.scale)
             freed = False
@@ -154,7 +177,7 @@ class GpuPipeline:
                     try:
                         worker.wait_for(event)
                         self._verify_self_test(worker)
-                        return self._run(worker, source, target, schedule, report)
+                        return self._run(worker, source, target, schedule, report, setting)
                     except DeviceMemoryError as error:
                         worker.synchronize()
                         # Memory that earlier pictures needed may be all that is in the way, but once only.
@@ -175,13 +198,31 @@ class GpuPipeline:
         """See Pipeline."""
         return self if gpu == self.gpu.number else None
 
-    def tune(self, image: Any, *, seconds: float) -> Tuning:
-        """See Pipeline. Raises DeviceError always: there is nothing to choose."""
-        raise DeviceError("tuning is for CPUs: a GPU's tiles are of the size that their engine is built for (--tile)")
+    def tune(self, image: NDArray[np.uint8], *, seconds: float) -> Tuning:
+        """See Pipeline. Where building an engine takes minutes, so does each trial."""
+        height, width, channels = image.shape
+        out = np.empty((height * self.spec.scale, width * self.spec.scale, channels), np.uint8)
+        halo = None if self.spec.halo is None else self.spec.default_halo
+        element = _element(self._precision)
 
-    def tuning(self) -> None:
+        def run(setting: Setting) -> None:
+            schedule = self._scheduler.schedule(
+                height,
+                width,
+                halo=halo,
+                dtype=np.uint8,
+                channels=channels,
+                tile=None,
+                element=element,
+                config=setting.tiling,
+            )
+            self._upscaled(image, out, schedule, _Progress(None), setting=setting)
+
+        return self._tunings.search(self._precision, run, size=(height, width), budget=seconds)
+
+    def tuning(self) -> Tuning | None:
         """See Pipeline."""
-        return None
+        return self._tunings.find(self._precision)
 
     def close(self) -> None:
         """See Pipeline. Waits for runs of other threads."""
@@ -205,12 +246,18 @@ class GpuPipeline:
             stack.callback(self._workers.close)
 
     def _run(
-        self, worker: PictureWorker, source: InputImage, target: OutputImage, schedule: Schedule, report: _Progress
+        self,
+        worker: PictureWorker,
+        source: InputImage,
+        target: OutputImage,
+        schedule: Schedule,
+        report: _Progress,
+        setting: Setting | None = None,
     ) -> int:
         precision = self._precision_for(source.dtype)
         schedule = self._scheduler.fitting(schedule, element=_element(precision))
         try:
-            shared = self._prepared(worker, precision, schedule)
+            shared = self._prepared(worker, precision, schedule, setting)
         except ModelError as error:
             if precision == self._wide or not self._chosen_here:
                 raise
@@ -260,12 +307,19 @@ class GpuPipeline:
     def _precision_for(self, dtype: np.dtype[Any]) -> str:
         return self._wide if dtype.itemsize > 1 else self._precision
 
-    def _prepared(self, worker: PictureWorker, precision: str, schedule: Schedule) -> SharedEngine:
+    def _setting(self, precision: str) -> Setting:
+        """What was tuned, which is for 8-bit pictures."""
+        return self._tunings.best(precision) if precision == self._precision else DEFAULT
+
+    def _prepared(
+        self, worker: PictureWorker, precision: str, schedule: Schedule, setting: Setting | None = None
+    ) -> SharedEngine:
         """An engine for these tiles, with slots in the worker."""
-        tile = self._scheduler.engine_tile(schedule.tiles)
+        setting = setting or self._setting(precision)
+        tile, batch, exactly = self._scheduler.engine_size(schedule, setting.tiling)
 
         def take() -> SharedEngine:
-            shared = self._engines.take(precision, tile, self._scheduler.batch)
+            shared = self._engines.take(precision, tile, batch, prelu=setting.prelu, exactly=exactly)
             worker.prepare(shared, schedule)
             return shared
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from ...compiler.plan import Plan
+    from ..tuning import TilingConfig
     from .device import Gpu
 
 _log = logging.getLogger(__name__)
@@ -70,12 +71,17 @@ class Scheduler:
         channels: int,
         tile: int | None,
         element: int,
+        config: TilingConfig | None = None,
     ) -> Schedule:
-        """See Pipeline.schedule. Raises DeviceError if the halo leaves nothing of the largest tiles that there is an
-        engine for."""
+        """See Pipeline.schedule. config: what was tuned, where it counts.
+
+        Raises DeviceError if the halo leaves nothing of the largest tiles that there is an engine for.
+        """
         spec, multiple, context = self._spec, self._spec.multiple, halo or 0
         with self._lock:
             limit, pixels = self._engine_limit, self._pixels(element)
+        if config is not None:
+            limit = min(limit, config.max_tile)
         chosen, exactly = given_tile(spec, height, width, halo=halo, tile=tile), spec.fixed_shape is not None
         if chosen is None:
             chosen, exactly = choose_tile(
@@ -92,7 +98,10 @@ class Scheduler:
             align=seam_step(spec.scale * channels * np.dtype(dtype).itemsize),
             largest=self._largest,
         )
-        most = min(self.batch, batch_size(tiles.tile_area, self._gpu.multiprocessors), pixels // tiles.tile_area)
+        most = min(self.batch, batch_size(tiles.tile_area, self._gpu.multiprocessors))
+        if config is not None:
+            most = config.batch
+        most = min(most, pixels // tiles.tile_area)
         return Schedule(tiles, SLOTS, even_batches(len(tiles.tiles), max(1, most)))
 
     def fitting(self, schedule: Schedule, *, element: int) -> Schedule:
@@ -100,8 +109,18 @@ class Scheduler:
         with self._lock:
             return dataclasses.replace(schedule, batch=self._batch(schedule, element))
 
+    def engine_size(self, schedule: Schedule, config: TilingConfig | None) -> tuple[tuple[int, int], int, bool]:
+        """(height, width) of the tile, and the batch, that an engine for this schedule is built for; and whether a
+        larger one does not do. config: what was tuned, whose engine takes what fits into it."""
+        tiles = schedule.tiles
+        if config is not None:
+            side = config.max_tile // self._spec.multiple * self._spec.multiple
+            if max(tiles.tile_height, tiles.tile_width) <= side and schedule.batch <= config.batch:
+                return (side, side), config.batch, True
+        return self.engine_tile(tiles), self.batch, False
+
     def engine_tile(self, tiles: TilePlan) -> tuple[int, int]:
-        """(height, width) of the tile that an engine for these tiles is built for."""
+        """(height, width) of the tile that an engine for these tiles is built for, if nothing was tuned."""
         with self._lock:
             limit = self._engine_limit
         tallest, widest = self._largest or (None, None)

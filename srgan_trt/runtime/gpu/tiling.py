@@ -33,7 +33,7 @@ _FINE_STEP = 8
 """The same where tiles are smaller than `TILE`, as memory is short then."""
 _SIDE_PER_HALO = 9
 """A tile of nine halos keeps (1 - 2/9)^2 = 60 % of what it computes."""
-_KEPT = 32
+KEPT = 32
 """Pixels between a tile's halos, at least."""
 _EVEN = 8
 """Sides of tiles are multiples of this many float16 values, 16 bytes: the widest access that a GPU has."""
@@ -73,7 +73,7 @@ def largest_tile(
     Raises DeviceError if `engine` leaves nothing to keep between two halos.
     """
     context, step = -(-halo // multiple), even_step(multiple) // multiple
-    longest = max(limit // multiple // step * step, -(-(2 * context + -(-_KEPT // multiple)) // step) * step)
+    longest = max(limit // multiple // step * step, -(-(2 * context + -(-KEPT // multiple)) // step) * step)
     if engine is None:
         return longest * multiple, longest * multiple
     sides = []
@@ -83,7 +83,7 @@ def largest_tile(
         if -(-length // multiple) > most <= 2 * context:
             raise DeviceError(
                 f"the engine takes tiles of at most {engine[1]} x {engine[0]} pixels, which keep nothing between two "
-                f"halos of {context * multiple}: build it with --tile {2 * context * multiple + _KEPT} or more, or use "
+                f"halos of {context * multiple}: build it with --tile {2 * context * multiple + KEPT} or more, or use "
                 "a smaller --halo"
             )
         sides.append(most * multiple)
@@ -126,7 +126,7 @@ def largest_engine(spec: NetworkSpec, network: NetworkMemory, *, memory: float) 
     building would take more than half of them, or a tensor would have more values than TensorRT counts."""
     bytes_each = 2 * (3 * (1 + spec.scale**2) + network.live)
     area = min(memory / 2 / bytes_each, _MOST_VALUES / max(1.0, network.largest))
-    side, smallest = tile_side(spec.default_halo), 2 * spec.default_halo + _KEPT
+    side, smallest = tile_side(spec.default_halo), 2 * spec.default_halo + KEPT
     while side > smallest and side**2 > area:
         side = max(smallest, side - _STEP)
     return side
@@ -160,7 +160,7 @@ def choose_tile(
     for window in WINDOWS:
         tile = (window[0] // step * step, window[1] // step * step)
         fits = tile[0] <= min(tallest, height) and tile[1] <= min(widest, width) and tile[0] * tile[1] <= pixels
-        if fits and min(tile) >= 2 * -(-halo // multiple) * multiple + _KEPT:
+        if fits and min(tile) >= 2 * -(-halo // multiple) * multiple + KEPT:
             work = _work(height, width, tile, halo)
             if work <= least:
                 found, least = tile, work

@@ -56,6 +56,13 @@ class EngineCache:
         """See EngineSource."""
         return None
 
+    def prelus(self, precision: str) -> tuple[Prelu, ...]:
+        """See EngineSource."""
+        from ...compiler.graph import from_plan  # here: graphs take half a second to import
+
+        has_any = any(node.op_type == "PRelu" for node in from_plan(self._plan).graph)
+        return ("inside", "apart") if precision != "int8" and has_any else ("inside",)
+
     def open(self, settings: EngineSettings, gpu: Gpu) -> LoadedEngine:
         """See EngineSource. One that is damaged, or that TensorRT does not take, is built again, which is logged.
 
@@ -166,6 +173,10 @@ class EngineOnDisk:
     def largest_tile(self) -> tuple[int, int]:
         """See EngineSource."""
         return self.header.settings.tile
+
+    def prelus(self, precision: str) -> tuple[Prelu, ...]:
+        """See EngineSource."""
+        return (self.header.settings.prelu,)
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> LoadedEngine:
         """See EngineSource. Raises PlanError if the file is damaged, DeviceError if the engine is for other settings,

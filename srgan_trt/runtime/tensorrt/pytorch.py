@@ -20,6 +20,7 @@ from .from_plan import network_of
 
 if TYPE_CHECKING:
     from ...compiler.plan import Plan
+    from ...spec import Prelu
     from ..gpu.device import Gpu
     from ..gpu.interfaces import EngineSettings
 
@@ -37,6 +38,10 @@ class TorchSource:
     def __init__(self, plan: Plan) -> None:
         """Raises MissingPackageError without PyTorch."""
         self._plan, self.name = plan, f"PyTorch {_torch().__version__}"
+
+    def prelus(self, precision: str) -> tuple[Prelu, ...]:
+        """See EngineSource."""
+        return ("apart",)
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> TorchEngine:
         """See EngineSource. Raises DeviceError for int8, or if PyTorch does not run on `gpu` or has no such node."""
