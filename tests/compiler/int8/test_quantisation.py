@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -11,6 +13,7 @@ from srgan_trt.compiler import graph
 from srgan_trt.compiler.int8.activations import observe, sites
 from srgan_trt.compiler.int8.quantisation import fit, quantised
 from srgan_trt.compiler.int8.ranges import fake_quantize
+from srgan_trt.resolve import open_plan
 
 from ..graphs import Network, kinds, picture, run
 
@@ -112,3 +115,26 @@ def test_a_convolution_without_a_bias_gets_one() -> None:
     assert len(conv.inputs) == 3
     assert model.graph.outputs[0].name == "output"
     assert run(model, picture(1, 3, 12, 10)).shape == (1, 4, 12, 10)
+
+
+@pytest.mark.parametrize("name", ["srresnet-photo-x4", "srgan-photo-x4"])
+def test_shipped_chains_are_what_tensorrt_fuses(name: str) -> None:
+    """Explicit quantisation as NVIDIA's guide wants it (TensorRT developer guide, "Working with Quantized Types"):
+    levels are made after the activation or the sum, once, and sums add levels, so that a convolution reads and writes
+    8 bits."""
+    joined = open_plan(name).int8
+    assert joined is not None
+    nodes = onnx.load_from_string(joined.network()).graph.node
+    maker = {given: node for node in nodes for given in node.output}
+    readers = Counter(source for node in nodes for source in node.input)
+    quantisers = [node for node in nodes if node.op_type == "QuantizeLinear"]
+    assert len(quantisers) > 10
+    for node in quantisers:
+        source = maker[node.input[0]]
+        assert source.op_type in ("Conv", "Relu", "Add")
+        assert readers[node.input[0]] == 1, "nothing reads it in more bits"
+    sums = [[maker[source].op_type for source in node.input] for node in nodes if node.op_type == "Add"]
+    assert len(sums) == 9
+    assert all(kinds == ["DequantizeLinear", "Conv"] for kinds in sums)
+    activated = [maker[node.input[0]].op_type for node in nodes if node.op_type == "Relu"]
+    assert activated == ["Conv"] * 8
