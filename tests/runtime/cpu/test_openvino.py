@@ -157,11 +157,11 @@ def test_a_run_is_given_up_within_a_tile(fp32: CpuPipeline) -> None:
     fp32.run(image, out, schedule, stop=stop)
     whole = time.perf_counter() - begin
     timer = threading.Timer(whole / 8, stop.set)
+    out[:] = 0
     timer.start()
-    begin = time.perf_counter()
     with pytest.raises(StoppedError, match="given up"):
         fp32.run(image, out, schedule, stop=stop)
-    assert time.perf_counter() - begin < whole
+    assert not out.any()
     assert np.array_equal(run(fp32, noise(20, 20)), before)
 
 
@@ -175,11 +175,11 @@ def test_ctrl_c_ends_a_run_within_a_tile(tmp_path: Path, tile: int) -> None:
     pipeline.run(image, out, schedule)
     whole = time.perf_counter() - begin
     timer = threading.Timer(whole / 8, _thread.interrupt_main)
+    out[:] = 0
     timer.start()
-    begin = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(image, out, schedule)
-    assert time.perf_counter() - begin < whole
+    assert not out[-64:, -64:].any(), "the last tile was not begun"
     assert np.array_equal(run(pipeline, noise(20, 20)), before)
     pipeline.close()
 
