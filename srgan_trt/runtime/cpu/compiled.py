@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,6 +159,10 @@ class CompiledPlan:
             with ThreadPoolExecutor(workers, thread_name_prefix="srgan-trt") as pool:
                 futures = [pool.submit(job) for job in jobs]
                 try:
+                    # In short waits: a signal that another thread was given does not wake the main one.
+                    while wait(futures, timeout=_GLANCE / 1000, return_when=FIRST_EXCEPTION).not_done:
+                        if queue.stopped:
+                            break
                     return sum(future.result() for future in futures)
                 finally:
                     queue.stop()
