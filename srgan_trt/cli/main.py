@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
@@ -38,10 +39,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: everything came out; 1: something did not, and was said; 2: wrong usage; 130: Ctrl-C.
     """
-    if argv is None:
-        # So that a killed program, too, takes its unfinished files away.
-        signal.signal(signal.SIGTERM, _terminated)
-    args = parse(sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        return _run(argv)
+    # So that a killed program, too, takes its unfinished files away.
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        status = _run(sys.argv[1:])
+    except SystemExit as stopped:
+        _leave_layers(stopped.code)
+        raise
+    _leave_layers(status)
+    return status
+
+
+def _leave_layers(status: int | str | None) -> None:
+    """Ends the process if it was interrupted within a layer: Python would wait for that, for up to a second or more.
+
+    Files and messages are as they should be by now."""
+    if status not in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        return
+    from ..runtime.pipeline import NETWORK_THREADS
+
+    if any(thread.name.startswith(NETWORK_THREADS) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(status))
+
+
+def _run(argv: Sequence[str]) -> int:
+    args = parse(argv)
     with Console(quiet=args.quiet, verbose=args.verbose) as console:
         try:
             status: int = args.run(args, console)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+NETWORK_THREADS = "srgan-trt-layers"
+"""What the names of threads that run a network on the CPU begin with. After Ctrl-C they end with their layer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from itertools import count, islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from ...errors import DeviceError, StoppedError
 from ...imaging.tiles import Tile, TilePlan
 from ...pixels import pack, unpack
 from ...spec import NetworkSpec
+from ..pipeline import NETWORK_THREADS
 from ..self_test import run_self_test
 from .memory import live_values
 
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _GLANCE = 20
 """Milliseconds between two looks at whether a run is to be stopped."""
+_PATIENCE = 0.1
+"""Seconds after Ctrl-C for those who are unpacking a tile."""
 _LONG = 1e10
 """Multiply-accumulates of a run from which on it is watched, though nobody but Ctrl-C may stop it: some 10 to 500 ms.
 Watching a run costs a change of threads, which shorter ones would feel."""
@@ -156,20 +159,32 @@ class CompiledPlan:
         try:
             if workers == 1:
                 return jobs[0]()
-            with ThreadPoolExecutor(workers, thread_name_prefix="srgan-trt") as pool:
-                futures = [pool.submit(job) for job in jobs]
-                try:
-                    # In short waits: a signal that another thread was given does not wake the main one.
-                    while wait(futures, timeout=_GLANCE / 1000, return_when=FIRST_EXCEPTION).not_done:
-                        if queue.stopped:
-                            break
-                    return sum(future.result() for future in futures)
-                finally:
-                    queue.stop()
+            return self._in_threads(jobs, queue)
         except RuntimeError as error:
             if isinstance(error, DeviceError):
                 raise
             raise DeviceError(f"OpenVINO failed on {spec.name}: {_first_line(error)}") from error
+
+    def _in_threads(self, jobs: Sequence[Callable[[], int]], queue: _Queue) -> int:
+        pool = ThreadPoolExecutor(len(jobs), thread_name_prefix=NETWORK_THREADS)
+        futures = [pool.submit(job) for job in jobs]
+        patient = True
+        try:
+            # In short waits: a signal that another thread was given does not wake the main one.
+            while wait(futures, timeout=_GLANCE / 1000, return_when=FIRST_EXCEPTION).not_done:
+                if queue.stopped:
+                    break
+            return sum(future.result() for future in futures)
+        except (KeyboardInterrupt, SystemExit):
+            # Their layers may take a second more. Whoever is at one is left to it, and touches no picture after that.
+            patient = False
+            queue.stop()
+            wait(futures, timeout=_PATIENCE)
+            self._requests.clear()
+            raise
+        finally:
+            queue.stop()
+            pool.shutdown(wait=patient)
 
 
 class _Queue:
@@ -198,6 +213,11 @@ class _Queue:
         self._given_up = True
         with self._lock:
             self._tiles = iter(())
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the run has ended, but for this worker."""
+        return self._given_up
 
     @property
     def may_be_cancelled(self) -> bool:
@@ -245,6 +265,8 @@ def _work(
                 request.infer(share_outputs=True)
             elif not _infer(request, queue, spec.name):
                 break
+            if queue.given_up:
+                break  # whose picture it was may have it back by now
             results = request.get_output_tensor().data
             if results.shape != (bound, *expected):
                 promised = (bound, *expected)

@@ -27,7 +27,7 @@ from srgan_trt.imaging.tiles import plan_tiles
 from srgan_trt.runtime.cpu.compiled import CompiledPlan
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
 from srgan_trt.runtime.cpu.processor import find_cpu, load_tuning, tuning_path
-from srgan_trt.runtime.pipeline import Schedule
+from srgan_trt.runtime.pipeline import NETWORK_THREADS, Schedule
 from srgan_trt.runtime.tuning import DEFAULT, Setting, TilingConfig, Tuning
 
 from ...handmade import (
@@ -165,21 +165,42 @@ def test_a_run_is_given_up_within_a_tile(fp32: CpuPipeline) -> None:
     assert np.array_equal(run(fp32, noise(20, 20)), before)
 
 
-@pytest.mark.parametrize("tile", [900, 300], ids=["in this thread", "in others"])
-def test_ctrl_c_ends_a_run_within_a_tile(tmp_path: Path, tile: int) -> None:
+def test_ctrl_c_ends_a_run_within_its_only_tile(tmp_path: Path) -> None:
     pipeline = CpuPipeline(small_plan(tmp_path, macs=1e6), precision="fp32")
-    image, schedule = noise(900, 900), pipeline.schedule(900, 900, halo=HALO, dtype=np.uint8, tile=tile)
+    image, schedule = noise(900, 900), pipeline.schedule(900, 900, halo=HALO, dtype=np.uint8, tile=900)
     out = np.empty((3600, 3600, 3), np.uint8)
     before = run(pipeline, noise(20, 20))
     begin = time.perf_counter()
     pipeline.run(image, out, schedule)
     whole = time.perf_counter() - begin
-    timer = threading.Timer(whole / 8, _thread.interrupt_main)
     out[:] = 0
-    timer.start()
+    threading.Timer(whole / 8, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(image, out, schedule)
+    assert not out.any()
+    assert np.array_equal(run(pipeline, noise(20, 20)), before)
+    pipeline.close()
+
+
+def test_ctrl_c_ends_a_run_in_threads(tmp_path: Path) -> None:
+    """Though another thread got the signal, which wakes no waiting one."""
+    pipeline = CpuPipeline(small_plan(tmp_path, macs=1e6), precision="fp32")
+    image, schedule = noise(900, 900), pipeline.schedule(900, 900, halo=HALO, dtype=np.uint8, tile=60)
+    out = np.zeros((3600, 3600, 3), np.uint8)
+    before = run(pipeline, noise(20, 20))
+
+    def interrupt(done: int) -> None:
+        if done == 1:
+            _thread.interrupt_main()
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(image, out, schedule, progress=interrupt)
     assert np.count_nonzero(out) < out.size / 2, "most tiles were not begun"
+    after = out.copy()
+    for thread in threading.enumerate():
+        if thread.name.startswith(NETWORK_THREADS):
+            thread.join()
+    assert np.array_equal(out, after), "threads that end later touch no picture"
     assert np.array_equal(run(pipeline, noise(20, 20)), before)
     pipeline.close()
 
