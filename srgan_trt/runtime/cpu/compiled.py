@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,9 +167,10 @@ class CompiledPlan:
 
     def _in_threads(self, jobs: Sequence[Callable[[], int]], queue: _Queue) -> int:
         pool = ThreadPoolExecutor(len(jobs), thread_name_prefix=NETWORK_THREADS)
-        futures = [pool.submit(job) for job in jobs]
+        futures: list[Future[int]] = []
         patient = True
         try:
+            futures.extend(pool.submit(job) for job in jobs)
             # In short waits: a signal that another thread was given does not wake the main one.
             while wait(futures, timeout=_GLANCE / 1000, return_when=FIRST_EXCEPTION).not_done:
                 if queue.stopped:
