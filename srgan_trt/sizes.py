@@ -81,6 +81,11 @@ class Size:
         return wanted[0], wanted[1]
 
 
+def result_label(size: Size | None, spec: NetworkSpec) -> str:
+    """What the names of results end in; size: None is the network's own."""
+    return f"x{spec.scale}" if size is None else size.label
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The size of a result, and how it is reached."""

@@ -22,6 +22,7 @@ def run_on_ray(args: Namespace, console: Console, begin: float) -> int:
     from ..imaging.encode import check_format
     from ..manifest import with_row
     from ..ray import Pool, upscale_dataset
+    from ..sizes import result_label
 
     if others := given(args, *_NOT_THERE):
         console.error(f"{option_names(list(others)[:1])} is for one machine: leave it out, or --ray")
@@ -33,7 +34,7 @@ def run_on_ray(args: Namespace, console: Console, begin: float) -> int:
     size = wanted_size(args)
     check_format(args.format or "png", args.quality)
     plan = open_model(args)
-    label = size.label if size else f"x{plan.spec.scale}"
+    label = result_label(size, plan.spec)
     manifest = open_manifest(args, plan, label, console)
     outcomes = upscale_dataset(
         args.inputs,

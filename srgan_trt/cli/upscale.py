@@ -231,6 +231,7 @@ def _run_pictures(
     """Upscales those of `sources` that are no films; with `totals`, reckons them. begin: when the command began."""
     from ..imaging.sources import plan_outputs
     from ..manifest import failed, with_row
+    from ..sizes import result_label
     from .console import one_line_of
 
     size = wanted_size(args)
@@ -247,7 +248,7 @@ def _run_pictures(
                     totals.failed += 1
         return 1
     plan = open_model(args)
-    label = size.label if size else f"x{plan.spec.scale}"
+    label = result_label(size, plan.spec)
     manifest = open_manifest(args, plan, label, console)
 
     is_done = already_done(args, manifest)

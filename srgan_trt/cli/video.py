@@ -28,6 +28,7 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console, tota
     from ..errors import MissingPackageError
     from ..imaging.sources import plan_outputs
     from ..manifest import with_row
+    from ..sizes import result_label
     from ..video.library import library
     from ..video.options import VideoOptions
 
@@ -52,7 +53,7 @@ def run_films(sources: Sequence[Source], args: Namespace, console: Console, tota
         console.error(str(error))
         return 1
     plan = open_model(args)
-    label = size.label if size else f"x{plan.spec.scale}"
+    label = result_label(size, plan.spec)
     manifest = open_manifest(args, plan, label, console, films=True, told=any(not source.film for source in sources))
     where = {"output": args.output, "format": args.format, "label": label}
     # A target that exists is looked at later: it may be one that a killed run had just finished.

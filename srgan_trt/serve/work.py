@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from ..errors import StoppedError
 from ..imaging.decode import decode
 from ..imaging.encode import encode_to
+from ..sizes import result_label
 from .job import Result
 from .models import Models
 from .options import Options
@@ -54,7 +55,7 @@ def work(
         format=options.format,
         width=large.width,
         height=large.height,
-        label=options.size.label if options.size is not None else f"x{up.spec.scale}",
+        label=result_label(options.size, up.spec),
         denoised=large.denoised,
         notes=large.notes + notes,
         seconds={step: round(value, 4) for step, value in seconds.items()},

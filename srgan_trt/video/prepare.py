@@ -13,7 +13,7 @@ from pathlib import Path
 from .._version import __version__
 from ..errors import VideoError
 from ..imaging.encode import check_target
-from ..sizes import Size
+from ..sizes import Size, result_label
 from ..upscaler import Upscaler
 from . import encoding as encoders
 from .encoding import Encoding
@@ -129,7 +129,7 @@ def _job(up: Upscaler, source: Path, settings: Encoding, options: VideoOptions) 
     # All else of the encoding follows from these, the film and the network; sound is copied at the end.
     given = dataclasses.asdict(options) | {"codec": settings.codec}
     del given["resume"], given["audio"]
-    given["size"] = options.size.label if options.size else f"x{up.spec.scale}"
+    given["size"] = result_label(options.size, up.spec)
     return Job(source=source_hash(source), network=network, settings={k: str(v) for k, v in given.items()})
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..sizes import size_of
+from ..sizes import result_label, size_of
 from ..upscaler import Upscaler
 from .convert import convert
 from .library import library
@@ -112,7 +112,7 @@ def upscale_video(
         color_fix=color_fix,
     ) as up:
         source = Path(path)
-        label = options.size.label if options.size else f"x{up.spec.scale}"
+        label = result_label(options.size, up.spec)
         target = default_target(source, label) if output is None else Path(output)
 
         def say(note: str) -> None:
