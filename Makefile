@@ -4,6 +4,8 @@
 PYTHON ?= python3
 TRT ?= tensorrt
 BIN := .venv/bin
+# More than two would fight for memory and for the cores that OpenVINO and TensorFlow take.
+PARALLEL := -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test sanitize fuzz bench gpu-check docs picture wheel clean
@@ -29,7 +31,7 @@ test: ## ruff, mypy --strict and all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -rs --durations=20
+	$(BIN)/python -m pytest $(PARALLEL) -rs --durations=20
 
 check: ## What takes two minutes: ruff, mypy --strict, the arrows between the rooms, the tests without TensorFlow and GPUs
 	@$(PYTHON) scripts/environment.py serve dev
@@ -37,7 +39,7 @@ check: ## What takes two minutes: ruff, mypy --strict, the arrows between the ro
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not full"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not full"
 
 sanitize: ## The C++ kernels' tests under AddressSanitizer and UBSan
 	@$(PYTHON) scripts/environment.py dev

@@ -26,6 +26,7 @@ from .imaging.picture import Picture
 from .imaging.sources import Job
 from .machine import memory_bytes
 from .sizes import Size, Target, target_of
+from .threads import result_of
 
 if TYPE_CHECKING:
     from .upscaler import Upscaler
@@ -107,7 +108,7 @@ def run_jobs(
         reading.append(begin(partial(_read, job, max_pixels), daemon=True))
 
     def finish_enlarging() -> Iterator[Outcome]:
-        enlarged = enlarging.popleft().result()
+        enlarged = result_of(enlarging.popleft())
         if enlarged.large is None:
             yield enlarged.outcome
         else:
@@ -117,7 +118,7 @@ def run_jobs(
     def make_room(pictures: int) -> Iterator[Outcome]:
         while len(enlarging) + len(writing) >= pictures:
             if writing:
-                yield writing.popleft().result()
+                yield result_of(writing.popleft())
             else:
                 yield from finish_enlarging()
 
@@ -126,7 +127,7 @@ def run_jobs(
             if not reading:
                 yield from make_room(room)
                 read_next()
-            read = reading.popleft().result()
+            read = result_of(reading.popleft())
             if read.picture is None:
                 through.count(read.outcome.job, 1.0)
                 yield read.outcome
@@ -147,11 +148,11 @@ def run_jobs(
             while enlarging and (len(enlarging) >= in_network or enlarging[0].done()):
                 yield from finish_enlarging()
             while writing and writing[0].done():
-                yield writing.popleft().result()
+                yield result_of(writing.popleft())
         while enlarging:
             yield from finish_enlarging()
         while writing:
-            yield writing.popleft().result()
+            yield result_of(writing.popleft())
     finally:
         # At Ctrl-C too, which gives up what is in the network: files are removed before the program ends.
         stop.set()

@@ -64,9 +64,17 @@ _CHECKED = (
 """But for these."""
 
 
+_LONG = ("test_readme.py", "tensorrt/test_networks.py", "test_ray.py", "test_fidelity.py", "runtime/gpu/test_faults.py")
+"""Run first, so that no process is left with a long test when the others are done."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
+
+    def name(item: pytest.Item) -> str:
+        return item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
+
     for item in items:
-        name = item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
-        if name.startswith(_FULL) and not name.startswith(_CHECKED):
+        if name(item).startswith(_FULL) and not name(item).startswith(_CHECKED):
             item.add_marker(pytest.mark.full)
+    items.sort(key=lambda item: not name(item).startswith(_LONG))

@@ -16,6 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..threads import result_of
 from .read import Frame
 
 DEPTH = 4
@@ -115,11 +116,11 @@ def convey(
                 running.append((frame, last))
                 while len(running) >= at_once:
                     waiting = time.perf_counter()
-                    running[0][1].result()
+                    result_of(running[0][1])
                     busy += time.perf_counter() - waiting
                     made.put(running.popleft())
             while running:
-                running[0][1].result()
+                result_of(running[0][1])
                 made.put(running.popleft())
         made.put(None)
 

@@ -248,7 +248,7 @@ def test_a_plan_is_built_and_told(tmp_path: Path) -> None:
     assert (plan.spec.scale, plan.report["kind"]) == (2, "PyTorch .pth: Compact (SRVGG)")
     assert (plan.spec.input_range, plan.spec.output_range) == ((0, 1), (0, 1))
     assert "the file does not tell its licence" in plan.report["notes"][-1]
-    text = describe_file(resolve(path))
+    text = " ".join(describe_file(resolve(path)).split())
     assert "PyTorch .pth: Compact (SRVGG)" in text
     assert "14 arrays, 2,884 numbers" in text
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from ...errors import DeviceError, StoppedError
 from ...imaging.tiles import Tile, TilePlan
 from ...pixels import pack, unpack
 from ...spec import NetworkSpec
+from ...threads import result_of
 from ..pipeline import NETWORK_THREADS
 from ..self_test import run_self_test
 from .memory import live_values
@@ -171,11 +172,7 @@ class CompiledPlan:
         patient = True
         try:
             futures.extend(pool.submit(job) for job in jobs)
-            # In short waits: a signal that another thread was given does not wake the main one.
-            while wait(futures, timeout=_GLANCE / 1000, return_when=FIRST_EXCEPTION).not_done:
-                if queue.stopped:
-                    break
-            return sum(future.result() for future in futures)
+            return sum(result_of(future) for future in futures)
         except (KeyboardInterrupt, SystemExit):
             # Their layers may take a second more. Whoever is at one is left to it, and touches no picture after that.
             patient = False
