@@ -182,7 +182,7 @@ class _Trained:
         self.optimizer = _optimizer(generator, recipe)
         self._ranges = architecture
         self._pixel_loss, self._block_loss = PIXEL_LOSSES[recipe.loss], block_loss
-        self._of_blocks, self._period = recipe.block_weight, JPEG_BLOCK * recipe.scale
+        self._of_blocks, self._scale = recipe.block_weight, recipe.scale
         self._of_teacher = recipe.teacher_weight if recipe.teacher is not None else 0.0
         self._decay = recipe.ema
 
@@ -205,7 +205,7 @@ class _Trained:
             loss += share * self._pixel_loss(self.wanted(teacher), sr)
         if self._of_blocks:
             large = self.signed(self.wanted(hr))
-            loss += self._of_blocks * self._block_loss(large, self.signed(sr), period=self._period)
+            loss += self._of_blocks * self._block_loss(large, self.signed(sr), block=JPEG_BLOCK, scale=self._scale)
         return loss
 
     def move(self, gradients: Any) -> None:

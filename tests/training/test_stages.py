@@ -91,7 +91,7 @@ def test_visible_blocks_count_beside_the_pixels(batch: Any) -> None:
         for weight in (0.0, 2.0)
     )
     made = open_stage(larger).average(lr / np.float32(255)).numpy()
-    wanted = block_loss(hr / np.float32(127.5) - 1, made, period=16)
+    wanted = block_loss(hr / np.float32(127.5) - 1, made, block=8, scale=2)
     assert counted - plain == pytest.approx(2 * float(wanted), rel=1e-3)
 
 
