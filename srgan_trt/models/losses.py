@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 FEATURE_SCALE = 1 / 12.75
 """Brings VGG features to the scale of pixels (arXiv 1609.04802, section 3.2)."""
-_LUMA = (0.299, 0.587, 0.114)
-_LEAST_STEP = 1e-3
-"""An eighth of a level in -1..1: what little a flat picture has does not count as a pattern."""
 
 
 def l1_loss(truth: Any, made: Any) -> Any:
@@ -69,36 +66,6 @@ def checkerboard_loss(truth: Any, made: Any, *, block: int) -> Any:
     shape = tf.shape(difference)
     blocks = tf.reshape(difference, [shape[0], shape[1] // block, block, shape[2] // block, block, 3])
     return tf.reduce_mean(tf.abs(tf.reduce_mean(blocks, axis=[1, 3])))
-
-
-def block_loss(truth: Any, made: Any, *, block: int, scale: int) -> Any:
-    """How far the borders of blocks of `block` small pixels, each of them `scale` large ones, stand out, wherever their
-    grid lies.
-
-    truth, made: RGB (N, H, W, 3), sides above `block * scale`. Of each picture the absolute steps between neighbouring
-    pixels' luma are averaged by their place in a block, along rows and along columns, and divided by the mean of all.
-    From that goes the mean over the places that lie alike in their small pixel: a smooth enlargement has most of its
-    steps between two of them, and a loss on that is answered with a pattern of dots. The loss is the mean squared
-    difference from the truth's. 0 where each small pixel of a block has the truth's share of the steps.
-    """
-    tf = import_tensorflow()
-    difference = _share_of_steps(made, block, scale) - _share_of_steps(tf.stop_gradient(truth), block, scale)
-    return tf.reduce_mean(tf.square(difference))
-
-
-def _share_of_steps(pictures: Any, block: int, scale: int) -> Any:
-    """(N, 2, block, scale): along rows and along columns, by small pixel and place in it; 0 on average."""
-    tf = import_tensorflow()
-    luma = tf.tensordot(_exact(pictures), tf.constant(_LUMA), 1)
-    shares = []
-    for turned in (luma, tf.transpose(luma, [0, 2, 1])):
-        shape = tf.shape(turned)
-        blocks = (shape[2] - 1) // (block * scale)
-        steps = tf.abs(turned[:, :, 1:] - turned[:, :, :-1])[:, :, : blocks * block * scale]
-        means = tf.reduce_mean(tf.reshape(steps, [shape[0], shape[1], blocks, block, scale]), axis=[1, 2])
-        share = means / (tf.reduce_mean(means, axis=[1, 2], keepdims=True) + _LEAST_STEP)
-        shares.append(share - tf.reduce_mean(share, axis=1, keepdims=True))
-    return tf.stack(shares, axis=1)
 
 
 def generator_loss(made: Any) -> Any:

@@ -18,8 +18,6 @@ from ..models.generator import ARCHITECTURES
 
 _SIZES = {"blocks", "filters", "upsampling_filters", "tail_kernel", "batch_norm"}
 _LEAST_GAN_CROP = 32
-JPEG_BLOCK = 8
-"""Pixels a side."""
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Weight = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
@@ -78,9 +76,6 @@ class Recipe:
         None, "peak learning rate (default: 1e-3 for pixels without batch norm, else the paper's 1e-4)"
     )
     loss: Literal["l1", "mse"] = _rare("l1", "loss on pixels; the paper's is mse")
-    block_weight: Weight = _rare(
-        0.0, "weight of the loss on visible borders of JPEG's blocks, beside the loss on pixels"
-    )
     content_weight: Weight = _rare(1.0, "weight of the loss on VGG features, in the stage gan")
     adversarial_weight: Weight = _rare(1e-3, "weight of the discriminator's loss, in the stage gan")
     pixel_weight: Weight = _rare(0.0, "weight of the loss on pixels, in the stage gan")
@@ -116,11 +111,6 @@ class Recipe:
         if self.crop % self.scale:
             nearby = max(self.scale, self.crop // self.scale * self.scale)
             raise TrainingError(f"crop {self.crop} is not a multiple of the scale: use {nearby}")
-        if self.block_weight and self.crop <= JPEG_BLOCK * self.scale:
-            least = (JPEG_BLOCK + 1) * self.scale
-            raise TrainingError(
-                f"crop {self.crop} is within one block of a JPEG: use {least}, or leave block_weight out"
-            )
         if self.stage == "gan" and self.crop < _LEAST_GAN_CROP:
             raise TrainingError(f"crop {self.crop} is too small for VGG and a discriminator: use {_LEAST_GAN_CROP}")
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..models.generator import ARCHITECTURES, Architecture
 from .initialisation import begin_as_interpolation
-from .recipe import JPEG_BLOCK, Recipe
+from .recipe import Recipe
 
 Batch = NDArray[np.uint8]
 _VGG_GRID = 16
@@ -173,7 +173,7 @@ class _Trained:
     """The generator in training: its optimizer, its running average, and the pictures in its value ranges."""
 
     def __init__(self, recipe: Recipe, generator: Any, average: Any, architecture: Architecture) -> None:
-        from ..models.losses import PIXEL_LOSSES, block_loss
+        from ..models.losses import PIXEL_LOSSES
         from ..models.tensorflow_export import import_tensorflow
 
         self.tf = import_tensorflow()
@@ -181,8 +181,7 @@ class _Trained:
         self.weights = generator.trainable_variables
         self.optimizer = _optimizer(generator, recipe)
         self._ranges = architecture
-        self._pixel_loss, self._block_loss = PIXEL_LOSSES[recipe.loss], block_loss
-        self._of_blocks, self._scale = recipe.block_weight, recipe.scale
+        self._pixel_loss = PIXEL_LOSSES[recipe.loss]
         self._of_teacher = recipe.teacher_weight if recipe.teacher is not None else 0.0
         self._decay = recipe.ema
 
@@ -201,12 +200,7 @@ class _Trained:
     def against_pictures(self, sr: Any, hr: Any, teacher: Any) -> Any:
         share = self._of_teacher
         loss = (1 - share) * self._pixel_loss(self.wanted(hr), sr)
-        if share:
-            loss += share * self._pixel_loss(self.wanted(teacher), sr)
-        if self._of_blocks:
-            large = self.signed(self.wanted(hr))
-            loss += self._of_blocks * self._block_loss(large, self.signed(sr), block=JPEG_BLOCK, scale=self._scale)
-        return loss
+        return loss + share * self._pixel_loss(self.wanted(teacher), sr) if share else loss
 
     def move(self, gradients: Any) -> None:
         tf = self.tf

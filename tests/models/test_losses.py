@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skimage.data
 from numpy.typing import NDArray
 
 from srgan_trt.errors import MissingPackageError
@@ -15,15 +14,11 @@ from srgan_trt.models.losses import (
     PIXEL_LOSSES,
     ContentLoss,
     LossWeights,
-    block_loss,
     checkerboard_loss,
     discriminator_loss,
     generator_loss,
     weighted_sum,
 )
-from srgan_trt.quality.bicubic import enlarge, shrink
-from srgan_trt.quality.blocks import visible_blocks
-from srgan_trt.quality.recipes import from_file, to_file
 
 RNG = np.random.default_rng(5)
 TRUTH, MADE = RNG.uniform(-1, 1, (2, 2, 12, 20, 3)).astype(np.float32)
@@ -153,38 +148,6 @@ def test_parts_and_weights_belong_together(tf: Any) -> None:
         LossWeights(pixel=-1)
     with pytest.raises(ValueError, match=r"not nan"):
         LossWeights(content=float("nan"))
-
-
-def test_blocks_are_steps_that_recur_wherever_their_grid_lies() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.normal(0, 0.05, (2, 48, 64, 3)).cumsum(axis=1).cumsum(axis=2).astype(np.float32)
-    assert float(block_loss(truth, truth, block=8, scale=2)) == 0
-    assert float(block_loss(truth, truth * 3 + 0.5, block=8, scale=2)) == pytest.approx(
-        0, abs=1e-3
-    )  # contrast is no block
-    losses = []
-    for top, left in ((0, 0), (5, 11)):
-        flat = rng.normal(0, 2, (2, 5, 6, 1)).astype(np.float32).repeat(16, 1).repeat(16, 2)
-        losses.append(float(block_loss(truth, truth + flat[:, top : top + 48, left : left + 64], block=8, scale=2)))
-    assert losses[0] == pytest.approx(losses[1], rel=0.5)
-    assert min(losses) > 0.5
-    enlarged = truth[:, ::2, ::2].repeat(2, 1).repeat(2, 2)
-    assert float(block_loss(truth, enlarged, block=8, scale=2)) < min(losses) / 5, "steps between small pixels are none"
-    assert float(block_loss(np.zeros_like(truth), np.zeros_like(truth), block=8, scale=2)) == 0
-
-
-def test_blocks_of_a_jpeg_cost_what_can_be_seen_of_them() -> None:
-    truth = skimage.data.astronaut()
-    seen, losses = [], []
-    for quality in (95, 60, 20):
-        made = enlarge(from_file(to_file(shrink(truth, 4), "JPEG", quality=quality)), 4)
-        seen.append(visible_blocks(made, truth, scale=4))
-        losses.append(
-            float(block_loss(*(part[None].astype(np.float32) / 127.5 - 1 for part in (truth, made)), block=8, scale=4))
-        )
-    assert seen == sorted(seen)
-    assert losses == sorted(losses)
-    assert losses[-1] > 1.5 * losses[0]
 
 
 def test_a_pattern_is_what_repeats_with_the_blocks() -> None:

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from srgan_trt.errors import pip_command
-from srgan_trt.models.losses import block_loss
 from srgan_trt.quality.bicubic import enlarge, shrink
 from srgan_trt.training.recipe import Recipe
 from srgan_trt.training.stages import open_stage
@@ -79,20 +78,6 @@ def test_the_same_seed_begins_with_the_same_weights() -> None:
     first, again, other = (weights(open_stage(dataclasses.replace(TINY, seed=seed))) for seed in (3, 3, 4))
     assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
-
-
-def test_visible_blocks_count_beside_the_pixels(batch: Any) -> None:
-    larger = dataclasses.replace(TINY, crop=64, scale=2)
-    photo = np.asarray(Image.open(PHOTO).convert("RGB"))
-    hr = np.stack([photo[100:164, 200:264], photo[150:214, 60:124]])
-    lr = np.stack([shrink(each, 2) for each in hr])
-    plain, counted = (
-        open_stage(dataclasses.replace(larger, block_weight=weight)).step(lr, hr, hr, rate=1e-9)["loss"]
-        for weight in (0.0, 2.0)
-    )
-    made = open_stage(larger).average(lr / np.float32(255)).numpy()
-    wanted = block_loss(hr / np.float32(127.5) - 1, made, block=8, scale=2)
-    assert counted - plain == pytest.approx(2 * float(wanted), rel=1e-3)
 
 
 @needs_features
