@@ -20,10 +20,12 @@ from srgan_trt import Upscaler, build
 from srgan_trt.compiler.plan import Plan
 from srgan_trt.errors import ModelError
 
+from .real_plans import LEVELS, real_plan
+
 pytest.importorskip("tf_keras")
 
 Range = tuple[float, float]
-LEVELS, UNIT, SIGNED = (0.0, 255.0), (0.0, 1.0), (-1.0, 1.0)
+UNIT, SIGNED = (0.0, 1.0), (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,6 @@ class Row:
     output_range: Range
     size: tuple[int, int] | None = None
     """(height, width) that the file insists on."""
-    given: bool = False
-    """The ranges must be named: the file's pictures are too bad to tell."""
     fixed: bool = False
 
 
@@ -50,7 +50,7 @@ ROWS = [
     Row("pheonix_x2.h5", "keras", 2, SIGNED, SIGNED, (64, 64)),
     Row("honeyrocky_x4.h5", "tf_keras", 4, UNIT, UNIT),
     Row("vee_x2.h5", "tf_keras", 2, UNIT, UNIT, (128, 128)),
-    Row("ned_x4.keras", "keras", 4, LEVELS, LEVELS, given=True),
+    Row("ned_x4.keras", "keras", 4, LEVELS, LEVELS),
     Row("liuchen_x2.h5", "tf_keras", 2, SIGNED, SIGNED, (32, 32), fixed=True),
     Row("vietanh_srcnn.keras", "tf_keras", 1, UNIT, UNIT, (256, 256)),
     Row("pardo_enhance.keras", "keras", 1, UNIT, UNIT),
@@ -65,17 +65,7 @@ def photo(shared_images: Path) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def plan_of(shared_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Row], Plan]:
-    """Builds each file once."""
-    plans: dict[str, Plan] = {}
-    folder = tmp_path_factory.mktemp("plans")
-
-    def plan(row: Row) -> Plan:
-        if row.file not in plans:
-            ranges = {"input_range": row.input_range, "output_range": row.output_range} if row.given else {}
-            plans[row.file] = build(shared_models / row.file, out=folder / f"{row.file}.onnx", **ranges)
-        return plans[row.file]
-
-    return plan
+    return lambda row: real_plan(shared_models, row.file, tmp_path_factory)
 
 
 def reference(path: Path, row: Row) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:

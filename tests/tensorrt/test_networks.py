@@ -7,7 +7,6 @@ No GPU is needed. What is asserted of the precision is what the builder's log sa
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -24,13 +23,12 @@ from srgan_trt.runtime.tensorrt.from_plan import network_of
 from srgan_trt.runtime.tensorrt.layers import convolutions
 
 from ..handmade import small_model, small_spec
+from ..real_plans import real_plan
 
 pytest.importorskip("tensorrt_rtx", reason="the [tensorrt-rtx] extra is not installed")
 
 GPUS = {75: "Turing", 80: "Ampere, A100", 86: "Ampere, GeForce", 89: "Ada", 120: "Blackwell"}
 SHIPPED_PLANS = sorted(path for path in SHIPPED.glob("*/*.plan.onnx") if not path.name.endswith(".int8.plan.onnx"))
-NAMED: dict[str, dict[str, Any]] = {"ned_x4.keras": {"input_range": (0, 255), "output_range": (0, 255)}}
-"""Ranges of a file whose pictures are too bad to tell them."""
 REAL_FILES = (
     "krasserm_srresnet_x4.h5 krasserm_srgan_x4_savedmodel fastsrgan_r2.h5 fastsrgan_r0.h5 duong_x4.h5 rdn_slim_x4.h5 "
     "pheonix_x2.h5 honeyrocky_x4.h5 vee_x2.h5 ned_x4.keras liuchen_x2.h5 vietanh_srcnn.keras pardo_enhance.keras"
@@ -113,12 +111,9 @@ def test_the_papers_network_and_the_seeds(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", REAL_FILES)
-def test_other_peoples_networks(name: str, shared_models: Path, tmp_path: Path) -> None:
+def test_other_peoples_networks(name: str, shared_models: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     pytest.importorskip("tf_keras", reason="the [keras] extra is not installed")
-    from srgan_trt import build
-
-    plan = build(shared_models / name, out=tmp_path / "plan.onnx", trust_model=True, **NAMED.get(name, {}))
-    half = check(plan)
+    half = check(real_plan(shared_models, name, tmp_path_factory))
     assert half.float32 == ()
     assert half.fidelity > 65
 
