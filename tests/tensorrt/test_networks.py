@@ -97,12 +97,13 @@ def test_networks_of_the_weights_extra(name: str) -> None:
     assert half.fidelity > 65
 
 
-@pytest.mark.parametrize("name", ["paper", "seed"])
-def test_the_papers_network_and_the_seeds(name: str, tmp_path: Path) -> None:
-    """As the compiler writes them, with random weights: SRResNet, and the generator of SuperResolution-GANs 0.0.3."""
+@pytest.mark.parametrize(("name", "sizes"), [("paper", {}), ("seed", {"wide": 96})], ids=["paper", "seed"])
+def test_the_papers_network_and_the_seeds(name: str, sizes: dict[str, int], tmp_path: Path) -> None:
+    """As the compiler writes them, with random weights: SRResNet, and the generator of SuperResolution-GANs 0.0.3. Its
+    channels at the larger sizes are fewer here, for the time."""
     from benchmarks import networks
 
-    half = check(getattr(networks, name)(tmp_path / f"{name}.onnx"))
+    half = check(getattr(networks, name)(tmp_path / f"{name}.onnx", **sizes))
     assert half.half_sums is not None
     assert min(half.fidelity, half.half_sums) >= FIDELITY
     # Random weights cancel little: some convolutions have to stay in float32 if sums may be in float16.
