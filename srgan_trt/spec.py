@@ -54,6 +54,11 @@ class NetworkSpec:
     restores: bool = False
     """Whether it was trained to take away noise, blur and JPEG blocks: then nothing else should do so before it."""
 
+    @property
+    def usual_halo(self) -> int | None:
+        """The halo where nothing else is asked for; None: the network sees the whole picture at once."""
+        return None if self.halo is None else self.default_halo
+
     def __post_init__(self) -> None:
         """Raises PlanError if the facts contradict each other, or are none of a network that could be run."""
         sizes = {"scale": self.scale, "shuffle": self.shuffle, "multiple": self.multiple}

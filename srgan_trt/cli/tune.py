@@ -77,5 +77,5 @@ def _format_setting(setting: Setting) -> str:
     if setting.lowering is not None:
         parts.append(f"convolutions {setting.lowering}")
     if setting.prelu is not None:
-        parts.append(f"PReLUs {setting.prelu} the convolutions" if setting.prelu == "inside" else "PReLUs apart")
+        parts.append("PReLUs inside the convolutions" if setting.prelu == "inside" else "PReLUs apart")
     return ", ".join(parts) or "default"

@@ -34,11 +34,16 @@ def single_network(plan: Plan, prelu: Prelu) -> ir.Model:
     model = graph.from_plan(plan)
     if plan.spec.precision == "fp16":
         to_fp32(model)
-    if prelu == "apart" or not any(node.op_type == "PRelu" for node in model.graph):
+    if prelu == "apart" or not has_prelus(model):
         return model
     checker = RewriteChecker.of_plan(model, plan.spec)
     checker.rewrite("slopes", fuse_slopes)
     return checker.model
+
+
+def has_prelus(model: ir.Model) -> bool:
+    """Whether there is anything to do here."""
+    return any(node.op_type == "PRelu" for node in model.graph)
 
 
 def fuse_slopes(model: ir.Model) -> int:

@@ -196,7 +196,8 @@ class _Queue:
         self._done = count(1)
         self._lock = threading.Lock()
         self._stop = stop
-        self._given_up = False
+        self.given_up = False
+        """Whether the run has ended, but for those who are still at a tile."""
 
     def take(self, most: int) -> list[Tile]:
         with self._lock:
@@ -208,14 +209,9 @@ class _Queue:
                 self._progress(next(self._done))
 
     def stop(self) -> None:
-        self._given_up = True
+        self.given_up = True
         with self._lock:
             self._tiles = iter(())
-
-    @property
-    def given_up(self) -> bool:
-        """Whether the run has ended, but for this worker."""
-        return self._given_up
 
     @property
     def may_be_cancelled(self) -> bool:
@@ -229,7 +225,7 @@ class _Queue:
     @property
     def stopped(self) -> bool:
         """Whether that, or a worker failed."""
-        return self._given_up or self.cancelled
+        return self.given_up or self.cancelled
 
 
 def _work(

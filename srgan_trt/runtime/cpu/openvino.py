@@ -184,8 +184,7 @@ class CpuPipeline:
         height, width, _ = image.shape
         spec = self.spec
         out = np.empty((height * spec.scale, width * spec.scale, 3), np.uint8)
-        halo = None if spec.halo is None else spec.default_halo
-        schedule = self._schedule((height, width), way, halo=halo, config=setting.tiling)
+        schedule = self._schedule((height, width), way, halo=spec.usual_halo, config=setting.tiling)
         try:
             with self._lock:
                 self._check_open()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from ...compiler.plan import Plan
-    from ..tuning import Tuning
+    from ..tuning import TilingConfig, Tuning
 
 _log = logging.getLogger(__name__)
 
@@ -122,18 +122,9 @@ class GpuPipeline:
 
         Raises DeviceError if the halo leaves nothing of the largest tiles that there is an engine for.
         """
-        precision = self._precision_for(np.dtype(dtype))
-        config = self._setting(precision).tiling if halo == self.spec.default_halo and tile is None else None
-        return self._scheduler.schedule(
-            height,
-            width,
-            halo=halo,
-            dtype=dtype,
-            channels=channels,
-            tile=tile,
-            element=_element(precision),
-            config=config,
-        )
+        usual = halo == self.spec.default_halo and tile is None
+        config = self._setting(self._precision_for(np.dtype(dtype))).tiling if usual else None
+        return self._schedule((height, width, channels), config, halo=halo, dtype=dtype, tile=tile)
 
     def run(
         self,
@@ -202,20 +193,9 @@ class GpuPipeline:
         """See Pipeline. Where building an engine takes minutes, so does each trial."""
         height, width, channels = image.shape
         out = np.empty((height * self.spec.scale, width * self.spec.scale, channels), np.uint8)
-        halo = None if self.spec.halo is None else self.spec.default_halo
-        element = _element(self._precision)
 
         def run(setting: Setting) -> None:
-            schedule = self._scheduler.schedule(
-                height,
-                width,
-                halo=halo,
-                dtype=np.uint8,
-                channels=channels,
-                tile=None,
-                element=element,
-                config=setting.tiling,
-            )
+            schedule = self._schedule(image.shape, setting.tiling, halo=self.spec.usual_halo, dtype=np.uint8)
             self._upscaled(image, out, schedule, _Progress(None), setting=setting)
 
         return self._tunings.search(self._precision, run, size=(height, width), budget=seconds)
@@ -244,6 +224,22 @@ class GpuPipeline:
             stack.callback(self._kernels.close)
             stack.callback(self._engines.close)
             stack.callback(self._workers.close)
+
+    def _schedule(
+        self,
+        shape: tuple[int, ...],
+        config: TilingConfig | None,
+        *,
+        halo: int | None,
+        dtype: DTypeLike,
+        tile: int | None = None,
+    ) -> Schedule:
+        """shape: of the picture. config: as it is tuned, or tried; None where that does not count."""
+        height, width, channels = shape
+        element = _element(self._precision_for(np.dtype(dtype)))
+        return self._scheduler.schedule(
+            height, width, halo=halo, dtype=dtype, channels=channels, tile=tile, element=element, config=config
+        )
 
     def _run(
         self,

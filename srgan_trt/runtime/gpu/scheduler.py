@@ -98,10 +98,8 @@ class Scheduler:
             align=seam_step(spec.scale * channels * np.dtype(dtype).itemsize),
             largest=self._largest,
         )
-        most = min(self.batch, batch_size(tiles.tile_area, self._gpu.multiprocessors))
-        if config is not None:
-            most = config.batch
-        most = min(most, pixels // tiles.tile_area)
+        filling = min(self.batch, batch_size(tiles.tile_area, self._gpu.multiprocessors))
+        most = min(filling if config is None else config.batch, pixels // tiles.tile_area)
         return Schedule(tiles, SLOTS, even_batches(len(tiles.tiles), max(1, most)))
 
     def fitting(self, schedule: Schedule, *, element: int) -> Schedule:

@@ -59,9 +59,10 @@ class EngineCache:
     def prelus(self, precision: str) -> tuple[Prelu, ...]:
         """See EngineSource."""
         from ...compiler.graph import from_plan  # here: graphs take half a second to import
+        from ...compiler.slopes import has_prelus
 
-        has_any = any(node.op_type == "PRelu" for node in from_plan(self._plan).graph)
-        return ("inside", "apart") if precision != "int8" and has_any else ("inside",)
+        both = precision != "int8" and has_prelus(from_plan(self._plan))
+        return ("inside", "apart") if both else ("inside",)
 
     def open(self, settings: EngineSettings, gpu: Gpu) -> LoadedEngine:
         """See EngineSource. One that is damaged, or that TensorRT does not take, is built again, which is logged.
