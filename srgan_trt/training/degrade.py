@@ -36,8 +36,8 @@ class Degradation:
 
     clean: float = 0.25
     """Share of pictures that are only made small, by the field's bicubic."""
-    blur: float = 0.65
-    first_round: float = 0.35
+    blur: float = 0.5
+    first_round: float = 0.25
     """Share that is resized, made noisy and compressed once before it gets its last size."""
     sharpen: float = 0.4
     noise: float = 0.4
@@ -48,7 +48,7 @@ class Degradation:
     """Share of all that ends as a lossy WebP instead of a JPEG."""
     sigma: tuple[float, float] = (0.2, 2.4)
     """Of the Gaussian blur of the large picture."""
-    late_blur: float = 0.15
+    late_blur: float = 0.1
     """Share that is blurred at the small size, and of the first rounds at that between."""
     late_sigma: tuple[float, float] = (0.2, 0.8)
     """Of that blur, as soft lenses and denoisers leave."""
@@ -57,7 +57,7 @@ class Degradation:
     quality: tuple[float, float] = (30.0, 98.0)
     """Of JPEG and WebP; higher ones are commoner."""
     unsharp_radius: tuple[float, float] = (0.3, 2.0)
-    unsharp_percent: tuple[float, float] = (20.0, 180.0)
+    unsharp_percent: tuple[float, float] = (20.0, 150.0)
     between: tuple[float, float] = (0.3, 1.2)
     """Size after the first round, as a share of the large picture's."""
 
