@@ -5,8 +5,10 @@
 #   clean/  a training on pictures made small by bicubic;
 #   pixel/  from it, on pictures as people have them;
 #   mean/   from that, against the mean instead of the median, with larger crops: those of 32 small pixels are mostly border
-#           to a network that sees 19 around each (srresnet-photo-x4);
-#   gan/    from that, with features and a discriminator (srgan-photo-x4).
+#           to a network that sees 19 around each;
+#   gan/    from that, with features and a discriminator;
+#   long/   from mean/, with twice the crops (srresnet-photo-x4).
+# srgan-photo-x4 is long/ and a share of what gan/ moved the weights of mean/ by: its card says how much.
 # Takes many hours; run it again after a stop. The precision is named, so that trainings go on in it on every machine.
 set -eu
 python=$1 photos=$2 out=$3
@@ -39,3 +41,4 @@ checkerboard_weight = 10.0
 discriminator_filters = 32
 TOML
 train gan 12000 1e-4 128 4 --stage gan --recipe "$out/gan.toml" --degrade real --init "$out/mean/generator.h5"
+train long 18000 4e-4 192 8 --seed 5 --recipe "$out/mean.toml" --degrade real --init "$out/mean/generator.h5"

@@ -2,18 +2,19 @@
 """Puts a finished training into the package, as a model with a name: plans, recipe, manifest, scores and card.
 
 Usage: python scripts/ship.py TRAINING NAME --what TEXT --limits TEXT --data TEXT [--data TEXT ...]
-       --data-licence TEXT --set Set5=DIR [--set "BSD100 web=DIR" ...] [--earlier TRAINING ...] [--blend MODEL.h5=SHARE]
-       [--gan NAME]
+       --data-licence TEXT --set Set5=DIR [--set "BSD100 web=DIR" ...] [--earlier TRAINING ...]
+       [--share SHARE --began-with MODEL.h5 [--onto MODEL.h5]] [--gan NAME]
 
 TRAINING is the --out of `srgan-trt train`; each DIR holds high-resolution pictures, which were not trained on, made
 small by bicubic, or by the recipe of `evaluate --degrade` that ends the name of the set. --data says what was trained
 on. Run it with the Python of an environment that has srgan-trt[train]. The plans are one in fp32 and one in int8, if
 the gate lets it pass (int8_plans.py); the Keras file goes to weights/, from where trainings go on: it is not installed.
 
---blend takes SHARE of each weight from another model of the same shape and the rest from the training: between a model
-trained on pixels and the same model after its adversarial training, it trades texture against artefacts (Wang et al.,
-"ESRGAN", arXiv 1809.00219, section 3.4). --gan names the model that is, or will be, sharpened from this one: `upscale
---texture` mixes their plans.
+--share takes only a share of what the training moved each weight by, from the model that it --began-with: between a
+model trained on pixels and the same model after its adversarial training, it trades texture against artefacts (Wang
+et al., "ESRGAN", arXiv 1809.00219, section 3.4). --onto adds that to another model than the one it began with, which
+was trained on from there in the meantime. --gan names the model that is, or will be, sharpened from this one:
+`upscale --texture` mixes their plans.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def main() -> None:
     _WEIGHTS.mkdir(exist_ok=True)
     model = _WEIGHTS / f"{args.name}.h5"
     _without_optimizer(args.training / "generator.h5", model)
-    if args.blend is not None:
-        _blend(model, *args.blend)
+    if args.share is not None:
+        _move(model, args.share, began_with=args.began_with, onto=args.onto or args.began_with)
     restores = json.loads((folder / "recipe.json").read_text()).get("degrade") == "real"
     plan = build(model, out=folder / f"{args.name}.plan.onnx", restores=restores)
 
@@ -107,24 +108,25 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data-licence", required=True, metavar="TEXT")
     parser.add_argument("--note", help="what else is worth knowing about this training")
     parser.add_argument("--earlier", type=Path, action="append", default=[], help="a training before it: its recipe")
-    parser.add_argument("--blend", type=_model_and_share, metavar="MODEL.h5=SHARE")
+    parser.add_argument("--share", type=float, help="of what the training moved the weights by")
+    parser.add_argument("--began-with", type=Path, metavar="MODEL.h5", help="before the training")
+    parser.add_argument("--onto", type=Path, metavar="MODEL.h5", help="what the share is added to")
     parser.add_argument("--gan", metavar="NAME")
     parser.add_argument("--set", action="append", required=True, type=lambda text: tuple(text.split("=", 1)))
-    return parser.parse_args()
+    args = parser.parse_args()
+    if (args.share is None) != (args.began_with is None) or (args.onto is not None and args.share is None):
+        parser.error("--share and --began-with go together, and --onto with them")
+    return args
 
 
-def _model_and_share(text: str) -> tuple[Path, float]:
-    path, share = text.rsplit("=", 1)
-    return Path(path), float(share)
-
-
-def _blend(model: Path, other: Path, share: float) -> None:
-    """Moves each weight of ``model``, in place, by ``share`` of the way to that of ``other``."""
-    with h5py.File(model, "r+") as file, h5py.File(other) as source:
+def _move(model: Path, share: float, *, began_with: Path, onto: Path) -> None:
+    """Makes each weight of ``model``, in place, that of ``onto`` and ``share`` of its way from ``began_with``."""
+    with h5py.File(model, "r+") as file, h5py.File(began_with) as before, h5py.File(onto) as base:
 
         def move(name: str, item: h5py.Dataset | h5py.Group) -> None:
             if isinstance(item, h5py.Dataset):
-                item[...] = (1 - share) * item[...] + share * source["model_weights"][name][...]
+                way = item[...] - before["model_weights"][name][...]
+                item[...] = base["model_weights"][name][...] + share * way
 
         file["model_weights"].visititems(move)
 
