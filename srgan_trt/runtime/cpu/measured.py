@@ -46,8 +46,8 @@ MEASURED: Mapping[str, Measured] = {
     "AVX512-VNNI with bf16": Measured(
         processor="AMD EPYC, 2 cores, no AMX",
         milliseconds={
-            "srgan-photo-x4": {"fp32": 957.5, "bf16": 477.8, "int8": 273.5},
-            "srresnet-photo-x4": {"fp32": 955.0, "bf16": 471.9, "int8": 269.9},
+            "srgan-photo-x4": {"fp32": 955.6, "bf16": 474.5, "int8": 271.4},
+            "srresnet-photo-x4": {"fp32": 968.0, "bf16": 485.9, "int8": 281.5},
         },
         source="benchmarks/results/2026-11-29-epyc-avx512bf16-int8.json",
     ),
