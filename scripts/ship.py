@@ -38,8 +38,7 @@ from int8_plans import add_int8
 
 from srgan_trt.codec import encode
 from srgan_trt.compiler.build import build
-from srgan_trt.compiler.plan import Plan
-from srgan_trt.imaging.folder import read_rgb
+from srgan_trt.imaging.folder import find_pictures, read_rgb
 from srgan_trt.models.card import ModelCard, Scores, TrainingData
 from srgan_trt.models.registry import SHIPPED
 from srgan_trt.models.weights_only import known_generator
@@ -152,21 +151,18 @@ def _centre(model: Path, folder: Path) -> None:
         plan = build(model, out=Path(temporary) / "plan.onnx")
         low, high = plan.spec.output_range
         with Upscaler(plan, precision=_PRECISION, denoise="off") as up:
-            for path in sorted(folder.iterdir()):
-                large = read_rgb(path, multiple=plan.spec.scale)[:_PART, :_PART]
+            for source in find_pictures(folder, "--centre"):
+                large = read_rgb(Path(source.location), multiple=plan.spec.scale)[:_PART, :_PART]
                 lacking.append((large - up(shrink(large, plan.spec.scale)).astype(float)).mean((0, 1)))
-    shift = np.mean(lacking, 0) / 255 * (high - low)
-    print("levels that the channels lack:", *(f"{level:+.2f}" for level in np.mean(lacking, 0)))
+    levels = np.mean(lacking, 0)
+    print("levels that the channels lack:", *(f"{level:+.2f}" for level in levels))
+    shape = (_CHANNELS * plan.spec.scale**2,)  # of the convolution before the last shuffle alone
     with h5py.File(model, "r+") as file:
-        biases: list[h5py.Dataset] = []
-        file["model_weights"].visititems(lambda _, item: biases.append(item) if _is_last_bias(item, plan) else None)
-        [bias] = biases
+        items: list[h5py.Dataset | h5py.Group] = []
+        file["model_weights"].visititems(lambda _, item: items.append(item))
+        [bias] = (item for item in items if isinstance(item, h5py.Dataset) and item.shape == shape)
+        shift = levels / 255 * (high - low)
         bias[...] = (bias[...].reshape(-1, _CHANNELS) + shift).reshape(-1)  # channels vary fastest
-
-
-def _is_last_bias(item: h5py.Dataset | h5py.Group, plan: Plan) -> bool:
-    """Whether it is of the convolution before the last shuffle: as many as there are values for a small pixel."""
-    return isinstance(item, h5py.Dataset) and item.shape == (_CHANNELS * plan.spec.scale**2,)
 
 
 def _without_optimizer(source: Path, target: Path) -> None:
