@@ -272,7 +272,13 @@ class CpuPipeline:
             self.info.pop("lowering", None)
             if lowering is not None:
                 self.info["lowering"] = lowering
-            return engine.run(image, out, tiles, self.spec, progress, batch=batch, stop=stop)
+            try:
+                return engine.run(image, out, tiles, self.spec, progress, batch=batch, stop=stop)
+            except BaseException:
+                # After a cancelled run, OpenVINO 2026.4 gives a picture of the size that was before it a result of the
+                # cancelled one's size, whatever request it goes through. Read in again it does not.
+                self._engines = {key: other for key, other in self._engines.items() if other is not engine}
+                raise
 
     def _warn_of_int8(self, way: Way, dtype: np.dtype[Any]) -> None:
         """Said once: a plan of int8 alone has nothing else for 16-bit pictures, nor for those that want fp32."""

@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,7 +23,8 @@ from srgan_trt.compiler.conversion import lowerings_of
 from srgan_trt.compiler.plan import Plan, save_plan
 from srgan_trt.errors import DeviceError, PlanError, StoppedError
 from srgan_trt.imaging.tiles import plan_tiles
-from srgan_trt.runtime.cpu.compiled import CompiledPlan
+from srgan_trt.runtime.cpu import compiled
+from srgan_trt.runtime.cpu.compiled import CompiledPlan, _Queue
 from srgan_trt.runtime.cpu.openvino import CpuPipeline
 from srgan_trt.runtime.cpu.processor import find_cpu, load_tuning, tuning_path
 from srgan_trt.runtime.pipeline import NETWORK_THREADS, Schedule
@@ -147,34 +147,49 @@ def test_an_error_of_the_caller_s_progress_ends_the_run(fp32: CpuPipeline) -> No
     assert run(fp32, noise(5, 5)).any()
 
 
-def test_a_run_is_given_up_within_a_tile(fp32: CpuPipeline) -> None:
+@pytest.fixture
+def at_the_first_look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Takes what is to be done when a run looks for the first time whether it is wanted: its layers have just begun."""
+
+    def arrange(action: Callable[[], object]) -> None:
+        looked = False
+
+        def look(queue: _Queue) -> bool:
+            nonlocal looked
+            if not looked:
+                looked = True
+                action()
+            return queue.given_up or queue.cancelled
+
+        monkeypatch.setattr(compiled, "_GLANCE", 0)
+        monkeypatch.setattr(_Queue, "stopped", property(look))
+
+    return arrange
+
+
+def test_a_run_is_given_up_within_a_tile(
+    fp32: CpuPipeline, at_the_first_look: Callable[[Callable[[], object]], None]
+) -> None:
     """And the next one is as if nothing had been."""
     image, schedule = noise(900, 900), fp32.schedule(900, 900, halo=HALO, dtype=np.uint8, tile=900)
-    out = np.empty((3600, 3600, 3), np.uint8)
+    out = np.zeros((3600, 3600, 3), np.uint8)
     before = run(fp32, noise(20, 20))
     stop = threading.Event()
-    begin = time.perf_counter()
-    fp32.run(image, out, schedule, stop=stop)
-    whole = time.perf_counter() - begin
-    timer = threading.Timer(whole / 8, stop.set)
-    out[:] = 0
-    timer.start()
+    at_the_first_look(stop.set)
     with pytest.raises(StoppedError, match="given up"):
         fp32.run(image, out, schedule, stop=stop)
     assert not out.any()
     assert np.array_equal(run(fp32, noise(20, 20)), before)
 
 
-def test_ctrl_c_ends_a_run_within_its_only_tile(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_run_within_its_only_tile(
+    tmp_path: Path, at_the_first_look: Callable[[Callable[[], object]], None]
+) -> None:
     pipeline = CpuPipeline(small_plan(tmp_path, macs=1e6), precision="fp32")
     image, schedule = noise(900, 900), pipeline.schedule(900, 900, halo=HALO, dtype=np.uint8, tile=900)
-    out = np.empty((3600, 3600, 3), np.uint8)
+    out = np.zeros((3600, 3600, 3), np.uint8)
     before = run(pipeline, noise(20, 20))
-    begin = time.perf_counter()
-    pipeline.run(image, out, schedule)
-    whole = time.perf_counter() - begin
-    out[:] = 0
-    threading.Timer(whole / 8, _thread.interrupt_main).start()
+    at_the_first_look(_thread.interrupt_main)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(image, out, schedule)
     assert not out.any()
