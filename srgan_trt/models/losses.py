@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FEATURE_SCALE = 1 / 12.75
 """Brings VGG features to the scale of pixels (arXiv 1609.04802, section 3.2)."""
+_TINY = 1e-6
+"""Least squared length of a feature vector that is scaled to length 1; those of photos have thousands."""
 
 
 def l1_loss(truth: Any, made: Any) -> Any:
@@ -39,18 +41,24 @@ PIXEL_LOSSES: dict[str, Callable[[Any, Any], Any]] = {"l1": l1_loss, "mse": mse_
 class ContentLoss:
     """Mean squared difference of VGG features (arXiv 1609.04802, equation 5), averaged over the layers.
 
-    Features are divided by 12.75 first (section 3.2), which divides the loss by 162.6.
+    Features are divided by 12.75 first (section 3.2), which divides the loss by 162.6. With ``normalized`` they are
+    scaled to length 1 at each position instead, and the squares of a position are added up, as `Features.distance`
+    and LPIPS do (arXiv 1801.03924, equation 1): layers of large values and pictures of much contrast count no more
+    than others.
     """
 
-    def __init__(self, features: Features, *, scale: float = FEATURE_SCALE) -> None:
+    def __init__(self, features: Features, *, scale: float = FEATURE_SCALE, normalized: bool = False) -> None:
         self.features = features
         self.scale = scale
+        self.normalized = normalized
 
     def __call__(self, truth: Any, made: Any) -> Any:
         """truth, made: RGB (N, H, W, 3) in [-1, 1]. Gradients go to `made` only."""
         tf = import_tensorflow()
         wanted = [tf.stop_gradient(maps) for maps in self.features(truth)]
         pairs = list(zip(wanted, self.features(made), strict=True))
+        if self.normalized:
+            return tf.add_n([_between_directions(*pair) for pair in pairs]) / len(pairs)
         return self.scale**2 * tf.add_n([mse_loss(*pair) for pair in pairs]) / len(pairs)
 
 
@@ -126,6 +134,14 @@ def weighted_sum(parts: Mapping[str, Any], weights: LossWeights | None = None) -
     exact = {name: _exact(part) for name, part in parts.items()}
     total = [factors[name] * part for name, part in exact.items() if factors[name]]
     return tf.add_n(total) if total else tf.constant(0.0), exact
+
+
+def _between_directions(truth: Any, made: Any) -> Any:
+    """Squared distance of the vectors (N, H, W, C) at each position, scaled to length 1; averaged over positions."""
+    tf = import_tensorflow()
+    # Of a sum of squares with a little more: the slope of a length is not finite where all features are 0.
+    first, second = (tf.math.l2_normalize(_exact(maps), axis=-1, epsilon=_TINY) for maps in (truth, made))
+    return tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1))
 
 
 def _exact(values: Any) -> Any:

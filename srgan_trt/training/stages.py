@@ -81,7 +81,7 @@ class GanStage:
         tf = trained.tf
         features = open_features(recipe.vgg_weights, layers=recipe.content_layers, precision=recipe.precision)
         self.content_name = features.name
-        content_loss = ContentLoss(features)
+        content_loss = ContentLoss(features, normalized=recipe.content_loss == "normalized")
         weights = LossWeights(
             content=recipe.content_weight,
             adversarial=recipe.adversarial_weight,

@@ -106,6 +106,27 @@ def test_content_loss(features: Any) -> None:
     assert float(loss(TRUTH, TRUTH)) == 0
 
 
+def test_normalized_content_loss(features: Any) -> None:
+    loss = ContentLoss(features, normalized=True)
+    by_layer = []
+    for pair in zip(features(TRUTH), features(MADE), strict=True):
+        first, second = (maps.numpy().astype(float) for maps in pair)
+        first, second = (maps / np.linalg.norm(maps, axis=-1, keepdims=True) for maps in (first, second))
+        by_layer.append(((first - second) ** 2).sum(-1).mean())
+    assert float(loss(TRUTH, MADE)) == pytest.approx(np.mean(by_layer), rel=1e-5)
+    assert float(loss(TRUTH, TRUTH)) == 0
+
+
+def test_features_of_nothing_have_a_gradient(tf: Any) -> None:
+    """Where all ReLUs are shut, a vector has no length."""
+    nothing = tf.zeros((1, 2, 2, 4))
+    with tf.GradientTape() as tape:
+        tape.watch(nothing)
+        loss = ContentLoss(lambda maps: [maps], normalized=True)(tf.ones((1, 2, 2, 4)), nothing)
+    assert float(loss) == pytest.approx(1)
+    assert np.isfinite(tape.gradient(loss, nothing)).all()
+
+
 def test_content_loss_moves_what_was_made_and_not_the_truth(features: Any, tf: Any) -> None:
     truth, made = tf.constant(TRUTH), tf.constant(MADE)
 
