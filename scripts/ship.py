@@ -134,13 +134,14 @@ def _arguments() -> argparse.Namespace:
 def _move(model: Path, share: float, *, began_with: Path, onto: Path) -> None:
     """Makes each weight of ``model``, in place, that of ``onto`` and ``share`` of its way from ``began_with``."""
     with h5py.File(model, "r+") as file, h5py.File(began_with) as before, h5py.File(onto) as base:
+        for own, begun, under in zip(_weights(file), _weights(before), _weights(base), strict=True):
+            own[...] = under[...] + share * (own[...] - begun[...])
 
-        def move(name: str, item: h5py.Dataset | h5py.Group) -> None:
-            if isinstance(item, h5py.Dataset):
-                way = item[...] - before["model_weights"][name][...]
-                item[...] = base["model_weights"][name][...] + share * way
 
-        file["model_weights"].visititems(move)
+def _weights(file: h5py.File) -> list[h5py.Dataset]:
+    """In the network's order: the names of layers count on from whatever else their process had made."""
+    layers = (file["model_weights"][name] for name in file["model_weights"].attrs["layer_names"])
+    return [layer[name] for layer in layers for name in layer.attrs["weight_names"]]
 
 
 def _centre(model: Path, folder: Path) -> None:
@@ -158,9 +159,7 @@ def _centre(model: Path, folder: Path) -> None:
     print("levels that the channels lack:", *(f"{level:+.2f}" for level in levels))
     shape = (_CHANNELS * plan.spec.scale**2,)  # of the convolution before the last shuffle alone
     with h5py.File(model, "r+") as file:
-        items: list[h5py.Dataset | h5py.Group] = []
-        file["model_weights"].visititems(lambda _, item: items.append(item))
-        [bias] = (item for item in items if isinstance(item, h5py.Dataset) and item.shape == shape)
+        [bias] = (weights for weights in _weights(file) if weights.shape == shape)
         shift = levels / 255 * (high - low)
         bias[...] = (bias[...].reshape(-1, _CHANNELS) + shift).reshape(-1)  # channels vary fastest
 
@@ -203,10 +202,8 @@ def _architecture(model: Path) -> dict[str, Any]:
 
 
 def _parameters(model: Path) -> int:
-    counts: list[int] = []
     with h5py.File(model) as file:
-        file["model_weights"].visititems(lambda _, item: counts.append(getattr(item, "size", 0)))
-    return sum(counts)
+        return sum(int(weights.size) for weights in _weights(file))
 
 
 def _seconds(rows: list[dict[str, str]]) -> float:

@@ -171,6 +171,13 @@ def test_parts_and_weights_belong_together(tf: Any) -> None:
         LossWeights(content=float("nan"))
 
 
+def test_a_pattern_in_one_part_does_not_make_up_for_its_opposite_in_another() -> None:
+    tile = np.random.default_rng(0).normal(0, 0.1, (4, 4, 3)).astype(np.float32)
+    halves = np.concatenate([np.tile(tile, (16, 16, 1)), np.tile(-tile, (16, 16, 1))], axis=1)[None]
+    found = float(checkerboard_loss(np.zeros_like(halves), halves, block=4))
+    assert 0.8 * np.abs(tile).mean() < found < np.abs(tile).mean()
+
+
 def test_a_pattern_is_what_repeats_with_the_blocks() -> None:
     rng = np.random.default_rng(0)
     truth = rng.random((2, 12, 16, 3), np.float32)
