@@ -15,13 +15,13 @@ _BICUBIC = {"Set5": (28.43, 0.8111, 0.3056), "BSD100": (25.96, 0.6681, 0.4682)}
 
 def int8_table(machines: list[dict[str, Any]]) -> str:
     """Network by network: what is in int8, what that costs, and what it wins on each machine."""
-    first = machines[0]
+    rows = {row["model"]: row for found in reversed(machines) for row in found["rows"]}
     heads = [f"times {found['high']}, {matrix(found['machine'])[0]}" for found in machines]
     lines = [
         f"| network | convolutions in int8 | dB from fp32: Set5, BSD100 | dB lost to the truth | {' | '.join(heads)} |",
         f"|---|---:|---:|---:|{'---:|' * len(machines)}",
     ]
-    for row in first["rows"]:
+    for row in rows.values():
         if "refused" in row:
             lines.append(f"| `{row['model']}` | none: {row['refused']} | | |{' |' * len(machines)}")
             continue

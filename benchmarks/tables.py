@@ -37,8 +37,8 @@ PUBLISHED = (
 """Files of benchmarks/results, machine by machine, the first of which the claims are of; a case (network and size) of a
 later file replaces an earlier one's."""
 
-INT8: tuple[str, ...] = ("2026-11-29-epyc-avx512bf16-int8.json",)
-"""Files of benchmarks/results, by int8.py, one for each machine."""
+INT8: tuple[str, ...] = ("2026-11-29-xeon-amx-int8.json", "2026-11-29-epyc-avx512bf16-int8.json")
+"""Files of benchmarks/results, by int8.py, one for each machine; what is not of times is of the first that has it."""
 
 FILES: tuple[str, ...] = ("2026-11-29-epyc-avx512bf16-throughput.json",)
 """Files of benchmarks/results, by throughput.py, one for each machine."""

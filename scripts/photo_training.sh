@@ -6,9 +6,10 @@
 #   pixel/  from it, on pictures as people have them;
 #   mean/   from that, against the mean instead of the median, with larger crops: those of 32 small pixels are mostly border
 #           to a network that sees 19 around each;
+#   long/   from that, with twice the crops (srresnet-photo-x4);
 #   gan/    from that, with features and a discriminator;
-#   long/   from mean/, with twice the crops (srresnet-photo-x4).
-# srgan-photo-x4 is long/ and a share of what gan/ moved the weights of mean/ by: its card says how much.
+#   grain/  from that, with a loss on checkerboards that lets texture grow (srgan-photo-x4).
+# scripts/ship.py makes the models of the package of the last two; gan/ began with srresnet-photo-x4 as it was shipped.
 # Takes many hours; run it again after a stop. The precision is named, so that trainings go on in it on every machine.
 set -eu
 python=$1 photos=$2 out=$3
@@ -33,12 +34,20 @@ train clean 15000 5e-4 128 8 --arch compact --blocks 8 --filters 64
 train pixel 20000 4e-4 128 8 --degrade real --init "$out/clean/generator.h5"
 printf 'loss = "mse"\n' > "$out/mean.toml"
 train mean 16000 4e-4 192 4 --recipe "$out/mean.toml" --degrade real --init "$out/pixel/generator.h5"
-cat > "$out/gan.toml" <<'TOML'
-content_layers = ["block3_conv3", "block5_conv2"]
-adversarial_weight = 0.02
+train long 18000 4e-4 192 8 --seed 5 --recipe "$out/mean.toml" --degrade real --init "$out/mean/generator.h5"
+adversarial() { # CHECKERBOARD_WEIGHT
+    cat <<TOML
+content_loss = "normalized"
+content_layers = ["block3_conv3", "block4_conv3", "block5_conv3"]
+content_weight = 0.5
+adversarial_weight = 0.005
 pixel_weight = 1.0
-checkerboard_weight = 10.0
+checkerboard_weight = $1
+discriminator = "patch"
 discriminator_filters = 32
 TOML
-train gan 12000 1e-4 128 4 --stage gan --recipe "$out/gan.toml" --degrade real --init "$out/mean/generator.h5"
-train long 18000 4e-4 192 8 --seed 5 --recipe "$out/mean.toml" --degrade real --init "$out/mean/generator.h5"
+}
+adversarial 10.0 > "$out/gan.toml"
+train gan 3000 1e-4 128 4 --stage gan --recipe "$out/gan.toml" --degrade real --init "$out/long/generator.h5"
+adversarial 4.0 > "$out/grain.toml"
+train grain 4500 1e-4 128 4 --stage gan --seed 2 --recipe "$out/grain.toml" --degrade real --init "$out/gan/generator.h5"

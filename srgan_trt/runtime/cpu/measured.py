@@ -43,6 +43,14 @@ class Measured:
 
 
 MEASURED: Mapping[str, Measured] = {
+    "AMX": Measured(
+        processor="Intel Xeon, 2 cores",
+        milliseconds={
+            "srgan-photo-x4": {"fp32": 964.6, "bf16": 263.7, "int8": 188.2},
+            "srresnet-photo-x4": {"fp32": 999.1, "bf16": 267.4, "int8": 155.2},
+        },
+        source="benchmarks/results/2026-11-29-xeon-amx-int8.json",
+    ),
     "AVX512-VNNI with bf16": Measured(
         processor="AMD EPYC, 2 cores, no AMX",
         milliseconds={
