@@ -9,7 +9,8 @@
 #   long/   from that, with twice the crops (srresnet-photo-x4);
 #   gan/    from that, with features and a discriminator;
 #   grain/  from that, with a loss on checkerboards that lets texture grow (srgan-photo-x4).
-# scripts/ship.py makes the models of the package of the last two; gan/ began with srresnet-photo-x4 as it was shipped.
+# scripts/ship.py makes the models of the package of long/ and grain/. For those that are shipped gan/ began with
+# srresnet-photo-x4, whose colours ship.py had centred, and its loss on checkerboards looked at whole crops.
 # Takes many hours; run it again after a stop. The precision is named, so that trainings go on in it on every machine.
 set -eu
 python=$1 photos=$2 out=$3
