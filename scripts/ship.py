@@ -72,11 +72,10 @@ def main() -> None:
         _move(model, args.share, began_with=args.began_with, onto=args.onto or args.began_with)
     if args.centre is not None:
         _centre(model, args.centre)
-    restores = json.loads((folder / "recipe.json").read_text()).get("degrade") == "real"
-    plan = build(model, out=folder / f"{args.name}.plan.onnx", restores=restores)
-
     recipe = json.loads((folder / "recipe.json").read_text())
     _forget_paths(recipe, folder / "recipe.json")
+    plan = build(model, out=folder / f"{args.name}.plan.onnx", restores=recipe.get("degrade") == "real")
+
     scores = {name: _scores(plan.path, name, directory) for name, directory in args.set}
     rows = list(csv.DictReader((args.training / "training.csv").open(newline="")))
     card = ModelCard(

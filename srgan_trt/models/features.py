@@ -26,8 +26,9 @@ Kernels = dict[str, tuple[Array, Array]]
 CONTENT_LAYER = "block5_conv2"
 """What SuperResolution-GANs 0.0.3 compares; the SRGAN paper has VGG19's block2_conv2 or block5_conv4 (section 3.4)."""
 _CHANNELS = (64, 128, 256, 512, 512)
-_TINY = 1e-10
-"""Keeps the length of an empty feature vector from dividing by zero."""
+_TINY = 1e-6
+"""Least squared length that a feature vector is divided by: one where all ReLUs are shut has none, and a length of none
+has no gradient. Those of photos have thousands."""
 _FIRST_JUDGE = 2
 """Block, counted from nought, with which the distance begins. The first two see 5 and 14 pixels: a likely texture is as
 wrong to them as noise. On 20 training pictures they put the published SRGAN behind the published SRResNet, the deeper
@@ -150,12 +151,19 @@ class Features:
         def differences(first: Any, second: Any) -> list[Any]:
             result = []
             for maps in body(tf.cast(tf.stack([first, second]), tf.float32) / 127.5 - 1.0, training=False):
-                unit = maps / (tf.norm(maps, axis=-1, keepdims=True) + _TINY)
-                result.append(tf.reduce_sum(tf.math.squared_difference(unit[0], unit[1]), axis=-1))
+                result.append(between_directions(maps[0], maps[1]))
             return result
 
         function: Callable[[Any, Any], list[Any]] = differences
         return function
+
+
+def between_directions(first: Any, second: Any) -> Any:
+    """Squared distance of the feature vectors (..., C) of each position, scaled to length 1: (...), from 0 to 2 for
+    features after ReLUs (arXiv 1801.03924, equation 1, without learnt weights). Differentiable everywhere."""
+    tf = import_tensorflow()
+    units = (tf.math.l2_normalize(maps, axis=-1, epsilon=_TINY) for maps in (first, second))
+    return tf.reduce_sum(tf.math.squared_difference(*units), axis=-1)
 
 
 def open_features(

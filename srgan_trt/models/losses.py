@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .features import between_directions
 from .tensorflow_export import import_tensorflow
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ FEATURE_SCALE = 1 / 12.75
 """Brings VGG features to the scale of pixels (arXiv 1609.04802, section 3.2)."""
 _PART = 8
 """Blocks a side over which a pattern is looked for."""
-_TINY = 1e-6
-"""Least squared length of a feature vector that is scaled to length 1; those of photos have thousands."""
 
 
 def l1_loss(truth: Any, made: Any) -> Any:
@@ -60,7 +59,8 @@ class ContentLoss:
         wanted = [tf.stop_gradient(maps) for maps in self.features(truth)]
         pairs = list(zip(wanted, self.features(made), strict=True))
         if self.normalized:
-            return tf.add_n([_between_directions(*pair) for pair in pairs]) / len(pairs)
+            apart = [tf.reduce_mean(between_directions(*map(_exact, pair))) for pair in pairs]
+            return tf.add_n(apart) / len(pairs)
         return self.scale**2 * tf.add_n([mse_loss(*pair) for pair in pairs]) / len(pairs)
 
 
@@ -135,14 +135,6 @@ def weighted_sum(parts: Mapping[str, Any], weights: LossWeights | None = None) -
     exact = {name: _exact(part) for name, part in parts.items()}
     total = [factors[name] * part for name, part in exact.items() if factors[name]]
     return tf.add_n(total) if total else tf.constant(0.0), exact
-
-
-def _between_directions(truth: Any, made: Any) -> Any:
-    """Squared distance of the vectors (N, H, W, C) at each position, scaled to length 1; averaged over positions."""
-    tf = import_tensorflow()
-    # Of a sum of squares with a little more: the slope of a length is not finite where all features are 0.
-    first, second = (tf.math.l2_normalize(_exact(maps), axis=-1, epsilon=_TINY) for maps in (truth, made))
-    return tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1))
 
 
 def _exact(values: Any) -> Any:

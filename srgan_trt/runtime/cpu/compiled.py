@@ -178,7 +178,6 @@ class CompiledPlan:
             patient = False
             queue.stop()
             wait(futures, timeout=_PATIENCE)
-            self._requests.clear()
             raise
         finally:
             queue.stop()
