@@ -21,6 +21,11 @@ FEATURE_SCALE = 1 / 12.75
 """Brings VGG features to the scale of pixels (arXiv 1609.04802, section 3.2)."""
 _PART = 8
 """Blocks a side over which a pattern is looked for."""
+_JPEG_BLOCK = 8
+_CHANCE = 0.05
+"""How far steps at a place of the small picture may be above the truth's without any block, over the mean of all."""
+_LEVEL = 1 / 127.5
+"""One level of 255, of pictures in -1..1: steps much below it cannot be seen."""
 
 
 def l1_loss(truth: Any, made: Any) -> Any:
@@ -77,6 +82,39 @@ def checkerboard_loss(truth: Any, made: Any, *, block: int) -> Any:
     return tf.reduce_mean(tf.abs(tf.nn.avg_pool2d(blocks, _PART, _PART // 2, "SAME")))
 
 
+def block_loss(small: Any, truth: Any, made: Any, *, scale: int) -> Any:
+    """How far the borders of 8x8 blocks of a JPEG stand out that `small` has and the truth has not.
+
+    small: (N, H, W, 3); of fewer than 9 x 9 pixels not all places in a block are seen. truth, made: (N, H x scale,
+    W x scale, 3). All in -1..1. Large pictures are averaged over scale x scale pixels first: where in a pixel of the
+    small picture an edge lies does not matter. Steps between neighbours are averaged by their place in a block, eight
+    means a picture and direction, and divided by the mean of the eight. What they are above the truth's is weighed with
+    what those of `small` are: no other border counts. 0 where nothing stands out.
+    """
+    tf = import_tensorflow()
+    size = [1, scale, scale, 1]
+    large = [tf.nn.avg_pool2d(_exact(batch), size, size, "VALID") for batch in (truth, made)]
+    batches = (_exact(small), *large)
+    down = _standing_out(*batches)
+    across = _standing_out(*(tf.transpose(batch, [0, 2, 1, 3]) for batch in batches))
+    return (down + across) / 2
+
+
+def _standing_out(small: Any, truth: Any, made: Any) -> Any:
+    """Of `block_loss`, for the borders that run down the picture; all of one size."""
+    tf = import_tensorflow()
+
+    def by_place(batch: Any) -> Any:
+        columns = tf.reduce_mean(tf.abs(batch[:, :, 1:] - batch[:, :, :-1]), axis=[1, 3])
+        place = tf.one_hot(tf.range(tf.shape(columns)[1]) % _JPEG_BLOCK, _JPEG_BLOCK)
+        means = tf.math.divide_no_nan(columns @ place, tf.reduce_sum(place, axis=0))
+        return means / (tf.reduce_mean(means, axis=1, keepdims=True) + _LEVEL)
+
+    wanted = by_place(truth)
+    there = tf.nn.relu(by_place(small) - wanted - _CHANCE)
+    return tf.reduce_mean(there * tf.nn.relu(by_place(made) - wanted))
+
+
 def generator_loss(made: Any) -> Any:
     """-log D(G(x)), meaned (arXiv 1609.04802, equation 6, which does not vanish where D is sure).
 
@@ -113,6 +151,7 @@ class LossWeights:
     adversarial: float = 1e-3
     pixel: float = 0.0
     pattern: float = 0.0
+    blocks: float = 0.0
 
     def __post_init__(self) -> None:
         for name, weight in dataclasses.asdict(self).items():

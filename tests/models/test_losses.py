@@ -14,6 +14,7 @@ from srgan_trt.models.losses import (
     PIXEL_LOSSES,
     ContentLoss,
     LossWeights,
+    block_loss,
     checkerboard_loss,
     discriminator_loss,
     generator_loss,
@@ -189,3 +190,59 @@ def test_a_pattern_is_what_repeats_with_the_blocks() -> None:
     means = (noisy - truth).reshape(2, 3, 4, 4, 4, 3).mean((1, 3))
     assert float(checkerboard_loss(truth, noisy, block=4)) == pytest.approx(np.abs(means).mean(), rel=1e-4)
     assert float(checkerboard_loss(truth, truth + 0.5, block=4)) == pytest.approx(0.5, rel=1e-5)  # a shift of colour
+
+
+def blocky(picture: NDArray[np.float32], top: int, left: int) -> NDArray[np.float32]:
+    """With another brightness in each 8x8 block, the first of which ends at (top, left)."""
+    height, width = picture.shape[1:3]
+    rows, columns = (8 - top + np.arange(height)) // 8, (8 - left + np.arange(width)) // 8
+    offsets = np.random.default_rng(1).uniform(-0.2, 0.2, (rows.max() + 1, columns.max() + 1)).astype(np.float32)
+    return picture + offsets[rows][:, columns][None, :, :, None]
+
+
+SMALL = np.cumsum(np.random.default_rng(0).normal(0, 0.02, (1, 48, 40, 3)), axis=1).astype(np.float32)
+
+
+def enlarged(small: NDArray[np.float32]) -> NDArray[np.float32]:
+    return small.repeat(4, axis=1).repeat(4, axis=2)
+
+
+@pytest.mark.parametrize(("top", "left"), [(8, 8), (3, 6)])
+def test_blocks_are_found_wherever_they_begin(top: int, left: int) -> None:
+    damaged, half = blocky(SMALL, top, left), blocky(SMALL, top, left) / 2 + SMALL / 2
+    left_in = float(block_loss(damaged, enlarged(SMALL), enlarged(damaged), scale=4))
+    assert left_in > 1.5 * float(block_loss(damaged, enlarged(SMALL), enlarged(half), scale=4)) > 0.1
+    assert float(block_loss(damaged, enlarged(SMALL), enlarged(SMALL), scale=4)) == 0
+
+
+def test_only_borders_of_blocks_in_the_small_picture_count() -> None:
+    edges = enlarged(blocky(SMALL, 5, 5))  # of the enlargement's own making: others look after those
+    assert float(block_loss(SMALL, enlarged(SMALL), edges, scale=4)) == 0
+    assert float(block_loss(blocky(SMALL, 1, 1), enlarged(SMALL), edges, scale=4)) < 0.05
+
+
+def test_blocks_by_the_formula(tf: Any) -> None:
+    small, truth, made = (np.abs(RNG.normal(0, 0.3, (2, 19, 22, 3))).astype(np.float32) for _ in range(3))
+
+    def by_place(picture: NDArray[Any]) -> NDArray[Any]:
+        columns = np.abs(np.diff(picture.astype(float), axis=1)).mean((0, 2))
+        means = np.array([columns[place::8].mean() for place in range(8)])
+        return means / (means.mean() + 1 / 127.5)
+
+    losses = []
+    for pictures in zip(small, truth, made, strict=True):
+        for turned in (pictures, [picture.swapaxes(0, 1) for picture in pictures]):
+            there, wanted, found = (by_place(picture) for picture in turned)
+            losses.append((np.maximum(there - wanted - 0.05, 0) * np.maximum(found - wanted, 0)).mean())
+    value = block_loss(tf.cast(small, tf.float64), enlarged(truth), enlarged(made), scale=4)
+    assert value.dtype == tf.float32
+    assert float(value) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_blocks_of_a_flat_picture_have_a_gradient(tf: Any) -> None:
+    flat = tf.zeros([1, 48, 48, 3])
+    with tf.GradientTape() as tape:
+        tape.watch(flat)
+        loss = block_loss(blocky(np.zeros((1, 12, 12, 3), np.float32), 2, 2), tf.zeros_like(flat), flat, scale=4)
+    assert float(loss) == 0
+    assert np.isfinite(tape.gradient(loss, flat)).all()

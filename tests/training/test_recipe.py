@@ -103,6 +103,7 @@ def test_no_training_is_said(tmp_path: Path) -> None:
         ({"stage": "both"}, "stage is one of pixel, gan, not both"),
         ({"scale": 3}, "scale is one of 2, 4, not 3"),
         ({"crop": 98}, "crop 98 is not a multiple of the scale: use 96"),
+        ({"block_weight": 0.1, "crop": 32}, "crop 32 is too small to see blocks of JPEGs in it: use 36, or leave"),
         ({"stage": "gan", "crop": 28}, "crop 28 is too small for VGG and a discriminator: use 32"),
         ({"pixel_weight": -1.0}, "pixel_weight is a number >= 0.0, not -1.0"),
         ({"discriminator_filters": 0}, "discriminator_filters is a whole number >= 1, not 0"),

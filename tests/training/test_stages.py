@@ -14,6 +14,7 @@ from PIL import Image
 
 from srgan_trt.errors import pip_command
 from srgan_trt.quality.bicubic import enlarge, shrink
+from srgan_trt.quality.recipes import from_file, to_file
 from srgan_trt.training.recipe import Recipe
 from srgan_trt.training.stages import open_stage
 
@@ -90,20 +91,48 @@ def test_gan_with_pixels_alone_is_the_pixel_stage(batch: Any, discriminator: str
     for _ in range(2):
         parts = gan.step(*batch, rate=1e-3)
         assert parts["loss"] == pytest.approx(plain.step(*batch, rate=1e-3)["loss"], rel=1e-5)
-    assert parts.keys() == {"loss", "pixel", "content", "adversarial", "pattern", "discriminator"}
+    assert parts.keys() == {"loss", "pixel", "content", "adversarial", "pattern", "blocks", "discriminator"}
     for ours, theirs in zip(weights(gan), weights(plain), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def jpegs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two crops, large enough for three blocks of the JPEGs that their small pictures were, which can be seen."""
+    photo = np.asarray(Image.open(PHOTO).convert("RGB"))
+    hr = np.stack([photo[100:196, 100:196], photo[60:156, 160:256]])
+    lr = np.stack([from_file(to_file(shrink(each, 4), "JPEG", quality=15)) for each in hr])
+    return lr, hr, hr
+
+
+def test_visible_blocks_are_trained_away_by_their_weight(jpegs: Any) -> None:
+    recipe = dataclasses.replace(TINY, crop=96, loss="mse", precision="fp32")
+    plain, stage = open_stage(recipe), open_stage(dataclasses.replace(recipe, block_weight=0.5))
+    first = stage.step(*jpegs, rate=1e-3)
+    assert first["pixel"] == pytest.approx(plain.step(*jpegs, rate=1e-3)["loss"], rel=1e-5)
+    assert first["loss"] == pytest.approx(first["pixel"] + 0.5 * first["blocks"], rel=1e-5)
+    for _ in range(30):
+        last = stage.step(*jpegs, rate=1e-3)
+    assert 0 <= last["blocks"] < 0.7 * first["blocks"]
+
+
 @needs_features
-def test_the_parts_add_up_by_their_weights(batch: Any) -> None:
+def test_the_parts_add_up_by_their_weights(jpegs: Any) -> None:
     stage = open_stage(
-        dataclasses.replace(GAN, content_weight=0.5, adversarial_weight=0.01, pixel_weight=2.0, checkerboard_weight=3.0)
+        dataclasses.replace(
+            GAN,
+            content_weight=0.5,
+            adversarial_weight=0.01,
+            pixel_weight=2.0,
+            checkerboard_weight=3.0,
+            block_weight=4.0,
+            crop=96,
+        )
     )
-    parts = stage.step(*batch, rate=1e-4)
-    assert parts["loss"] == pytest.approx(
-        0.5 * parts["content"] + 0.01 * parts["adversarial"] + 2 * parts["pixel"] + 3 * parts["pattern"], rel=1e-5
-    )  # fmt: skip
+    parts = stage.step(*jpegs, rate=1e-4)
+    assert parts["blocks"] > 0.01
+    sum_ = 0.5 * parts["content"] + 0.01 * parts["adversarial"] + 2 * parts["pixel"] + 3 * parts["pattern"]
+    assert parts["loss"] == pytest.approx(sum_ + 4 * parts["blocks"], rel=1e-5)
 
 
 @needs_features
