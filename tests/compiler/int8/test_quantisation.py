@@ -121,7 +121,7 @@ def test_a_convolution_without_a_bias_gets_one() -> None:
 def test_shipped_chains_are_what_tensorrt_fuses(name: str, values: int, of_levels: int) -> None:
     """Explicit quantisation as NVIDIA's guide wants it (TensorRT developer guide, "Working with Quantized Types"):
     levels are made after the activation or the sum, once, and sums add levels, so that a convolution reads and writes
-    8 bits. ``values`` levels are made after a convolution or a sum, and ``of_levels`` of the nine sums add levels: fewer
+    8 bits. ``values`` levels are made after a convolution or a sum, ``of_levels`` of the nine sums add levels: fewer
     where a convolution stays in more bits (selection.py)."""
     joined = open_plan(name).int8
     assert joined is not None
