@@ -106,7 +106,7 @@ def jpegs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_visible_blocks_are_trained_away_by_their_weight(jpegs: Any) -> None:
-    recipe = dataclasses.replace(TINY, crop=96, loss="mse", precision="fp32")
+    recipe = dataclasses.replace(TINY, crop=96, loss="mse")
     plain, stage = open_stage(recipe), open_stage(dataclasses.replace(recipe, block_weight=0.5))
     first = stage.step(*jpegs, rate=1e-3)
     assert first["pixel"] == pytest.approx(plain.step(*jpegs, rate=1e-3)["loss"], rel=1e-5)
