@@ -19,7 +19,7 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 """uint8 RGB: LR (N, crop/scale, crop/scale, 3), HR and teacher's (N, crop, crop, 3). No teacher: HR twice."""
 _PHASES = 8
 """Places of a crop in a degraded picture, each way: as many as a block of JPEG has."""
-_SMALLEST_SHARE = 0.5
+_SMALLEST_SHARE = 0.25
 """Least size that a large picture is taken in, as a share of its own."""
 
 
@@ -74,7 +74,7 @@ class CleanSampler:
 
 
 class RealSampler:
-    """Draws large crops, in half to whole size of their pictures, and makes them small as the world does (`degrade`).
+    """Draws large crops, in a quarter to the whole of their pictures' size, and makes them small (`degrade`).
 
     Each crop is degraded by itself, with a margin that is cut off again, so that the blocks of a JPEG lie anywhere in
     it. Its chances come from the seed, the step and its number in the batch.

@@ -2,7 +2,8 @@
 
 Two rounds of blur, resizing, noise and compression, after BSRGAN (Zhang et al., arXiv 2103.14006) and Real-ESRGAN
 (Wang et al., arXiv 2107.10833, section 3), and a sharpening before the last compression: web tools sharpen what they
-make small, and a network that never saw it takes the overshoot for detail.
+make small, and a network that never saw it takes the overshoot for detail. Not all of it is by chance: a share follows
+the two commonest ways of a photo, to a web site or through a phone and a messenger.
 """
 
 from __future__ import annotations
@@ -62,13 +63,27 @@ class Degradation:
     """Size after the first round, as a share of the large picture's."""
 
 
-REAL = Degradation()
+ANYTHING = Degradation()
+WEB = Degradation(
+    blur=0, late_blur=0, first_round=0, noise=0, sharpen=1, jpeg=1, jpeg_again=0.1,
+    quality=(55, 95), unsharp_radius=(0.5, 1.5), unsharp_percent=(30, 120),
+)  # fmt: skip
+"""As web sites make previews: one resizing, sharpened, saved once."""
+PHONE = Degradation(
+    blur=1, late_blur=0, first_round=0, noise=1, sharpen=0.2, jpeg=1, jpeg_again=1,
+    sigma=(0.4, 1.6), noise_level=(1.0, 8.0), quality=(45, 95),
+)  # fmt: skip
+"""As phones take them and messengers pass them on: soft, noisy, saved twice."""
+MIXTURE = ((ANYTHING, 0.6), (WEB, 0.2), (PHONE, 0.2))
+"""Shares of all pictures. Of random steps alone, one picture in 15 looks like a web site's preview."""
 
 
 def degrade(
-    large: NDArray[np.uint8], scale: int, chance: np.random.Generator, how: Degradation = REAL
+    large: NDArray[np.uint8], scale: int, chance: np.random.Generator, how: Degradation | None = None
 ) -> NDArray[np.uint8]:
     """A small picture of ``large``, uint8 RGB (H, W, 3): uint8 (H/scale, W/scale, 3), aligned with it.
+
+    how: None: one of ``MIXTURE``, by chance.
 
     Depends on the arguments and the state of ``chance`` alone. The outer pixels depend on how what lies beyond the
     border is made up: callers cut off ``MARGIN`` pixels of the result. Raises ValueError if a side is not a multiple of
@@ -77,6 +92,9 @@ def degrade(
     height, width = large.shape[:2]
     if height % scale or width % scale:
         raise ValueError(f"a picture of {width} x {height} pixels is not a multiple of {scale}: crop it first")
+    if how is None:
+        kinds, shares = zip(*MIXTURE, strict=True)
+        how = kinds[chance.choice(len(kinds), p=shares)]
     if chance.random() < how.clean:
         return shrink(large, scale)
     small = (width // scale, height // scale)

@@ -60,7 +60,7 @@ class Recipe:
     degrade: Literal["none", "real"] = _setting(
         "none",
         "degradation of the small pictures: bicubic alone, or by chance what cameras, editors and web sites do (blur, "
-        "noise, sharpening, compression; a fifth stay clean)",
+        "noise, sharpening, compression; a quarter stay clean)",
     )
     init: str | None = _setting(
         None, "generator.h5 to begin with; its architecture and sizes are taken", metavar="FILE"

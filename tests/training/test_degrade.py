@@ -13,7 +13,7 @@ from PIL import Image
 from srgan_trt.quality.bicubic import enlarge, shrink
 from srgan_trt.quality.blocks import visible_blocks
 from srgan_trt.quality.metrics import psnr
-from srgan_trt.training.degrade import MARGIN, Degradation, degrade
+from srgan_trt.training.degrade import MARGIN, MIXTURE, PHONE, WEB, Degradation, degrade
 
 from .photos import PHOTO
 
@@ -109,9 +109,37 @@ def test_webp_is_what_pillow_writes(photo: NDArray[np.uint8]) -> None:
     assert {small.tobytes() for small in drawn(photo, how, 4)} <= wanted
 
 
+def test_previews_of_web_sites_are_sharper_than_clean_pictures_and_have_blocks(photo: NDArray[np.uint8]) -> None:
+    clean = shrink(photo, 4)
+    previews = drawn(photo, dataclasses.replace(WEB, clean=0))
+    assert np.mean([detail(small) for small in previews]) > 1.2 * detail(clean)
+    assert np.mean([blocks(small, clean) for small in previews]) > 0.1
+
+
+def test_pictures_of_phones_are_soft_and_have_blocks(photo: NDArray[np.uint8]) -> None:
+    clean = shrink(photo, 4)
+    soft = drawn(photo, dataclasses.replace(PHONE, clean=0, noise=0, sharpen=0))
+    assert np.mean([detail(small) for small in soft]) < 0.8 * detail(clean)
+    assert np.mean([blocks(small, clean) for small in soft]) > 0.1
+
+
+def test_without_a_degradation_it_is_one_of_the_mixture(photo: NDArray[np.uint8]) -> None:
+    part = photo[:64, :64]
+    shares = [share for _, share in MIXTURE]
+    assert sum(shares) == pytest.approx(1)
+    for seed in range(30):
+        chance = np.random.default_rng(seed)
+        how, _ = MIXTURE[chance.choice(len(MIXTURE), p=shares)]
+        np.testing.assert_array_equal(degrade(part, 4, np.random.default_rng(seed)), degrade(part, 4, chance, how))
+
+
 def test_other_sizes_are_refused(photo: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="not a multiple of 4"):
         degrade(photo[:63], 4, np.random.default_rng(0))
+
+
+def blocks(small: NDArray[np.uint8], clean: NDArray[np.uint8]) -> float:
+    return visible_blocks(enlarge(small, 4), enlarge(clean, 4), scale=4)
 
 
 def detail(small: NDArray[np.uint8]) -> float:
