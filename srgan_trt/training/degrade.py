@@ -92,9 +92,7 @@ def degrade(
     height, width = large.shape[:2]
     if height % scale or width % scale:
         raise ValueError(f"a picture of {width} x {height} pixels is not a multiple of {scale}: crop it first")
-    if how is None:
-        kinds, shares = zip(*MIXTURE, strict=True)
-        how = kinds[chance.choice(len(kinds), p=shares)]
+    how = how or MIXTURE[chance.choice(len(MIXTURE), p=[share for _, share in MIXTURE])][0]
     if chance.random() < how.clean:
         return shrink(large, scale)
     small = (width // scale, height // scale)

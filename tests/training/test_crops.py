@@ -75,7 +75,7 @@ def test_a_crop_that_does_not_divide_is_refused(pictures: PictureSet) -> None:
         CleanSampler(pictures, batch=1, crop=66, seed=0)
 
 
-def test_degraded_crops_are_parts_of_the_pictures_in_half_to_whole_size(pictures: PictureSet) -> None:
+def test_degraded_crops_are_parts_of_the_pictures_in_a_quarter_to_whole_size(pictures: PictureSet) -> None:
     lr, hr, teacher = RealSampler(pictures, batch=40, crop=32, seed=1).draw(5)
     assert lr.shape == (40, 8, 8, 3)
     np.testing.assert_array_equal(hr, teacher)
