@@ -46,8 +46,8 @@ MEASURED: Mapping[str, Measured] = {
     "AMX": Measured(
         processor="Intel Xeon, 2 cores",
         milliseconds={
-            "srgan-photo-x4": {"fp32": 711.5, "bf16": 111.9, "int8": 92.4},
-            "srresnet-photo-x4": {"fp32": 757.0, "bf16": 114.1, "int8": 83.8},
+            "srgan-photo-x4": {"fp32": 788.2, "bf16": 196.7, "int8": 160.6},
+            "srresnet-photo-x4": {"fp32": 824.2, "bf16": 213.6, "int8": 155.3},
         },
         source="benchmarks/results/2026-11-29-xeon-amx-int8.json",
     ),
